@@ -1,0 +1,96 @@
+// Package wire opens every socket of the program, in and out, and nothing else in the program may.
+//
+// It takes addresses only: there is no way to hand it a name, so nothing that reaches the network can be looked up
+// on the way. It refuses the ports on which names travel in clear text. And it disarms the host's own resolver in
+// this process, so that a library that forgets itself gets an error instead of an answer ([Seal], [Trapped]).
+package wire
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"time"
+)
+
+// ErrPlainDNS is returned for a destination port on which names travel in clear text.
+var ErrPlainDNS = errors.New("that port carries names in clear text")
+
+// ErrAddress is returned for an address that is not valid or has no port.
+var ErrAddress = errors.New("not a valid socket address")
+
+// plainDNS are the ports of DNS (RFC 1035), NetBIOS names (RFC 1002), multicast DNS (RFC 6762) and LLMNR (RFC 4795).
+var plainDNS = map[uint16]bool{53: true, 137: true, 5353: true, 5355: true}
+
+// keepAlive finds the dead far side of an idle tunnel within about two minutes.
+var keepAlive = net.KeepAliveConfig{Enable: true, Idle: 60 * time.Second, Interval: 15 * time.Second, Count: 4}
+
+// DialTCP connects to an address. The result is a bare kernel socket, so that a relay can splice it.
+func DialTCP(ctx context.Context, to netip.AddrPort) (*net.TCPConn, error) {
+	if !to.IsValid() || to.Port() == 0 {
+		return nil, fmt.Errorf("wire: %w: %v", ErrAddress, to)
+	}
+	if plainDNS[to.Port()] {
+		return nil, fmt.Errorf("wire: port %d: %w", to.Port(), ErrPlainDNS)
+	}
+	// DialContext with the address as text: DialTCP binds before it connects (golang/go#81620), which costs a system
+	// call and a local port. The address is literal, and the resolver would refuse anything else.
+	d := net.Dialer{Resolver: refusing, KeepAliveConfig: keepAlive}
+	conn, err := d.DialContext(ctx, "tcp", to.String())
+	if err != nil {
+		return nil, err
+	}
+	return conn.(*net.TCPConn), nil
+}
+
+// Dialer is DialTCP as a value: the ground on which the channel `direct` stands.
+type Dialer struct{}
+
+// DialAddr connects to an address.
+func (Dialer) DialAddr(ctx context.Context, to netip.AddrPort) (net.Conn, error) {
+	conn, err := DialTCP(ctx, to)
+	if err != nil {
+		return nil, err
+	}
+	return conn, nil
+}
+
+// ListenTCP opens a listening socket. Port 0 lets the kernel choose.
+func ListenTCP(at netip.AddrPort) (*net.TCPListener, error) {
+	if !at.IsValid() {
+		return nil, fmt.Errorf("wire: %w: %v", ErrAddress, at)
+	}
+	return net.ListenTCP("tcp", net.TCPAddrFromAddrPort(at))
+}
+
+// ListenUDP opens a datagram socket. Port 0 lets the kernel choose.
+func ListenUDP(at netip.AddrPort) (*net.UDPConn, error) {
+	if !at.IsValid() {
+		return nil, fmt.Errorf("wire: %w: %v", ErrAddress, at)
+	}
+	return net.ListenUDP("udp", net.UDPAddrFromAddrPort(at))
+}
+
+// ListenUnix opens a stream socket at a path of this host.
+func ListenUnix(path string) (*net.UnixListener, error) {
+	return net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+}
+
+// DialUnix connects to a stream socket at a path of this host.
+func DialUnix(ctx context.Context, path string) (net.Conn, error) {
+	d := net.Dialer{Resolver: refusing}
+	return d.DialContext(ctx, "unix", path)
+}
+
+// SendUnixgram sends one datagram to a socket at a path of this host: what the service manager's notification
+// protocol asks for (sd_notify(3)).
+func SendUnixgram(path string, b []byte) error {
+	conn, err := net.DialUnix("unixgram", nil, &net.UnixAddr{Name: path, Net: "unixgram"})
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	_, err = conn.Write(b)
+	return err
+}
