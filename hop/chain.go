@@ -1,0 +1,149 @@
+package hop
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+
+	"watertight/connect"
+	"watertight/fault"
+	"watertight/name"
+)
+
+// maxAddresses bounds how many addresses of a later proxy are tried, one after the other.
+const maxAddresses = 4
+
+// maxProxies bounds a chain: each proxy costs a round trip at least.
+const maxProxies = 8
+
+// Chain leads through proxies, first hop first. The first one is dialled by first, as name or address; the name of a
+// later one is resolved by lookup, because the proxy before it is not trusted with names. Both are the channel
+// underneath. The last one gets the target as it is.
+//
+// A fault names a proxy by host and port. HOP_REFUSED and HOP_AUTH are about a proxy of the chain, the others about
+// the target.
+func Chain(first Dialer, lookup func(ctx context.Context, host string) ([]netip.Addr, error), proxies []Proxy) (Dialer, error) {
+	switch {
+	case first == nil:
+		return nil, errors.New("hop: a chain needs a dialer for its first proxy")
+	case lookup == nil:
+		return nil, errors.New("hop: a chain needs a look-up for its proxies")
+	case len(proxies) == 0:
+		return nil, errors.New("hop: a chain needs a proxy")
+	case len(proxies) > maxProxies:
+		return nil, fmt.Errorf("hop: a chain of %d proxies, and at most %d are allowed", len(proxies), maxProxies)
+	}
+	c := &chain{first: first, lookup: lookup}
+	for i, p := range proxies {
+		l, err := newLink(p)
+		if err != nil {
+			return nil, fmt.Errorf("hop: proxy %d of the chain: %w", i+1, err)
+		}
+		c.links = append(c.links, l)
+	}
+	return c, nil
+}
+
+type chain struct {
+	first  Dialer
+	lookup func(ctx context.Context, host string) ([]netip.Addr, error)
+	links  []*link
+}
+
+// link is one proxy of a chain, ready to be spoken to.
+type link struct {
+	Proxy
+	at          name.Target
+	label       string // `the proxy HOST:PORT`
+	credentials string // the value of Proxy-Authorization, empty for none
+}
+
+func newLink(p Proxy) (*link, error) {
+	if err := p.validate(); err != nil {
+		return nil, err
+	}
+	at, err := p.target()
+	if err != nil {
+		return nil, err
+	}
+	l := &link{Proxy: p, at: at, label: "the proxy " + at.String()}
+	if p.User != "" {
+		l.credentials = connect.Credentials(p.User, p.Password)
+	}
+	return l, nil
+}
+
+// Dial connects to t through the whole chain.
+func (c *chain) Dial(ctx context.Context, t name.Target) (net.Conn, error) {
+	if !t.IsValid() {
+		return nil, fault.New(fault.Internal, "an invalid target reached a chain of proxies", nil)
+	}
+	return c.through(ctx, len(c.links)-1, t)
+}
+
+// through connects to t through the proxies up to the one with index last.
+func (c *chain) through(ctx context.Context, last int, t name.Target) (net.Conn, error) {
+	conn, err := c.reach(ctx, last)
+	if err != nil {
+		return nil, err
+	}
+	return c.links[last].tunnel(ctx, conn, t)
+}
+
+// reach connects to the proxy with index i itself.
+func (c *chain) reach(ctx context.Context, i int) (net.Conn, error) {
+	l := c.links[i]
+	if i == 0 {
+		conn, err := c.first.Dial(ctx, l.at)
+		if err != nil {
+			return nil, l.unreached(err, "")
+		}
+		return conn, nil
+	}
+	via := ", through " + c.links[i-1].label
+	if _, isAddr := l.at.AddrPort(); isAddr {
+		conn, err := c.through(ctx, i-1, l.at)
+		if err != nil {
+			return nil, l.unreached(err, via)
+		}
+		return conn, nil
+	}
+	addrs, err := c.addresses(ctx, l)
+	if err != nil {
+		return nil, l.unreached(err, "")
+	}
+	for _, to := range addrs {
+		var conn net.Conn
+		if conn, err = c.through(ctx, i-1, to); err == nil {
+			return conn, nil
+		}
+		// Only what is wrong with this address can be better with the next one.
+		if !aboutTheFarSide(err) || ctx.Err() != nil {
+			break
+		}
+	}
+	return nil, l.unreached(err, via)
+}
+
+// addresses resolves the name of l, and gives at least one address or an error.
+func (c *chain) addresses(ctx context.Context, l *link) ([]name.Target, error) {
+	host, _ := l.at.Host().Name()
+	found, err := c.lookup(ctx, host)
+	if err != nil {
+		return nil, err
+	}
+	var targets []name.Target
+	for _, a := range found[:min(len(found), maxAddresses)] {
+		t, err := name.FromAddrPort(netip.AddrPortFrom(a, l.at.Port()))
+		if err != nil {
+			continue
+		}
+		targets = append(targets, t)
+	}
+	if len(targets) == 0 {
+		return nil, fault.New(fault.DNSNoData, l.label+" has no address", nil)
+	}
+	return targets, nil
+}

@@ -1,0 +1,205 @@
+package hop
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/url"
+	"strconv"
+	"strings"
+
+	"watertight/name"
+	"watertight/socks"
+)
+
+// Schemes of proxies.
+const (
+	SchemeSOCKS5 = "socks5"
+	SchemeHTTP   = "http"
+)
+
+// defaultSOCKSPort is what IANA has for socks. HTTP proxies have no port that most of them use.
+const defaultSOCKSPort = 1080
+
+// maxProxy bounds a proxy in text: two credentials with every octet escaped, a name, and room.
+const maxProxy = 2*3*socks.MaxCredential + 4*name.MaxName + 64
+
+// Proxy is an upstream proxy. It prints without its password, whatever verb prints it.
+type Proxy struct {
+	Scheme   string // SchemeSOCKS5 or SchemeHTTP
+	Host     name.Host
+	Port     uint16
+	User     string // empty for none; at most 255 octets
+	Password string // at most 255 octets
+}
+
+// Errors of [ParseProxy]. None of them shows a part of its input that could be a credential.
+var (
+	ErrScheme     = errors.New("write socks5://HOST:PORT or http://HOST:PORT")
+	ErrProxy      = errors.New("not a valid proxy")
+	ErrCredential = errors.New("not a valid user or password")
+)
+
+// unsupported are schemes that people write, with why they are not taken.
+var unsupported = map[string]string{
+	"https":     "a proxy inside TLS is not carried by this version",
+	"h2":        "a proxy over HTTP/2 is not carried by this version",
+	"h3":        "a proxy over HTTP/3 is not carried by this version",
+	"masque":    "MASQUE is not carried by this version",
+	"wireguard": "WireGuard is not carried by this version",
+	"ssh":       "SSH is not carried by this version",
+	"ss":        "Shadowsocks is not carried by this version",
+	"socks":     "the version of SOCKS is missing",
+	"socks4":    "SOCKS 4 has no names, no IPv6 and no password",
+	"socks4a":   "SOCKS 4a has no IPv6 and no password",
+	"tcp":       "it names no proxy protocol",
+	"udp":       "it names no proxy protocol",
+}
+
+// ParseProxy reads `socks5://[USER[:PASSWORD]@]HOST[:PORT]` or `http://[USER[:PASSWORD]@]HOST:PORT`. `socks5h` is
+// the same as `socks5`: no name is resolved here in either. User and password are percent-decoded; the port is 1080
+// for SOCKS5 if none is given.
+func ParseProxy(s string) (Proxy, error) {
+	if len(s) > maxProxy {
+		return Proxy{}, fmt.Errorf("%w: %d octets, and at most %d make sense", ErrProxy, len(s), maxProxy)
+	}
+	scheme, rest, found := strings.Cut(s, "://")
+	if !found {
+		return Proxy{}, fmt.Errorf("%w: the scheme is missing: %w", ErrProxy, ErrScheme)
+	}
+	p := Proxy{Scheme: strings.ToLower(scheme)}
+	switch p.Scheme {
+	case SchemeHTTP, SchemeSOCKS5:
+	case "socks5h":
+		p.Scheme = SchemeSOCKS5
+	default:
+		if why, known := unsupported[p.Scheme]; known {
+			return Proxy{}, fmt.Errorf("%w: %s://: %s: %w", ErrProxy, p.Scheme, why, ErrScheme)
+		}
+		return Proxy{}, fmt.Errorf("%w: unknown scheme: %w", ErrProxy, ErrScheme)
+	}
+	authority := strings.TrimSuffix(rest, "/")
+	if i := strings.LastIndexByte(authority, '@'); i >= 0 {
+		if err := p.readCredentials(authority[:i]); err != nil {
+			return Proxy{}, err
+		}
+		authority = authority[i+1:]
+	}
+	if err := p.readHost(authority); err != nil {
+		return Proxy{}, err
+	}
+	return p, p.validate()
+}
+
+func (p *Proxy) readCredentials(userinfo string) error {
+	// A password with a bare slash or question mark in it would be cut in two by other programs.
+	if strings.ContainsAny(userinfo, "/?#@") {
+		return fmt.Errorf("%w: write / ? # and @ as %%2F %%3F %%23 and %%40", ErrCredential)
+	}
+	user, password, _ := strings.Cut(userinfo, ":")
+	var err error
+	if p.User, err = url.PathUnescape(user); err != nil {
+		return fmt.Errorf("%w: a percent sign in the user is not followed by two hexadecimal digits; write it as %%25", ErrCredential)
+	}
+	if p.Password, err = url.PathUnescape(password); err != nil {
+		return fmt.Errorf("%w: a percent sign in the password is not followed by two hexadecimal digits; write it as %%25", ErrCredential)
+	}
+	if p.User == "" {
+		return fmt.Errorf("%w: the user is empty", ErrCredential)
+	}
+	return nil
+}
+
+// readHost shows nothing of what it reads in an error: it may be half a password.
+func (p *Proxy) readHost(authority string) error {
+	if strings.ContainsAny(authority, "/?#") {
+		return fmt.Errorf("%w: nothing may follow the port", ErrProxy)
+	}
+	host, port := authority, ""
+	if i := strings.LastIndexByte(authority, ':'); i > strings.LastIndexByte(authority, ']') {
+		host, port = authority[:i], authority[i+1:]
+		if port == "" {
+			return fmt.Errorf("%w: the port is empty", ErrProxy)
+		}
+	}
+	if strings.Contains(host, ":") && !strings.HasPrefix(host, "[") {
+		return fmt.Errorf("%w: write an IPv6 address in brackets", ErrProxy)
+	}
+	var err error
+	if p.Host, err = name.ParseHost(host); err != nil {
+		return fmt.Errorf("%w: the host: %w", ErrProxy, sentinel(err))
+	}
+	switch {
+	case port != "":
+		if p.Port, err = name.ParsePort(port); err != nil {
+			return fmt.Errorf("%w: %w", ErrProxy, err)
+		}
+	case p.Scheme == SchemeSOCKS5:
+		p.Port = defaultSOCKSPort
+	default:
+		return fmt.Errorf("%w: give the port, as in http://HOST:3128", ErrProxy)
+	}
+	return nil
+}
+
+// sentinel gives the constant at the bottom of an error of package name, without what was wrapped around it.
+func sentinel(err error) error {
+	for _, s := range []error{name.ErrEmpty, name.ErrZone, name.ErrUserinfo} {
+		if errors.Is(err, s) {
+			return s
+		}
+	}
+	return name.ErrName
+}
+
+func (p Proxy) validate() error {
+	switch {
+	case p.Scheme != SchemeSOCKS5 && p.Scheme != SchemeHTTP:
+		return fmt.Errorf("%w: unknown scheme: %w", ErrProxy, ErrScheme)
+	case !p.Host.IsValid():
+		return fmt.Errorf("%w: it has no host", ErrProxy)
+	case p.Port == 0:
+		return fmt.Errorf("%w: it has no port", ErrProxy)
+	case len(p.User) > socks.MaxCredential || len(p.Password) > socks.MaxCredential:
+		return fmt.Errorf("%w: at most %d octets each (RFC 1929)", ErrCredential, socks.MaxCredential)
+	case p.User == "" && p.Password != "":
+		return fmt.Errorf("%w: the user is empty", ErrCredential)
+	case p.Scheme == SchemeHTTP && strings.Contains(p.User, ":"):
+		return fmt.Errorf("%w: a user of HTTP has no colon (RFC 7617)", ErrCredential)
+	case strings.ContainsFunc(p.User+p.Password, func(r rune) bool { return r < ' ' || r == 0x7f }):
+		return fmt.Errorf("%w: a control character", ErrCredential)
+	}
+	return nil
+}
+
+// target gives HOST:PORT, for errors and for dialling.
+func (p Proxy) target() (name.Target, error) { return name.New(p.Host, p.Port) }
+
+// String gives the proxy as ParseProxy reads it, with *** for the password.
+func (p Proxy) String() string {
+	var b strings.Builder
+	b.WriteString(p.Scheme + "://")
+	if p.User != "" {
+		b.WriteString(url.User(p.User).String())
+		if p.Password != "" {
+			b.WriteString(":***")
+		}
+		b.WriteByte('@')
+	}
+	if t, err := p.target(); err == nil {
+		b.WriteString(t.String())
+	} else {
+		b.WriteString(p.Host.String() + ":" + strconv.Itoa(int(p.Port)))
+	}
+	return b.String()
+}
+
+// Format prints String for every verb: %#v and %d would show the password.
+func (p Proxy) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, p.String()) }
+
+// LogValue gives String.
+func (p Proxy) LogValue() slog.Value { return slog.StringValue(p.String()) }
+
+// MarshalText gives String, so that no encoder sees the password.
+func (p Proxy) MarshalText() ([]byte, error) { return []byte(p.String()), nil }

@@ -1,0 +1,151 @@
+package hop
+
+import (
+	"context"
+	"errors"
+	"net"
+	"sync"
+	"time"
+
+	"watertight/connect"
+	"watertight/fault"
+	"watertight/name"
+	"watertight/socks"
+	"watertight/wire"
+)
+
+// HandshakeLimit is the most time that one proxy gets to open a tunnel, its own dialling included. A nearer deadline
+// of the context counts.
+const HandshakeLimit = 15 * time.Second
+
+// longAgo is a deadline that has passed.
+var longAgo = time.Unix(1, 0)
+
+// tunnel asks the proxy at the other end of conn for a tunnel to t. What it gives has no deadline, and is conn itself
+// unless the far side's first octets came with the proxy's answer. It closes conn if it fails.
+func (l *link) tunnel(ctx context.Context, conn net.Conn, t name.Target) (net.Conn, error) {
+	deadline := time.Now().Add(HandshakeLimit)
+	if d, ok := ctx.Deadline(); ok && d.Before(deadline) {
+		deadline = d
+	}
+	if err := conn.SetDeadline(deadline); err != nil {
+		conn.Close()
+		return nil, l.lost(err, false)
+	}
+	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(longAgo) })
+	head, err := l.ask(conn, t)
+	stopped := stop()
+	if err == nil && stopped {
+		err = conn.SetDeadline(time.Time{})
+	}
+	if !stopped && errors.Is(ctx.Err(), context.Canceled) {
+		err = fault.New(fault.ConnectTimeout, "the request was given up while "+l.label+" was asked", ctx.Err())
+	} else if !stopped && err == nil {
+		err = l.lost(ctx.Err(), true)
+	}
+	if err != nil {
+		conn.Close()
+		return nil, fault.Of(err)
+	}
+	return wire.WithHead(conn, head), nil
+}
+
+// ask speaks the proxy's protocol. It gives what was read beyond the proxy's answer.
+func (l *link) ask(conn net.Conn, t name.Target) (head []byte, err error) {
+	if l.Scheme == SchemeSOCKS5 {
+		return nil, l.askSOCKS5(conn, t)
+	}
+	return l.askHTTP(conn, t)
+}
+
+var socksBuffers = sync.Pool{New: func() any { return new(socks.Buffer) }}
+
+// askSOCKS5 is the client's side of RFC 1928, one message at a time: there are servers that drop what comes early.
+func (l *link) askSOCKS5(conn net.Conn, t name.Target) error {
+	buf := socksBuffers.Get().(*socks.Buffer)
+	defer socksBuffers.Put(buf)
+	if err := l.negotiate(conn, buf); err != nil {
+		return err
+	}
+	if _, err := conn.Write(socks.AppendRequest(buf[:0], socks.Connect, t)); err != nil {
+		return l.lost(err, false)
+	}
+	code, _, err := socks.ReadReply(conn, buf) // where the proxy dials from is text that nobody needs
+	switch {
+	case errors.Is(err, socks.ErrBadReply):
+		return l.nonsense(err)
+	case err != nil:
+		return l.lost(err, true)
+	case code != socks.Succeeded:
+		return l.refusedSOCKS(code)
+	}
+	return nil
+}
+
+// negotiate agrees on a method and proves who we are, if that was configured.
+func (l *link) negotiate(conn net.Conn, buf *socks.Buffer) error {
+	method := socks.MethodNone
+	if l.User != "" {
+		method = socks.MethodPassword
+	}
+	if _, err := conn.Write(socks.AppendGreeting(buf[:0], method)); err != nil {
+		return l.lost(err, false)
+	}
+	chosen, err := socks.ReadMethod(conn, buf)
+	switch {
+	case errors.Is(err, socks.ErrNotSOCKS):
+		return l.nonsense(err)
+	case err != nil:
+		return l.lost(err, false)
+	case chosen == socks.MethodRefused:
+		return l.noMethod()
+	case chosen != method:
+		return l.nonsense(errMethod)
+	case method == socks.MethodNone:
+		return nil
+	}
+	message, err := socks.AppendPassword(buf[:0], l.User, l.Password)
+	if err == nil {
+		_, err = conn.Write(message)
+		clear(message)
+	}
+	if err != nil {
+		return l.lost(err, false)
+	}
+	err = socks.ReadPasswordReply(conn, buf)
+	switch {
+	case errors.Is(err, socks.ErrAuthFailed):
+		return l.wrongPassword(err)
+	case errors.Is(err, socks.ErrBadReply):
+		return l.nonsense(err)
+	case err != nil:
+		return l.lost(err, false)
+	}
+	return nil
+}
+
+// heads are buffers for what an HTTP proxy answers.
+var heads = sync.Pool{New: func() any { return new([connect.MaxHead]byte) }}
+
+// askHTTP is the client's side of CONNECT.
+func (l *link) askHTTP(conn net.Conn, t name.Target) (head []byte, err error) {
+	buf := heads.Get().(*[connect.MaxHead]byte)
+	defer heads.Put(buf)
+	message := connect.AppendRequest(buf[:0], t, l.credentials)
+	_, err = conn.Write(message)
+	clear(message)
+	if err != nil {
+		return nil, l.lost(err, false)
+	}
+	resp, err := connect.Read(conn, buf[:])
+	switch {
+	case errors.Is(err, connect.ErrNotHTTP), errors.Is(err, connect.ErrMalformed),
+		errors.Is(err, connect.ErrTooLong), errors.Is(err, connect.ErrInterim):
+		return nil, l.nonsense(err)
+	case err != nil:
+		return nil, l.lost(err, true)
+	case !resp.OK():
+		return nil, l.refusedHTTP(resp, t)
+	}
+	return append([]byte(nil), resp.Rest...), nil
+}

@@ -1,0 +1,165 @@
+package dnstest
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/base64"
+	"errors"
+	"io"
+	"log"
+	"maps"
+	"net"
+	"net/http"
+
+	"watertight/dnswire"
+)
+
+const mediaType = "application/dns-message"
+
+// connKey is the context key of the connection's ordinal.
+type connKey struct{}
+
+// ServeDoH answers DNS over HTTPS (RFC 8484) over HTTP/2 on l, at every path, until it is closed. Each tweak may
+// change the TLS configuration first, for faults of TLS itself.
+func ServeDoH(l net.Listener, cert tls.Certificate, h Handler, tweak ...func(*tls.Config)) *Server {
+	s := newServer(l, h)
+	protocols := new(http.Protocols)
+	protocols.SetHTTP2(true)
+	s.http = &http.Server{
+		Handler:           http.HandlerFunc(s.serveDoH),
+		Protocols:         protocols,
+		ReadHeaderTimeout: handshakeLimit,
+		ErrorLog:          log.New(io.Discard, "", 0),
+		ConnContext: func(ctx context.Context, conn net.Conn) context.Context {
+			return context.WithValue(ctx, connKey{}, s.number(conn))
+		},
+	}
+	c := config(cert, "h2", tweak)
+	s.wg.Go(func() { s.http.Serve(tlsListener{&tracked{l, s}, c}) })
+	return s
+}
+
+// tracked tells the server about its connections.
+type tracked struct {
+	net.Listener
+	s *Server
+}
+
+// Accept gives the next connection.
+func (t *tracked) Accept() (net.Conn, error) {
+	conn, err := t.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	c := &trackedConn{conn, t.s}
+	t.s.enter(c)
+	return c, nil
+}
+
+type trackedConn struct {
+	net.Conn
+	s *Server
+}
+
+// Close closes the connection and forgets it.
+func (c *trackedConn) Close() error {
+	err := c.Conn.Close()
+	c.s.mu.Lock()
+	defer c.s.mu.Unlock()
+	delete(c.s.live, c)
+	return err
+}
+
+// tlsListener is tls.NewListener with the configuration as it is: net/http would add its own.
+type tlsListener struct {
+	net.Listener
+	config *tls.Config
+}
+
+// Accept gives the next connection.
+func (l tlsListener) Accept() (net.Conn, error) {
+	conn, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return tls.Server(conn, l.config), nil
+}
+
+func (s *Server) number(conn net.Conn) int {
+	if c, ok := conn.(*tls.Conn); ok {
+		conn = c.NetConn()
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.live[conn]
+}
+
+func (s *Server) serveDoH(w http.ResponseWriter, r *http.Request) {
+	msg, err := dohMessage(r)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	n, _ := r.Context().Value(connKey{}).(int)
+	q := &Query{
+		Raw: msg, Transport: DoH, Conn: n, Resumed: r.TLS != nil && r.TLS.DidResume,
+		Client: addr(r.RemoteAddr), Method: r.Method, Path: r.URL.Path, Header: r.Header.Clone(),
+	}
+	ctx, cancel := context.WithCancel(r.Context())
+	defer cancel()
+	defer context.AfterFunc(s.ctx, cancel)()
+	reply, err := s.answer(ctx, q)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	maps.Copy(w.Header(), reply.Header)
+	switch {
+	case reply.Status != 0:
+		w.WriteHeader(reply.Status)
+		w.Write(reply.Body)
+	case reply.Wire != nil:
+		w.Header().Set("Content-Type", mediaType)
+		w.Write(reply.Wire)
+	case reply.Close:
+	default:
+		<-ctx.Done()
+	}
+	if reply.Close {
+		s.dropConn(n)
+		panic(http.ErrAbortHandler)
+	}
+}
+
+func (s *Server) dropConn(n int) {
+	s.mu.Lock()
+	var found net.Conn
+	for conn, i := range s.live {
+		if i == n {
+			found = conn
+		}
+	}
+	s.mu.Unlock()
+	if found != nil {
+		found.Close()
+	}
+}
+
+func dohMessage(r *http.Request) ([]byte, error) {
+	if r.Method == http.MethodGet {
+		return base64.RawURLEncoding.DecodeString(r.URL.Query().Get("dns"))
+	}
+	if r.Method != http.MethodPost || r.Header.Get("Content-Type") != mediaType {
+		return nil, errors.New("neither GET with ?dns= nor POST of " + mediaType)
+	}
+	return io.ReadAll(io.LimitReader(r.Body, dnswire.MaxMessage))
+}
+
+// addr is a client's address as text.
+type addr string
+
+// Network is always tcp.
+func (addr) Network() string { return "tcp" }
+
+// String gives the address.
+func (a addr) String() string { return string(a) }
