@@ -112,7 +112,11 @@ func (l *link) lost(err error, asked bool) error {
 
 // nonsense is an answer that the protocol does not allow.
 func (l *link) nonsense(err error) error {
-	f := fault.New(fault.HopRefused, l.label+" does not answer as a "+l.Scheme+" proxy does", err)
+	kind := "an HTTP proxy"
+	if l.Scheme == SchemeSOCKS5 {
+		kind = "a SOCKS5 proxy"
+	}
+	f := fault.New(fault.HopRefused, l.label+" does not answer as "+kind+" should", err)
 	f.Hint = "check the scheme and the port of the channel's upstream proxy"
 	return f
 }

@@ -24,11 +24,7 @@ var longAgo = time.Unix(1, 0)
 // tunnel asks the proxy at the other end of conn for a tunnel to t. What it gives has no deadline, and is conn itself
 // unless the far side's first octets came with the proxy's answer. It closes conn if it fails.
 func (l *link) tunnel(ctx context.Context, conn net.Conn, t name.Target) (net.Conn, error) {
-	deadline := time.Now().Add(HandshakeLimit)
-	if d, ok := ctx.Deadline(); ok && d.Before(deadline) {
-		deadline = d
-	}
-	if err := conn.SetDeadline(deadline); err != nil {
+	if err := conn.SetDeadline(time.Now().Add(HandshakeLimit)); err != nil {
 		conn.Close()
 		return nil, l.lost(err, false)
 	}

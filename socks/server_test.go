@@ -72,7 +72,8 @@ func TestARequestIsReadHoweverItArrives(t *testing.T) {
 		{"password in version 5", octets(5, 1, 2, 5, 1, "u", 1, "p", 5, 1, 0, 3, 1, "a", 0, 80), Request{5, Connect, name.MustHost("a"), 80}, "\x05\x02\x05\x00"},
 		{
 			"longest user and password", octets(5, 1, 2, 1, 255, strings.Repeat("u", 255), 255, strings.Repeat("p", 255), 5, 1, 0, 3, 1, "a", 0, 80),
-			Request{5, Connect, name.MustHost("a"), 80}, "\x05\x02\x01\x00",
+			Request{5, Connect, name.MustHost("a"), 80},
+			"\x05\x02\x01\x00",
 		},
 		{"version 4", octets(4, 1, 0, 80, 192, 0, 2, 1, "me", 0), Request{4, Connect, name.MustHost("192.0.2.1"), 80}, ""},
 		{"version 4 without a user", octets(4, 1, 0, 80, 192, 0, 2, 1, 0), Request{4, Connect, name.MustHost("192.0.2.1"), 80}, ""},

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"sync/atomic"
+	"syscall"
 	"time"
 	"unsafe"
 
@@ -98,6 +99,16 @@ func (c *CaptureSocket) Read(fn func(Frame)) error {
 			}
 			c.countDropped()
 			return nil
+		}
+		if fds[0].Revents&unix.POLLERR != 0 {
+			// Reading the error clears it. An interface that is down is no error: it may come up (again).
+			code, err := unix.GetsockoptInt(c.fd, unix.SOL_SOCKET, unix.SO_ERROR)
+			if err == nil && code != 0 && syscall.Errno(code) != unix.ENETDOWN {
+				err = syscall.Errno(code)
+			}
+			if err != nil {
+				return fmt.Errorf("wire: capture: %w", err)
+			}
 		}
 	}
 }

@@ -83,14 +83,21 @@ func DialUnix(ctx context.Context, path string) (net.Conn, error) {
 	return d.DialContext(ctx, "unix", path)
 }
 
+// unixgramWait is how long a datagram may wait for its reader.
+const unixgramWait = time.Second
+
 // SendUnixgram sends one datagram to a socket at a path of this host: what the service manager's notification
-// protocol asks for (sd_notify(3)).
+// protocol asks for (sd_notify(3)). A reader that takes nothing for a second is an error.
 func SendUnixgram(path string, b []byte) error {
 	conn, err := net.DialUnix("unixgram", nil, &net.UnixAddr{Name: path, Net: "unixgram"})
 	if err != nil {
 		return err
 	}
 	defer conn.Close()
+	// The queue of a reader that hangs is full: the program goes on without it.
+	if err := conn.SetWriteDeadline(time.Now().Add(unixgramWait)); err != nil {
+		return err
+	}
 	_, err = conn.Write(b)
 	return err
 }

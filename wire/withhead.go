@@ -47,12 +47,12 @@ func (h *headedConn) Read(b []byte) (int, error) {
 	return h.Conn.Read(b)
 }
 
-// CloseWrite ends this direction where the connection can.
+// CloseWrite ends this direction where the connection can do that, and else both.
 func (h *headedConn) CloseWrite() error {
 	if c, ok := h.Conn.(interface{ CloseWrite() error }); ok {
 		return c.CloseWrite()
 	}
-	return nil
+	return h.Conn.Close()
 }
 
 func (h *headedConn) takeHead() []byte {
