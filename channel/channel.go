@@ -1,0 +1,338 @@
+// Package channel is the centre of the program: a way out, and the resolver built over that way out.
+//
+// It promises that a name is resolved inside the channel that will carry its traffic, or not at all; that what is
+// dialled is the very address that was checked; and that a channel's cache is its own and dies with it. There is
+// one way to get a channel, [Open], and it builds the dialer first and the resolver over it. It never asks another
+// resolver, and never takes another way.
+package channel
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+
+	"watertight/dnswire"
+	"watertight/fault"
+	"watertight/hop"
+	"watertight/name"
+	"watertight/resolve"
+)
+
+// Limits of a channel, in time and number.
+const (
+	DialLimit    = 30 * time.Second // for one Dial, look-up and every attempt included
+	attemptLimit = 10 * time.Second // for one address
+	maxAttempts  = 8                // addresses tried for one name
+	readyWait    = 5 * time.Second  // how long a request waits for a channel that is not ready yet
+	probeFirst   = 250 * time.Millisecond
+	probeMost    = 15 * time.Second
+)
+
+// Below is what a channel stands on: another channel, or the ground.
+type Below interface {
+	// Dial connects to the first hop of a channel above, whose name it resolves.
+	Dial(ctx context.Context, t name.Target) (net.Conn, error)
+	// Lookup resolves the name of a later hop of a channel above.
+	Lookup(ctx context.Context, host string) ([]netip.Addr, error)
+}
+
+// Check decides whether an address may be dialled for a client. It gives a fault of policy, or nil.
+type Check func(netip.Addr) error
+
+// Spec is what a channel is made of. Two channels with equal specs are interchangeable.
+type Spec struct {
+	Name string
+	// Over is the name of the channel underneath; empty for the ground.
+	Over string
+	// Proxies is the chain of upstream proxies, first hop first; empty means that addresses are dialled from below.
+	Proxies []hop.Proxy
+	// ResolveAtExit hands names to the last proxy instead of resolving them here: nobody resolves them before, and no
+	// address can be checked.
+	ResolveAtExit bool
+	// Resolver is unused where ResolveAtExit.
+	Resolver resolve.Options
+}
+
+func (s Spec) validate(below Below) error {
+	switch {
+	case s.Name == "":
+		return errors.New("a channel needs a name")
+	case below == nil:
+		return fmt.Errorf("channel %s stands on nothing", s.Name)
+	case s.ResolveAtExit && len(s.Proxies) == 0:
+		return fmt.Errorf("channel %s: `resolve: exit` needs a proxy that resolves", s.Name)
+	}
+	return nil
+}
+
+// Channel is a way out with its resolver. Its methods may be called from many goroutines.
+type Channel struct {
+	spec     Spec
+	dialer   hop.Dialer
+	resolver *resolve.Resolver // nil where the exit resolves
+	given    given
+
+	ready     chan struct{} // closed when the resolver has answered once
+	readyOnce sync.Once
+
+	mu       sync.Mutex
+	notReady error // why the last probe failed
+}
+
+// Open builds the dialer first and the resolver over it: there is no other way to get either.
+// The caller runs the channel ([Channel.Run]) and closes it.
+func Open(s Spec, below Below) (*Channel, error) {
+	if err := s.validate(below); err != nil {
+		return nil, err
+	}
+	var dialer hop.Dialer = hop.DialerFunc(below.Dial)
+	if len(s.Proxies) > 0 {
+		chain, err := hop.Chain(dialer, below.Lookup, s.Proxies)
+		if err != nil {
+			return nil, fmt.Errorf("channel %s: %w", s.Name, err)
+		}
+		dialer = chain
+	}
+	c := &Channel{spec: s, dialer: dialer, ready: make(chan struct{})}
+	if s.ResolveAtExit {
+		c.markReady()
+		return c, nil
+	}
+	r, err := resolve.New(s.Resolver, c.dialAddr)
+	if err != nil {
+		return nil, fmt.Errorf("channel %s: %w", s.Name, err)
+	}
+	c.resolver = r
+	return c, nil
+}
+
+// Name is the channel's name in the configuration.
+func (c *Channel) Name() string { return c.spec.Name }
+
+// Spec is what the channel was opened with.
+func (c *Channel) Spec() Spec { return c.spec }
+
+// dialAddr is the dialer of the channel's own resolver: an address, through the channel's own hops.
+func (c *Channel) dialAddr(ctx context.Context, to netip.AddrPort) (net.Conn, error) {
+	t, err := name.FromAddrPort(to)
+	if err != nil {
+		return nil, err
+	}
+	return c.dialer.Dial(ctx, t)
+}
+
+// Dial connects to t, unchecked: for the first hop of a channel above, which the configuration chose.
+func (c *Channel) Dial(ctx context.Context, t name.Target) (net.Conn, error) {
+	return c.DialChecked(ctx, t, func(netip.Addr) error { return nil })
+}
+
+// DialChecked connects to t for a client. The name is resolved inside c, or not at all; every address goes through
+// check, and the very address that passed is dialled (RFC 8305 where there are several). The error is a
+// [*fault.Error].
+func (c *Channel) DialChecked(ctx context.Context, t name.Target, check Check) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, DialLimit)
+	defer cancel()
+	if !t.IsValid() {
+		return nil, fault.New(fault.BadRequest, "the target is not valid", nil)
+	}
+	if ap, ok := t.AddrPort(); ok {
+		if err := check(ap.Addr()); err != nil {
+			return nil, err
+		}
+		return c.attempt(ctx, ap)
+	}
+	if c.spec.ResolveAtExit {
+		conn, err := c.dialer.Dial(ctx, t)
+		return conn, dialFault(ctx, t.String(), err)
+	}
+	if err := c.WaitReady(ctx); err != nil {
+		return nil, err
+	}
+	return c.race(ctx, t, check)
+}
+
+// attempt dials one address.
+func (c *Channel) attempt(ctx context.Context, to netip.AddrPort) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, attemptLimit)
+	defer cancel()
+	conn, err := c.dialAddr(ctx, to)
+	return conn, dialFault(ctx, to.String(), err)
+}
+
+// Lookup gives the addresses of host, IPv6 first. The error is a [*fault.Error].
+func (c *Channel) Lookup(ctx context.Context, host string) ([]netip.Addr, error) {
+	if c.resolver == nil {
+		return nil, c.noResolver()
+	}
+	if err := c.WaitReady(ctx); err != nil {
+		return nil, err
+	}
+	return c.resolver.Lookup(ctx, host)
+}
+
+// LookupGiven is Lookup for a client that will come back with one of the addresses: each is checked, and remembered
+// as given out.
+func (c *Channel) LookupGiven(ctx context.Context, host string, check Check) ([]netip.Addr, error) {
+	found, err := c.Lookup(ctx, host)
+	if err != nil {
+		return nil, err
+	}
+	allowed, refusal := allow(found, check)
+	if len(allowed) == 0 {
+		return nil, refusal
+	}
+	c.given.add(allowed)
+	return allowed, nil
+}
+
+// Gave says whether addr was given out to a client by this channel's resolver, of late.
+func (c *Channel) Gave(addr netip.Addr) bool { return c.given.has(addr.Unmap()) }
+
+// Exchange asks the channel's resolver one question. The error is a [*fault.Error].
+func (c *Channel) Exchange(ctx context.Context, q dnswire.Question) (*dnswire.Answer, error) {
+	if c.resolver == nil {
+		return nil, c.noResolver()
+	}
+	if err := c.WaitReady(ctx); err != nil {
+		return nil, err
+	}
+	return c.resolver.Exchange(ctx, q)
+}
+
+func (c *Channel) noResolver() error {
+	return &fault.Error{
+		Code:    fault.DNSServFail,
+		Message: "channel " + c.spec.Name + " leaves names to its exit and has no resolver",
+		Channel: c.spec.Name,
+		Hint:    "set `resolve: here` for the channel and give it a resolver",
+	}
+}
+
+// ResolverStats tells how the resolver does; false where the exit resolves.
+func (c *Channel) ResolverStats() (resolve.Stats, bool) {
+	if c.resolver == nil {
+		return resolve.Stats{}, false
+	}
+	return c.resolver.Stats(), true
+}
+
+// Run asks the resolver once, again and again with growing pauses, until it has answered, authenticated; then it
+// waits for ctx. It gives ctx's error.
+func (c *Channel) Run(ctx context.Context) error {
+	pause := probeFirst
+	for !c.Ready() {
+		err := c.resolver.Probe(ctx)
+		if err == nil {
+			c.markReady()
+			break
+		}
+		c.mu.Lock()
+		c.notReady = err
+		c.mu.Unlock()
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(pause):
+		}
+		pause = min(2*pause, probeMost)
+	}
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+func (c *Channel) markReady() { c.readyOnce.Do(func() { close(c.ready) }) }
+
+// Ready says whether the resolver has answered once, authenticated.
+func (c *Channel) Ready() bool {
+	select {
+	case <-c.ready:
+		return true
+	default:
+		return false
+	}
+}
+
+// WhyNotReady gives the last probe's error, or nil.
+func (c *Channel) WhyNotReady() error {
+	if c.Ready() {
+		return nil
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.notReady
+}
+
+// Await is closed when the channel is ready.
+func (c *Channel) Await() <-chan struct{} { return c.ready }
+
+// WaitReady waits a little for a channel that is not ready yet. The error is a [*fault.Error] with NOT_READY.
+func (c *Channel) WaitReady(ctx context.Context) error {
+	if c.Ready() {
+		return nil
+	}
+	timer := time.NewTimer(readyWait)
+	defer timer.Stop()
+	select {
+	case <-c.ready:
+		return nil
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+	cause := c.WhyNotReady()
+	message := "channel " + c.spec.Name + " is not ready: its resolver has not answered"
+	f := &fault.Error{Code: fault.NotReady, Message: message, Channel: c.spec.Name, Err: cause}
+	if cause != nil {
+		why := fault.Of(cause)
+		f.Message = "channel " + c.spec.Name + " is not ready: " + why.Message
+		f.Hint = why.NextStep()
+	}
+	return f
+}
+
+// Flush empties the cache.
+func (c *Channel) Flush() {
+	if c.resolver != nil {
+		c.resolver.Flush()
+	}
+	c.given.clear()
+}
+
+// Close ends the resolver with its look-ups and its connections. Connections that Dial gave stay open.
+func (c *Channel) Close() error {
+	if c.resolver == nil {
+		return nil
+	}
+	return c.resolver.Close()
+}
+
+// allow gives the addresses that pass, and the refusal of the first that does not.
+func allow(found []netip.Addr, check Check) ([]netip.Addr, error) {
+	var refusal error
+	allowed := slices.Clone(found)
+	allowed = slices.DeleteFunc(allowed, func(a netip.Addr) bool {
+		err := check(a)
+		if err != nil && refusal == nil {
+			refusal = err
+		}
+		return err != nil
+	})
+	return allowed, refusal
+}
+
+// OnGround is the end of the recursion: what the channel `direct` stands on. It dials addresses and resolves nothing.
+func OnGround(g hop.Ground) Below { return ground{hop.Direct(g)} }
+
+type ground struct{ dialer hop.Dialer }
+
+func (g ground) Dial(ctx context.Context, t name.Target) (net.Conn, error) {
+	return g.dialer.Dial(ctx, t)
+}
+
+func (ground) Lookup(context.Context, string) ([]netip.Addr, error) {
+	return nil, fault.New(fault.Internal, "there is no resolver below the channel `direct`", nil)
+}

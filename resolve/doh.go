@@ -1,0 +1,166 @@
+package resolve
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"mime"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"strconv"
+	"sync"
+	"time"
+
+	"watertight/dnswire"
+	"watertight/fault"
+)
+
+const mediaType = "application/dns-message"
+
+// dohLink is one HTTP/2 connection of DNS over HTTPS.
+type dohLink struct {
+	u     *upstream
+	conn  *http.ClientConn
+	ended chan struct{}
+	once  sync.Once
+}
+
+// newDoH speaks HTTP/2 over a connection that is authenticated already. The transport dials nothing: it is handed
+// that one connection.
+func newDoH(ctx context.Context, u *upstream, conn *tls.Conn) (*dohLink, *failure) {
+	protocols := new(http.Protocols)
+	protocols.SetHTTP2(true)
+	given := conn
+	transport := &http.Transport{
+		Proxy:                  nil,
+		Protocols:              protocols,
+		DisableCompression:     true,
+		MaxResponseHeaderBytes: 16 << 10,
+		DialContext: func(context.Context, string, string) (net.Conn, error) {
+			return nil, errors.New("a resolver's connection is never made in clear")
+		},
+		DialTLSContext: func(context.Context, string, string) (net.Conn, error) {
+			if given == nil {
+				return nil, net.ErrClosed
+			}
+			conn := given
+			given = nil
+			return conn, nil
+		},
+		HTTP2: &http.HTTP2Config{SendPingTimeout: 15 * time.Second, PingTimeout: 5 * time.Second},
+	}
+	// The address is only a label here; it is literal so that nothing could ever be looked up.
+	cc, err := transport.NewClientConn(ctx, "https", netip.AddrPortFrom(u.Addrs[0].Addr(), u.Addrs[0].Port()).String())
+	if err != nil {
+		conn.Close()
+		return nil, u.unreachable("does not speak HTTP/2", err)
+	}
+	l := &dohLink{u: u, conn: cc, ended: make(chan struct{})}
+	cc.SetStateHook(func(cc *http.ClientConn) {
+		if cc.Err() != nil {
+			l.once.Do(func() { close(l.ended) })
+		}
+	})
+	if cc.Err() != nil {
+		l.once.Do(func() { close(l.ended) })
+	}
+	return l, nil
+}
+
+func (l *dohLink) done() <-chan struct{} { return l.ended }
+
+func (l *dohLink) room() bool { return l.conn.Available() > 0 }
+
+func (l *dohLink) close() {
+	l.conn.Close()
+	l.once.Do(func() { close(l.ended) })
+}
+
+// exchange posts a question, with ID 0 (RFC 8484, section 4.1), and reads the reply.
+func (l *dohLink) exchange(ctx context.Context, q dnswire.Question) (*dnswire.Answer, *failure) {
+	msg, err := dnswire.Query(q, 0, dnswire.PadQuery)
+	if err != nil {
+		return nil, badQuestion(q, err)
+	}
+	resp, err := l.conn.RoundTrip(l.request(ctx, msg))
+	if err != nil {
+		return nil, l.lost(ctx, err)
+	}
+	defer resp.Body.Close()
+	if fail := l.check(resp); fail != nil {
+		return nil, fail
+	}
+	body, err := io.ReadAll(io.LimitReader(resp.Body, dnswire.MaxMessage+1))
+	if err != nil {
+		return nil, l.lost(ctx, err)
+	}
+	a, err := dnswire.ParseAnswer(body, q, 0)
+	if err != nil {
+		return nil, l.u.malformed(err)
+	}
+	if age := age(resp.Header); age > 0 {
+		a = a.Aged(age)
+	}
+	return a, nil
+}
+
+// request says as little as it can: no user agent, no cookie, no language (RFC 8484, section 8.2).
+func (l *dohLink) request(ctx context.Context, msg []byte) *http.Request {
+	r := &http.Request{
+		Method: http.MethodPost,
+		URL:    l.u.url,
+		Host:   l.u.url.Host,
+		Header: http.Header{
+			"Accept":       {mediaType},
+			"Content-Type": {mediaType},
+			"User-Agent":   {""}, // none at all
+		},
+		ContentLength: int64(len(msg)),
+		Body:          io.NopCloser(bytes.NewReader(msg)),
+	}
+	return r.WithContext(ctx)
+}
+
+func (l *dohLink) lost(ctx context.Context, err error) *failure {
+	if ctx.Err() != nil {
+		return l.u.timeout(err)
+	}
+	return l.u.broke(err)
+}
+
+// check refuses what is not a DNS message. A redirect names a server that nobody configured (RFC 8484, section 3).
+func (l *dohLink) check(resp *http.Response) *failure {
+	switch {
+	case resp.StatusCode >= 300 && resp.StatusCode < 400:
+		return l.u.unreachable("redirects to another place (HTTP "+strconv.Itoa(resp.StatusCode)+"), and redirects are never followed", nil)
+	case resp.StatusCode != http.StatusOK:
+		return l.u.unreachable("answered HTTP "+strconv.Itoa(resp.StatusCode), nil)
+	}
+	got := resp.Header.Get("Content-Type")
+	if media, _, err := mime.ParseMediaType(got); err != nil || media != mediaType {
+		if got == "" {
+			got = "something"
+		}
+		return l.u.unreachable("answered "+oneLine(got)+" instead of a DNS message", nil)
+	}
+	return nil
+}
+
+// age is how long an HTTP cache kept the response (RFC 9111, section 5.1); TTLs shrink by it (RFC 8484, section 5.1).
+func age(h http.Header) time.Duration {
+	seconds, err := strconv.ParseUint(h.Get("Age"), 10, 31)
+	if err != nil {
+		return 0
+	}
+	return time.Duration(seconds) * time.Second
+}
+
+func dohURL(u Upstream) (*url.URL, error) { return url.Parse("https://" + u.Host + u.Path) }
+
+func badQuestion(q dnswire.Question, err error) *failure {
+	return &failure{fault: fault.New(fault.BadRequest, oneLine(q.Name)+" cannot be asked for", err), final: true, unsent: true}
+}

@@ -1,0 +1,207 @@
+package resolve
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"watertight/dnswire"
+)
+
+// maxAbandoned is how many questions nobody waits for any more a connection may owe before it is given up.
+const maxAbandoned = 64
+
+var (
+	errStrayID = fmt.Errorf("%w: a reply under an ID that was not asked", dnswire.ErrMalformed)
+	errOwing   = errors.New("too many questions without a reply")
+)
+
+// dotLink is one connection of DNS over TLS. Questions are pipelined, and replies come in any order (RFC 7766,
+// section 6.2.1.1).
+type dotLink struct {
+	u      *upstream
+	conn   *tls.Conn
+	ended  chan struct{}
+	writes sync.Mutex // held over one message
+
+	mu        sync.Mutex
+	err       *failure                 // why the connection ended
+	waiting   map[uint16]chan dotReply // nil where nobody waits any more
+	abandoned int
+}
+
+type dotReply struct {
+	msg  []byte
+	fail *failure
+}
+
+func newDoT(u *upstream, conn *tls.Conn) *dotLink {
+	l := &dotLink{u: u, conn: conn, ended: make(chan struct{}), waiting: map[uint16]chan dotReply{}}
+	u.wg.Go(l.read)
+	return l
+}
+
+func (l *dotLink) done() <-chan struct{} { return l.ended }
+
+func (l *dotLink) room() bool { return true }
+
+func (l *dotLink) close() { l.end(l.u.broke(errors.New("given up"))) }
+
+// exchange sends a question and waits for its reply.
+func (l *dotLink) exchange(ctx context.Context, q dnswire.Question) (*dnswire.Answer, *failure) {
+	id, reply, fail := l.register()
+	if fail != nil {
+		return nil, fail
+	}
+	msg, err := dnswire.Query(q, id, dnswire.PadQuery)
+	if err != nil {
+		l.abandon(id, true)
+		return nil, badQuestion(q, err)
+	}
+	if err := l.write(ctx, msg); err != nil {
+		l.end(l.u.broke(err))
+	}
+	select {
+	case r := <-reply:
+		if r.fail != nil {
+			return nil, r.fail
+		}
+		a, err := dnswire.ParseAnswer(r.msg, q, id)
+		if err != nil {
+			return nil, l.u.malformed(err)
+		}
+		return a, nil
+	case <-ctx.Done():
+		l.abandon(id, false)
+		return nil, l.u.timeout(ctx.Err())
+	}
+}
+
+// register takes a random ID that no question under way has.
+func (l *dotLink) register() (uint16, chan dotReply, *failure) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.err != nil {
+		return 0, nil, l.u.broke(l.err)
+	}
+	for {
+		id := uint16(rand.Uint32())
+		if _, used := l.waiting[id]; used {
+			continue
+		}
+		reply := make(chan dotReply, 1)
+		l.waiting[id] = reply
+		return id, reply, nil
+	}
+}
+
+// abandon keeps the ID of a question that was sent, so that its late reply is not taken for another's.
+func (l *dotLink) abandon(id uint16, unsent bool) {
+	l.mu.Lock()
+	if _, ok := l.waiting[id]; !ok {
+		l.mu.Unlock()
+		return
+	}
+	if unsent {
+		delete(l.waiting, id)
+		l.mu.Unlock()
+		return
+	}
+	l.waiting[id] = nil
+	l.abandoned++
+	owing := l.abandoned > maxAbandoned
+	l.mu.Unlock()
+	if owing {
+		l.end(l.u.broke(errOwing))
+	}
+}
+
+// write sends a message with its length in front, in one piece (RFC 7766, section 8).
+func (l *dotLink) write(ctx context.Context, msg []byte) error {
+	framed := make([]byte, 2, 2+len(msg))
+	binary.BigEndian.PutUint16(framed, uint16(len(msg)))
+	framed = append(framed, msg...)
+	l.writes.Lock()
+	defer l.writes.Unlock()
+	deadline, ok := ctx.Deadline()
+	if !ok {
+		deadline = time.Now().Add(DefaultTimeout)
+	}
+	if err := l.conn.SetWriteDeadline(deadline); err != nil {
+		return err
+	}
+	_, err := l.conn.Write(framed)
+	return err
+}
+
+// read hands out replies until the connection ends.
+func (l *dotLink) read() {
+	r := bufio.NewReaderSize(l.conn, 4096)
+	for {
+		msg, err := readMessage(r)
+		if err != nil {
+			l.end(l.u.broke(err))
+			return
+		}
+		if !l.deliver(msg) {
+			l.end(l.u.malformed(errStrayID))
+			return
+		}
+	}
+}
+
+func readMessage(r *bufio.Reader) ([]byte, error) {
+	var head [2]byte
+	if _, err := io.ReadFull(r, head[:]); err != nil {
+		return nil, err
+	}
+	msg := make([]byte, binary.BigEndian.Uint16(head[:]))
+	_, err := io.ReadFull(r, msg)
+	return msg, err
+}
+
+func (l *dotLink) deliver(msg []byte) bool {
+	if len(msg) < 2 {
+		return false
+	}
+	id := binary.BigEndian.Uint16(msg)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	reply, ok := l.waiting[id]
+	if !ok {
+		return false
+	}
+	delete(l.waiting, id)
+	if reply == nil {
+		l.abandoned--
+	} else {
+		reply <- dotReply{msg: msg}
+	}
+	return true
+}
+
+// end closes the connection and tells everyone who waits.
+func (l *dotLink) end(why *failure) {
+	l.mu.Lock()
+	if l.err != nil {
+		l.mu.Unlock()
+		return
+	}
+	l.err = why
+	for _, reply := range l.waiting {
+		if reply != nil {
+			reply <- dotReply{fail: why}
+		}
+	}
+	l.waiting = nil
+	close(l.ended)
+	l.mu.Unlock()
+	l.conn.Close()
+}

@@ -1,0 +1,202 @@
+package resolve
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	"watertight/dnswire"
+)
+
+// Limits of an upstream's connections.
+const (
+	maxLinks    = 4   // connections at once
+	maxInFlight = 128 // questions at once on one connection
+)
+
+// link is one warm connection to an upstream.
+type link interface {
+	exchange(ctx context.Context, q dnswire.Question) (*dnswire.Answer, *failure)
+	room() bool            // another question fits on, as far as the far side says
+	done() <-chan struct{} // closed when the connection has ended
+	close()
+}
+
+// slot is a link with what the pool knows of it.
+type slot struct {
+	link
+	seq       uint64
+	inFlight  int
+	lastReply time.Time
+	idle      *time.Timer
+}
+
+// links keeps the connections of one upstream. One dial at a time serves all who wait for a connection.
+type links struct {
+	u *upstream
+
+	mu      sync.Mutex
+	closed  bool
+	seq     uint64
+	slots   []*slot
+	dialing *dialing
+	freed   chan struct{} // closed when a question ended or a connection came or went
+}
+
+type dialing struct {
+	done chan struct{}
+	fail *failure
+}
+
+// take gives a connection that is younger than the one numbered after, and books a question on it.
+func (p *links) take(ctx context.Context, after uint64) (*slot, *failure) {
+	for {
+		p.mu.Lock()
+		if p.closed {
+			p.mu.Unlock()
+			return nil, &failure{fault: closed(), final: true}
+		}
+		if s := p.pick(after); s != nil {
+			s.inFlight++
+			s.idle.Stop()
+			p.mu.Unlock()
+			return s, nil
+		}
+		if p.dialing == nil && len(p.slots) < maxLinks {
+			d := &dialing{done: make(chan struct{})}
+			p.dialing = d
+			p.u.wg.Go(func() { p.dial(d) })
+		}
+		d, freed := p.dialing, p.freed
+		p.mu.Unlock()
+		var dialed <-chan struct{}
+		if d != nil {
+			dialed = d.done
+		}
+		select {
+		case <-dialed:
+			if d.fail != nil {
+				return nil, d.fail
+			}
+		case <-freed:
+		case <-ctx.Done():
+			return nil, p.u.timeout(ctx.Err())
+		}
+	}
+}
+
+func (p *links) pick(after uint64) *slot {
+	for _, s := range p.slots {
+		if s.seq > after && s.inFlight < maxInFlight && s.room() {
+			return s
+		}
+	}
+	return nil
+}
+
+// dial opens a connection for whoever waits. It does not depend on any of them.
+func (p *links) dial(d *dialing) {
+	ctx, cancel := context.WithTimeout(p.u.ctx, p.u.limit)
+	defer cancel()
+	started := p.u.now()
+	l, fail := p.u.open(ctx)
+	if fail != nil && p.u.ctx.Err() == nil {
+		p.u.health.failed(started, p.u.now(), fail)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	d.fail = fail
+	p.dialing = nil
+	if fail == nil {
+		if p.closed {
+			l.close()
+			d.fail = &failure{fault: closed(), final: true}
+		} else {
+			p.add(l)
+		}
+	}
+	close(d.done)
+}
+
+func (p *links) add(l link) {
+	p.seq++
+	s := &slot{link: l, seq: p.seq, lastReply: p.u.now()}
+	s.idle = time.AfterFunc(p.u.idle, func() { p.expire(s) })
+	p.slots = append(p.slots, s)
+	p.u.wg.Go(func() {
+		<-l.done()
+		p.retire(s)
+	})
+}
+
+// give books the end of a question.
+func (p *links) give(s *slot, replied bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	s.inFlight--
+	if replied {
+		s.lastReply = p.u.now()
+	}
+	if s.inFlight == 0 && slices.Contains(p.slots, s) {
+		s.idle.Reset(p.u.idle)
+	}
+	p.wake()
+}
+
+// wake lets everyone who waits look again.
+func (p *links) wake() {
+	close(p.freed)
+	p.freed = make(chan struct{})
+}
+
+// silentSince says that no reply came over s since then.
+func (p *links) silentSince(s *slot, then time.Time) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return !s.lastReply.After(then)
+}
+
+// expire closes a connection that nobody used for long (RFC 7858, section 3.4).
+func (p *links) expire(s *slot) {
+	p.mu.Lock()
+	busy := s.inFlight > 0
+	p.mu.Unlock()
+	if !busy {
+		p.retire(s)
+	}
+}
+
+// retire takes a connection out of use and closes it.
+func (p *links) retire(s *slot) {
+	p.mu.Lock()
+	if i := slices.Index(p.slots, s); i >= 0 {
+		p.slots = slices.Delete(p.slots, i, i+1)
+		p.wake()
+	}
+	s.idle.Stop()
+	p.mu.Unlock()
+	s.close()
+}
+
+func (p *links) close() {
+	p.mu.Lock()
+	p.closed = true
+	slots := p.slots
+	p.slots = nil
+	p.wake()
+	p.mu.Unlock()
+	for _, s := range slots {
+		s.idle.Stop()
+		s.close()
+	}
+}
+
+func (p *links) load() (conns, inFlight int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, s := range p.slots {
+		inFlight += s.inFlight
+	}
+	return len(p.slots), inFlight
+}

@@ -1,0 +1,228 @@
+package resolve
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+
+	"watertight/dnswire"
+	"watertight/event"
+	"watertight/fault"
+)
+
+// Defaults of Options.
+const (
+	DefaultTimeout        = 5 * time.Second
+	DefaultAttemptTimeout = 2 * time.Second
+	DefaultIdleTimeout    = 60 * time.Second
+)
+
+// maxFlights is how many questions may be under way at once.
+const maxFlights = 4096
+
+// Dial connects to an address. It is a channel's: the only way a resolver has to send anything.
+type Dial func(ctx context.Context, to netip.AddrPort) (net.Conn, error)
+
+// Options says what a Resolver asks, and how.
+type Options struct {
+	Channel   string     // the channel's name, for events
+	Upstreams []Upstream // at least one; asked in this order
+	// CacheEntries bounds the cache; 0 switches it off, except for failures.
+	CacheEntries int
+	// Timeout bounds one look-up, all upstreams together. Zero means DefaultTimeout.
+	Timeout time.Duration
+	// AttemptTimeout bounds what every upstream but the last may take of Timeout. Zero means DefaultAttemptTimeout.
+	AttemptTimeout time.Duration
+	// IdleTimeout is after how long an unused connection is closed. Zero means DefaultIdleTimeout.
+	IdleTimeout time.Duration
+	// Sink gets one event for every question; it is required.
+	Sink event.Sink
+	// Now is the clock for TTLs, back-off and certificates; nil means time.Now.
+	Now func() time.Time
+}
+
+func (o *Options) validate() error {
+	if len(o.Upstreams) == 0 {
+		return errors.New("a resolver needs at least one upstream")
+	}
+	for i, u := range o.Upstreams {
+		if len(u.Addrs) == 0 || u.ServerName == "" || u.Host == "" || u.Kind != DoH && u.Kind != DoT {
+			return fmt.Errorf("upstream %d (%q) was not made by ParseUpstream or UpstreamSpec.Build", i+1, u.Text)
+		}
+	}
+	switch {
+	case o.Sink == nil:
+		return errors.New("a resolver needs a sink for its events; event.Discard{} stands for none")
+	case o.CacheEntries < 0:
+		return fmt.Errorf("a cache of %d entries", o.CacheEntries)
+	case o.Timeout < 0 || o.AttemptTimeout < 0 || o.IdleTimeout < 0:
+		return errors.New("a negative time-out")
+	}
+	return nil
+}
+
+func (o *Options) fill() {
+	def := func(d *time.Duration, value time.Duration) {
+		if *d == 0 {
+			*d = value
+		}
+	}
+	def(&o.Timeout, DefaultTimeout)
+	def(&o.AttemptTimeout, DefaultAttemptTimeout)
+	def(&o.IdleTimeout, DefaultIdleTimeout)
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+}
+
+// Resolver asks its upstreams, and remembers. Its methods may be called from many goroutines. Nothing runs before the
+// first question; Close ends everything.
+type Resolver struct {
+	options   Options
+	dial      Dial
+	now       func() time.Time
+	upstreams []*upstream
+	cache     *cache
+
+	ctx    context.Context
+	cancel context.CancelFunc
+	wg     sync.WaitGroup
+
+	mu      sync.Mutex
+	closed  bool
+	flights map[dnswire.Question]*flight
+	misses  uint64
+	joined  uint64
+	local   uint64
+}
+
+// New makes a resolver over a dial function.
+func New(o Options, dial Dial) (*Resolver, error) {
+	if dial == nil {
+		return nil, errors.New("a resolver exists only over a dial function")
+	}
+	if err := o.validate(); err != nil {
+		return nil, err
+	}
+	o.fill()
+	r := &Resolver{options: o, dial: dial, now: o.Now, cache: newCache(o.CacheEntries), flights: map[dnswire.Question]*flight{}}
+	r.ctx, r.cancel = context.WithCancel(context.Background())
+	for _, u := range o.Upstreams {
+		up, err := r.newUpstream(u)
+		if err != nil {
+			r.cancel()
+			return nil, fmt.Errorf("upstream %s: %w", u.Text, err)
+		}
+		r.upstreams = append(r.upstreams, up)
+	}
+	return r, nil
+}
+
+// Exchange answers a question: from what is known here about special-use names, from the cache, or from the
+// upstreams. A negative answer is an answer. The error is a [*fault.Error].
+func (r *Resolver) Exchange(ctx context.Context, q dnswire.Question) (*dnswire.Answer, error) {
+	q.Name = dnswire.CanonicalName(q.Name)
+	e := r.entry(ctx, q)
+	if e.fault != nil {
+		return nil, copied(e.fault)
+	}
+	return e.answer.Aged(r.now().Sub(e.stored)), nil
+}
+
+// Probe asks one upstream after the other, past cache and back-off, until one gives a well-formed reply over an
+// authenticated connection. The question tells nothing: the name servers of the root. The error is a [*fault.Error].
+func (r *Resolver) Probe(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, r.options.Timeout)
+	defer cancel()
+	defer context.AfterFunc(r.ctx, cancel)()
+	if !r.enter() {
+		return closed()
+	}
+	defer r.wg.Done()
+	q := dnswire.Question{Name: "", Type: dnswire.NS}
+	started := r.now()
+	_, from, fail := r.askInOrder(ctx, q, true)
+	ev := event.Lookup{Channel: r.options.Channel, Upstream: from, Type: q.Type.String(), Took: r.now().Sub(started)}
+	if fail != nil {
+		ev.Code = fail.fault.Code
+		r.options.Sink.Lookup(&ev)
+		return copied(fail.fault)
+	}
+	r.options.Sink.Lookup(&ev)
+	return nil
+}
+
+// Flush empties the cache and forgets the sessions of TLS, so that nothing links what comes with what was. Look-ups
+// under way do not fill the cache, and nobody joins them any more.
+func (r *Resolver) Flush() {
+	r.mu.Lock()
+	r.cache.flush()
+	r.flights = map[dnswire.Question]*flight{}
+	r.mu.Unlock()
+	for _, u := range r.upstreams {
+		u.tickets.forget()
+	}
+}
+
+// Stats is how the resolver does.
+type Stats struct {
+	Entries   int             `json:"entries"` // in the cache
+	Octets    int             `json:"octets"`  // in the cache
+	Hits      uint64          `json:"hits"`
+	Misses    uint64          `json:"misses"` // look-ups started
+	Evicted   uint64          `json:"evicted"`
+	Joined    uint64          `json:"joined"` // questions that waited for another's look-up
+	Local     uint64          `json:"local"`  // special-use names answered here
+	InFlight  int             `json:"in_flight"`
+	Upstreams []UpstreamStats `json:"upstreams"` // in the order of preference
+}
+
+// Stats gives figures of this moment.
+func (r *Resolver) Stats() Stats {
+	now := r.now()
+	r.mu.Lock()
+	s := Stats{Misses: r.misses, Joined: r.joined, Local: r.local, InFlight: len(r.flights)}
+	r.mu.Unlock()
+	c := r.cache
+	c.mu.Lock()
+	s.Entries, s.Octets, s.Hits, s.Evicted = len(c.entries), c.octets, c.hits, c.evicted
+	c.mu.Unlock()
+	for _, u := range r.upstreams {
+		s.Upstreams = append(s.Upstreams, u.stats(now))
+	}
+	return s
+}
+
+// Close ends every look-up and every connection, and waits until nothing of the resolver runs.
+func (r *Resolver) Close() error {
+	r.mu.Lock()
+	r.closed = true
+	r.mu.Unlock()
+	r.cancel()
+	for _, u := range r.upstreams {
+		u.links.close()
+	}
+	r.wg.Wait()
+	return nil
+}
+
+// enter books a goroutine of the resolver, unless it is closed.
+func (r *Resolver) enter() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.closed {
+		return false
+	}
+	r.wg.Add(1)
+	return true
+}
+
+// copied gives a fault of the caller's own: those above complete it.
+func copied(f *fault.Error) *fault.Error {
+	c := *f
+	return &c
+}

@@ -1,0 +1,169 @@
+package resolve
+
+import (
+	"net/netip"
+	"strings"
+
+	"watertight/dnswire"
+)
+
+// localTTL is the TTL in seconds of what is answered here.
+const localTTL = 300
+
+// local is what is said about a special-use name without asking anybody.
+type local struct {
+	rcode   int
+	records []dnswire.Record
+	hint    string // what to do instead
+}
+
+const (
+	hintLAN    = "names of a local network are not sent to a public resolver; use the host's address"
+	hintSingle = "a name without a dot is never looked up; write the full name, such as host.example.com"
+)
+
+// nowhere are the suffixes under which nothing exists in the public DNS, so that asking for them only tells others
+// what this network calls its hosts.
+var nowhere = map[string]string{
+	"invalid": "names under .invalid never exist (RFC 6761, section 6.4)",
+	"test":    "names under .test are for local testing (RFC 6761, section 6.2)",
+	"onion":   "names under .onion are for Tor alone (RFC 7686)",
+	"alt":     "names under .alt are not in the DNS (RFC 9476)",
+	"local":   hintLAN + " (RFC 6762)",
+
+	// Names for private use that leak to the root (RFC 6762, appendix G; ICANN reserved internal in 2024).
+	"internal": hintLAN,
+	"intranet": hintLAN,
+	"private":  hintLAN,
+	"corp":     hintLAN,
+	"home":     hintLAN,
+	"lan":      hintLAN,
+}
+
+// arpa are the zones under arpa that are answered locally, by full name.
+var arpa = map[string]string{
+	"home.arpa":    hintLAN + " (RFC 8375)",
+	"service.arpa": hintLAN + " (RFC 9665)",
+}
+
+// special answers for names that must not leave the channel, nor this program (RFC 6761 and those that add to its
+// registry). It says false for an ordinary name.
+func special(q dnswire.Question) (local, bool) {
+	i := strings.LastIndexByte(q.Name, '.')
+	last := q.Name[i+1:]
+	switch last {
+	case "localhost": // RFC 6761, section 6.3
+		return localhost(q), true
+	case "arpa":
+		return specialArpa(q)
+	case "net":
+		if isOrUnder(q.Name, "use-application-dns.net") {
+			return local{rcode: dnswire.NXDomain, hint: "the answer keeps browsers from a resolver of their own"}, true
+		}
+		return local{}, false
+	}
+	if hint, ok := nowhere[last]; ok {
+		return local{rcode: dnswire.NXDomain, hint: hint}, true
+	}
+	if i < 0 && q.Name != "" && !aboutZone(q.Type) {
+		return local{rcode: dnswire.NXDomain, hint: hintSingle}, true
+	}
+	return local{}, false
+}
+
+// aboutZone says whether a type is asked of a top-level domain as a zone, not of a host.
+func aboutZone(t dnswire.Type) bool {
+	return t == dnswire.NS || t == dnswire.SOA || t == dnswire.DS || t == dnswire.DNSKEY
+}
+
+func localhost(q dnswire.Question) local {
+	switch q.Type {
+	case dnswire.A:
+		return local{records: []dnswire.Record{dnswire.AddrRecord(q.Name, localTTL, netip.AddrFrom4([4]byte{127, 0, 0, 1}))}}
+	case dnswire.AAAA:
+		return local{records: []dnswire.Record{dnswire.AddrRecord(q.Name, localTTL, netip.IPv6Loopback())}}
+	}
+	return local{}
+}
+
+func specialArpa(q dnswire.Question) (local, bool) {
+	for zone, hint := range arpa {
+		if isOrUnder(q.Name, zone) {
+			return local{rcode: dnswire.NXDomain, hint: hint}, true
+		}
+	}
+	switch {
+	case isOrUnder(q.Name, "resolver.arpa"): // RFC 9462: nobody is discovered
+		return local{hint: "resolvers are configured, never discovered"}, true
+	case isOrUnder(q.Name, ipv4only):
+		return specialIPv4Only(q), true
+	}
+	p, ok := dnswire.ParseReverse(q.Name)
+	if !ok {
+		return local{}, false
+	}
+	if p.IsSingleIP() && (p.Addr() == ipv4onlyAddrs[0] || p.Addr() == ipv4onlyAddrs[1]) {
+		if q.Type == dnswire.PTR {
+			return local{records: []dnswire.Record{dnswire.PTRRecord(q.Name, localTTL, ipv4only)}}, true
+		}
+		return local{}, true
+	}
+	for _, zone := range privateReverse {
+		if zone.Bits() <= p.Bits() && zone.Contains(p.Addr()) {
+			return local{rcode: dnswire.NXDomain, hint: "addresses for local use have no names in the public DNS (RFC 6303)"}, true
+		}
+	}
+	return local{}, false
+}
+
+// ipv4only is answered as in a network without NAT64 (RFC 8880, section 7.1): the channel decides how an address is
+// reached, not a prefix found in some network's answers.
+const ipv4only = "ipv4only.arpa"
+
+var ipv4onlyAddrs = [2]netip.Addr{netip.AddrFrom4([4]byte{192, 0, 0, 170}), netip.AddrFrom4([4]byte{192, 0, 0, 171})}
+
+func specialIPv4Only(q dnswire.Question) local {
+	if q.Name != ipv4only {
+		return local{rcode: dnswire.NXDomain}
+	}
+	if q.Type != dnswire.A {
+		return local{}
+	}
+	return local{records: []dnswire.Record{
+		dnswire.AddrRecord(ipv4only, localTTL, ipv4onlyAddrs[0]),
+		dnswire.AddrRecord(ipv4only, localTTL, ipv4onlyAddrs[1]),
+	}}
+}
+
+// privateReverse are the networks whose reverse zones are answered locally: those of RFC 6303, section 4, the shared
+// addresses of RFC 7793, and what RFC 6761, section 6.1, and RFC 6762, section 12, add.
+var privateReverse = prefixes(
+	"0.0.0.0/8", "10.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.168.0.0/16",
+	"192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24", "255.255.255.255/32", "100.64.0.0/10",
+	"::/128", "::1/128", "fd00::/8", "fe80::/10", "2001:db8::/32",
+)
+
+func prefixes(list ...string) []netip.Prefix {
+	out := make([]netip.Prefix, len(list))
+	for i, s := range list {
+		out[i] = netip.MustParsePrefix(s)
+	}
+	return out
+}
+
+func isOrUnder(name, zone string) bool {
+	rest, ok := strings.CutSuffix(name, zone)
+	return ok && (rest == "" || rest[len(rest)-1] == '.')
+}
+
+// answer makes the local answer a message.
+func (l local) answer(q dnswire.Question) (*dnswire.Answer, error) {
+	p := dnswire.Reply{RCode: l.rcode, Answer: l.records}
+	if l.hint != "" {
+		p.EDE = []dnswire.EDE{{Code: edeSynthesized, Text: l.hint}}
+	}
+	return dnswire.Local(q, p)
+}
+
+// edeSynthesized marks an answer that was made here (RFC 8914 registry, code 29).
+const edeSynthesized = 29

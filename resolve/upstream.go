@@ -1,0 +1,279 @@
+package resolve
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strings"
+
+	"watertight/name"
+)
+
+// Kind is how an upstream speaks.
+type Kind string
+
+// The kinds of upstream.
+const (
+	DoH Kind = "https" // DNS over HTTPS (RFC 8484), over HTTP/2
+	DoT Kind = "tls"   // DNS over TLS (RFC 7858)
+)
+
+const (
+	defaultPath = "/dns-query"
+	dohPort     = 443
+	dotPort     = 853
+)
+
+// Limits of an upstream's description.
+const (
+	maxURL       = 2048 // octets
+	maxAddresses = 16
+	maxPins      = 16
+)
+
+// ErrPlain is returned for an upstream that would send names in clear text.
+var ErrPlain = errors.New("names would travel in clear text")
+
+// Upstream is a resolver that can be reached without resolving anything, and that has to prove who it is. Make one
+// with [ParseUpstream] or [UpstreamSpec.Build]; the zero Upstream is not valid. Two upstreams that are deeply equal
+// are interchangeable.
+type Upstream struct {
+	Text       string // as configured: a URL or a preset's name; it holds no secret
+	Kind       Kind
+	Host       string // host and, where it is not the kind's own, port: what messages and the Host header say
+	Path       string // of DoH
+	ServerName string // the name, or the address as text, that the certificate has to cover
+	Addrs      []netip.AddrPort
+	Pins       [][32]byte // SHA-256 of a SubjectPublicKeyInfo in the verified chain; any of them will do (RFC 7858, section 4.2)
+	CA         [][]byte   // certificates in DER that alone are trusted; none: those that the system trusts
+}
+
+// ParseUpstream reads an upstream from one text: a preset's name, `https://HOST[:PORT][/PATH]` or
+// `tls://HOST[:PORT]`, where HOST is an address or a host name that a preset knows.
+func ParseUpstream(s string) (Upstream, error) { return UpstreamSpec{URL: s}.Build() }
+
+// UpstreamSpec is an upstream as a configuration file describes it.
+type UpstreamSpec struct {
+	URL       string   // or a preset's name
+	Addresses []string // of the host, where the URL names one; tried in this order
+	Pins      []string // base64 of the SHA-256 of a SubjectPublicKeyInfo
+	CA        string   // path of a PEM file; only the authorities in it are trusted
+	Name      string   // the server name to check instead of the URL's host
+}
+
+// SpecError says which field of a spec is wrong.
+type SpecError struct {
+	Field string // as in the configuration file: url, addresses, pins, ca or name
+	Index int    // in a list, otherwise 0
+	Err   error
+}
+
+func (e *SpecError) Error() string { return e.Field + ": " + e.Err.Error() }
+
+// Unwrap gives the cause.
+func (e *SpecError) Unwrap() error { return e.Err }
+
+// Host gives the host of the spec's URL where it is a name that needs `addresses`: what a configuration looks up in
+// its own table of addresses. It says false for a literal address, for a name that a preset knows, and for a URL that
+// is wrong.
+func (s UpstreamSpec) Host() (string, bool) {
+	e, err := parseEndpoint(s.URL)
+	if err != nil {
+		return "", false
+	}
+	host, ok := e.host.Name()
+	return host, ok && len(e.known) == 0
+}
+
+// Build checks the spec and reads its CA file. Every error in the spec is reported, each as a [*SpecError], joined.
+func (s UpstreamSpec) Build() (Upstream, error) {
+	e, err := parseEndpoint(s.URL)
+	if err != nil {
+		return Upstream{}, &SpecError{Field: "url", Err: err}
+	}
+	u := Upstream{Text: s.URL, Kind: e.kind, Host: e.display(), Path: e.path, ServerName: e.host.String()}
+	var errs []error
+	u.Addrs, errs = s.addresses(e)
+	pins, pinErrs := parsePins(s.Pins)
+	u.Pins = pins
+	errs = append(errs, pinErrs...)
+	if s.CA != "" {
+		if u.CA, err = readCA(s.CA); err != nil {
+			errs = append(errs, &SpecError{Field: "ca", Err: err})
+		}
+	}
+	if s.Name != "" {
+		h, err := name.ParseHost(s.Name)
+		if err != nil {
+			errs = append(errs, &SpecError{Field: "name", Err: err})
+		}
+		u.ServerName = h.String()
+	}
+	if len(errs) > 0 {
+		return Upstream{}, errors.Join(errs...)
+	}
+	return u, nil
+}
+
+// addresses gives where the upstream is: a literal host, else what the spec lists, else what a preset knows.
+func (s UpstreamSpec) addresses(e endpoint) (list []netip.AddrPort, errs []error) {
+	fail := func(i int, err error) { errs = append(errs, &SpecError{Field: "addresses", Index: i, Err: err}) }
+	if a, ok := e.host.Addr(); ok {
+		if len(s.Addresses) > 0 {
+			fail(0, fmt.Errorf("%v is an address already; leave `addresses` out", a))
+		}
+		return []netip.AddrPort{netip.AddrPortFrom(a, e.port)}, errs
+	}
+	if len(s.Addresses) > maxAddresses {
+		fail(maxAddresses, fmt.Errorf("more than %d addresses", maxAddresses))
+		return nil, errs
+	}
+	for i, text := range s.Addresses {
+		a, err := netip.ParseAddr(text)
+		switch {
+		case err != nil:
+			fail(i, fmt.Errorf("%.60q is not an IP address", text))
+		case a.Zone() != "":
+			fail(i, name.ErrZone)
+		case a.IsUnspecified() || a.IsMulticast():
+			fail(i, fmt.Errorf("no server has the address %v", a))
+		default:
+			list = append(list, netip.AddrPortFrom(a.Unmap(), e.port))
+		}
+	}
+	if len(s.Addresses) == 0 {
+		for _, a := range e.known {
+			list = append(list, netip.AddrPortFrom(a, e.port))
+		}
+	}
+	if len(list) == 0 && len(errs) == 0 {
+		fail(0, fmt.Errorf("%s is a name, and looking it up would need another resolver: give its addresses under "+
+			"`addresses: {%s: [IP]}`, or use a resolver by its literal address (`--resolver tls://IP`) or a preset (%s)",
+			e.host, e.host, presetNames(3)))
+	}
+	return list, errs
+}
+
+// endpoint is what a URL or a preset's name says.
+type endpoint struct {
+	kind  Kind
+	host  name.Host
+	port  uint16
+	path  string
+	known []netip.Addr // what a preset knows of the host
+}
+
+func (e endpoint) display() string {
+	if e.kind == DoH && e.port == dohPort || e.kind == DoT && e.port == dotPort {
+		return bracketed(e.host)
+	}
+	t, err := name.New(e.host, e.port)
+	if err != nil {
+		return e.host.String()
+	}
+	return t.String()
+}
+
+func parseEndpoint(s string) (endpoint, error) {
+	if len(s) > maxURL {
+		return endpoint{}, fmt.Errorf("longer than %d octets", maxURL)
+	}
+	scheme, rest, hasScheme := strings.Cut(s, "://")
+	if !hasScheme {
+		if p, ok := presetByName(s); ok {
+			return p.endpoint()
+		}
+		return endpoint{}, bare(s)
+	}
+	switch strings.ToLower(scheme) {
+	case "https":
+		return parseURL(s, DoH, dohPort)
+	case "tls":
+		return parseURL(s, DoT, dotPort)
+	case "udp", "tcp", "dns":
+		host := strings.TrimRight(rest, "/")
+		if h, err := name.Parse(rest); err == nil {
+			host = bracketed(h.Host())
+		}
+		return endpoint{}, fmt.Errorf("%s is plain DNS, %w; write tls://%s", s, ErrPlain, host)
+	case "http":
+		return endpoint{}, fmt.Errorf("%s is not encrypted, %w; write https://%s", s, ErrPlain, rest)
+	case "h3", "quic", "sdns":
+		return endpoint{}, fmt.Errorf("%s:// is not carried yet by this version; write https:// or tls://", scheme)
+	}
+	return endpoint{}, fmt.Errorf("%.20q is no scheme of an upstream; write https:// or tls://", scheme)
+}
+
+// bare explains what is wrong with a text that has no scheme and is no preset's name.
+func bare(s string) error {
+	if s == "" {
+		return errors.New("the upstream is empty; give a preset (" + presetNames(3) + "), https://… or tls://…")
+	}
+	if t, err := name.Parse(s); err == nil { // with a port
+		return fmt.Errorf("%s is plain DNS, %w; write tls://%s", s, ErrPlain, bracketed(t.Host()))
+	}
+	h, err := name.ParseHost(s)
+	if err != nil {
+		return fmt.Errorf("%.60q is neither a preset nor a URL; write https:// or tls://", s)
+	}
+	if _, ok := h.Addr(); ok {
+		return fmt.Errorf("%s is plain DNS, %w; write tls://%s", s, ErrPlain, bracketed(h))
+	}
+	if !strings.Contains(s, ".") || presetLike(s) != "" {
+		if like := presetLike(s); like != "" {
+			return fmt.Errorf("there is no preset %q; the nearest is %q", s, like)
+		}
+		return fmt.Errorf("there is no preset %q; there are %s", s, presetNames(0))
+	}
+	return fmt.Errorf("%s does not say how it is encrypted; write https://%s%s or tls://%s", s, s, defaultPath, s)
+}
+
+func bracketed(h name.Host) string {
+	if a, ok := h.Addr(); ok && a.Is6() {
+		return "[" + a.String() + "]"
+	}
+	return h.String()
+}
+
+func parseURL(s string, kind Kind, port uint16) (endpoint, error) {
+	s = strings.TrimSuffix(s, "{?dns}") // the template of RFC 8484, section 3, is what a URL without it means too
+	u, err := url.Parse(s)
+	if err != nil {
+		return endpoint{}, errors.New("not a URL that can be read")
+	}
+	switch {
+	case u.User != nil:
+		return endpoint{}, errors.New("an upstream has no user and password")
+	case u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
+		return endpoint{}, errors.New("an upstream's URL has no query and no fragment")
+	case kind == DoT && u.Path != "" && u.Path != "/":
+		return endpoint{}, errors.New("DNS over TLS has no path; for DNS over HTTPS write https://")
+	}
+	e := endpoint{kind: kind, port: port}
+	host := u.Hostname()
+	if strings.Contains(host, ":") {
+		host = "[" + host + "]"
+	}
+	if e.host, err = name.ParseHost(host); err != nil {
+		return endpoint{}, err
+	}
+	if p := u.Port(); p != "" || strings.HasSuffix(u.Host, ":") {
+		if e.port, err = name.ParsePort(p); err != nil {
+			return endpoint{}, err
+		}
+	}
+	if e.port == 53 {
+		return endpoint{}, errors.New("port 53 is for plain DNS, and no TLS is spoken there (RFC 7858, section 3.1)")
+	}
+	if kind == DoH {
+		if e.path = u.EscapedPath(); e.path == "" {
+			e.path = defaultPath
+		}
+	}
+	if host, ok := e.host.Name(); ok {
+		e.known = slices.Clone(presetAddrs(host))
+	}
+	return e, nil
+}

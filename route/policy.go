@@ -1,0 +1,146 @@
+package route
+
+import (
+	"fmt"
+	"net/netip"
+
+	"watertight/channel"
+	"watertight/event"
+	"watertight/fault"
+	"watertight/name"
+)
+
+// Mode is what a policy does with what it is about.
+type Mode string
+
+// The modes. The zero Mode is not valid: a policy is always written out.
+const (
+	Refuse Mode = "refuse"
+	Report Mode = "report"
+	Allow  Mode = "allow"
+)
+
+// Policy is what may leave. See the section `policy` of the configuration.
+type Policy struct {
+	PlainHTTP        Mode // Refuse or Allow
+	ForeignResolvers Mode // Refuse or Allow
+	PrivateTargets   Mode // Refuse or Allow
+	// PrivateAllowed are networks that may be reached though PrivateTargets refuses.
+	PrivateAllowed []netip.Prefix
+	ClientResolved Mode // Refuse, Report or Allow
+	// ResolverNames are hosts known to be encrypted resolvers; ResolverAddrs their addresses.
+	ResolverNames []string
+	ResolverAddrs []netip.Addr
+}
+
+// Sealed is the policy of an empty configuration.
+func Sealed() Policy {
+	return Policy{PlainHTTP: Refuse, ForeignResolvers: Refuse, PrivateTargets: Refuse, ClientResolved: Report}
+}
+
+func (p Policy) validate() error {
+	for _, m := range []struct {
+		key    string
+		mode   Mode
+		report bool
+	}{
+		{"plain_http", p.PlainHTTP, false},
+		{"foreign_resolvers", p.ForeignResolvers, false},
+		{"private_targets", p.PrivateTargets, false},
+		{"client_resolved", p.ClientResolved, true},
+	} {
+		if m.mode != Refuse && m.mode != Allow && (m.mode != Report || !m.report) {
+			return fmt.Errorf("route: policy %s cannot be %q", m.key, m.mode)
+		}
+	}
+	return nil
+}
+
+// Ports with a meaning for the policy.
+const (
+	portHTTP = 80
+	portDoT  = 853  // DNS over TLS (RFC 7858) and over QUIC (RFC 9250)
+	portDoQ  = 8853 // DNS over QUIC before it had a number
+)
+
+// plainDNS are the ports on which names travel in clear: DNS, NetBIOS names, multicast DNS, LLMNR.
+var plainDNS = map[uint16]bool{53: true, 137: true, 5353: true, 5355: true}
+
+// refuse says why a request may not be sent at all, or nil. It looks nothing up.
+func (t *Table) refuse(r Request, clientResolved bool) error {
+	host, port := r.Target.Host(), r.Target.Port()
+	if r.Door != event.DoorResolve {
+		if plainDNS[port] {
+			return fault.New(fault.PolicyForeignResolver,
+				fmt.Sprintf("port %d carries names in clear text, which is always refused", port), nil)
+		}
+		if t.policy.PlainHTTP == Refuse && (r.PlainHTTP || port == portHTTP) {
+			return fault.New(fault.PolicyPlainHTTP, "an http:// request would leave in clear text", nil)
+		}
+		if t.policy.ForeignResolvers == Refuse {
+			if f := t.foreignResolver(host, port); f != nil {
+				return f
+			}
+		}
+	}
+	if addr, ok := host.Addr(); ok {
+		if err := t.check(r.Target)(addr); err != nil {
+			return err
+		}
+	}
+	if clientResolved && t.policy.ClientResolved == Refuse {
+		return fault.New(fault.PolicyClientResolved, "the client asked for an address that our resolver never gave out", nil)
+	}
+	return nil
+}
+
+func (t *Table) foreignResolver(host name.Host, port uint16) error {
+	if port == portDoT || port == portDoQ {
+		return fault.New(fault.PolicyForeignResolver,
+			fmt.Sprintf("port %d belongs to a resolver of the client's own", port), nil)
+	}
+	for _, n := range t.policy.ResolverNames {
+		if host.Under(n) {
+			return fault.New(fault.PolicyForeignResolver, n+" is a resolver of the client's own", nil)
+		}
+	}
+	return nil
+}
+
+// check is the policy on addresses: it is asked about each address before it is dialled, and what it was asked about
+// is what is dialled.
+func (t *Table) check(target name.Target) channel.Check {
+	return func(a netip.Addr) error {
+		a = a.Unmap()
+		if t.own[netip.AddrPortFrom(a, target.Port())] {
+			return &fault.Error{
+				Code: fault.PolicyPrivateTarget, Message: "the target is this proxy itself",
+				Hint: "take the proxy's own address out of the request; add it to NO_PROXY",
+			}
+		}
+		if t.policy.ForeignResolvers == Refuse && target.Port() == 443 {
+			for _, r := range t.policy.ResolverAddrs {
+				if r == a {
+					return fault.New(fault.PolicyForeignResolver, a.String()+" is a resolver of the client's own", nil)
+				}
+			}
+		}
+		if t.policy.PrivateTargets == Allow {
+			return nil
+		}
+		kind := special(a)
+		if kind == "" {
+			return nil
+		}
+		for _, p := range t.policy.PrivateAllowed {
+			if p.Contains(a) {
+				return nil
+			}
+		}
+		message := fmt.Sprintf("%s is %s", a, kind)
+		if _, named := target.Host().Name(); named {
+			message = fmt.Sprintf("%s has the address %s, which is %s", target.Host(), a, kind)
+		}
+		return fault.New(fault.PolicyPrivateTarget, message, nil)
+	}
+}

@@ -1,0 +1,17 @@
+package route
+
+import (
+	"net/netip"
+
+	"watertight/event"
+	"watertight/name"
+)
+
+// Request is what a door was asked for.
+type Request struct {
+	Door   event.Door
+	Client netip.AddrPort
+	Target name.Target
+	// PlainHTTP says that the request itself, not only a tunnel, leaves in clear text: an absolute-form http:// URL.
+	PlainHTTP bool
+}

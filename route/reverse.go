@@ -1,0 +1,46 @@
+package route
+
+import (
+	"context"
+	"net/netip"
+	"time"
+
+	"watertight/dnswire"
+	"watertight/event"
+	"watertight/fault"
+	"watertight/name"
+)
+
+// ResolvePTR gives the name of an address, asked of the resolver of the channel that the rules give the address. It
+// reports the request. The error is a [*fault.Error].
+func (t *Table) ResolvePTR(ctx context.Context, client netip.AddrPort, addr netip.Addr) (string, error) {
+	started := time.Now()
+	target, err := name.FromAddrPort(netip.AddrPortFrom(addr, 1)) // a question has no port; a target needs one
+	if err != nil {
+		return "", fault.New(fault.BadRequest, err.Error(), err)
+	}
+	r := Request{Door: event.DoorResolve, Client: client, Target: target}
+	d := t.decide(r)
+	found := ""
+	if err = d.refusal; err == nil {
+		found, err = pointer(ctx, d, addr)
+	}
+	return found, t.report(r, d, started, err)
+}
+
+func pointer(ctx context.Context, d decision, addr netip.Addr) (string, error) {
+	q := dnswire.Question{Name: dnswire.ReverseName(addr.Unmap()), Type: dnswire.PTR}
+	answer, err := d.channel.Exchange(ctx, q)
+	if err != nil {
+		return "", err
+	}
+	for _, r := range answer.Final() {
+		if r.Type != dnswire.PTR {
+			continue
+		}
+		if h, err := name.ParseHost(r.Host); err == nil {
+			return h.String(), nil
+		}
+	}
+	return "", fault.New(fault.DNSNoData, "the address has no name", nil)
+}

@@ -1,0 +1,177 @@
+// Package route chooses the channel for a target and decides who may go where.
+//
+// It promises that a rule is decided on what the client wrote and never looks anything up; that what no rule matches
+// is refused where rules are written; and that the address which passed the policy is the address that is dialled.
+// It never resolves, and has no way to a network but through a channel.
+package route
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+	"time"
+
+	"watertight/channel"
+	"watertight/event"
+	"watertight/fault"
+	"watertight/name"
+)
+
+// Rule sends the targets of its patterns to a channel, or refuses them: one of Channel and Refuse is set.
+type Rule struct {
+	To      []Pattern
+	Channel *channel.Channel
+	Refuse  bool
+}
+
+// Spec is what a table is made of.
+type Spec struct {
+	// Rules are tried in order; the first that matches decides. With rules, what none matches is refused.
+	Rules []Rule
+	// Default takes everything where there are no rules. It is an error beside rules.
+	Default *channel.Channel
+	Policy  Policy
+	Sink    event.Sink
+	// Own are the program's own listeners: a request for one of them would go round in a circle.
+	Own []netip.AddrPort
+}
+
+// Table is the routes and the policy of one configuration. It does not change.
+type Table struct {
+	rules  []Rule
+	policy Policy
+	sink   event.Sink
+	own    map[netip.AddrPort]bool
+}
+
+// New checks the spec.
+func New(s Spec) (*Table, error) {
+	switch {
+	case s.Sink == nil:
+		return nil, errors.New("route: a table needs an event sink")
+	case len(s.Rules) == 0 && s.Default == nil:
+		return nil, errors.New("route: neither rules nor a default channel")
+	case len(s.Rules) > 0 && s.Default != nil:
+		return nil, errors.New("route: a default channel beside rules would never be used")
+	}
+	rules := s.Rules
+	if s.Default != nil {
+		rules = []Rule{{To: []Pattern{{text: "*", every: true}}, Channel: s.Default}}
+	}
+	for _, r := range rules {
+		if len(r.To) == 0 || (r.Channel == nil) != r.Refuse {
+			return nil, errors.New("route: a rule needs a pattern, and a channel or the word to refuse")
+		}
+	}
+	if err := s.Policy.validate(); err != nil {
+		return nil, err
+	}
+	own := make(map[netip.AddrPort]bool, len(s.Own))
+	for _, ap := range s.Own {
+		own[ap] = true
+	}
+	return &Table{rules: rules, policy: s.Policy, sink: s.Sink, own: own}, nil
+}
+
+// Channel gives the channel for a host. The error is a [*fault.Error]: no rule matches, or one that refuses.
+func (t *Table) Channel(h name.Host) (*channel.Channel, error) {
+	for i := range t.rules {
+		for _, p := range t.rules[i].To {
+			switch {
+			case !p.Match(h):
+			case t.rules[i].Refuse:
+				return nil, &fault.Error{
+					Code: fault.PolicyRoute, Message: "the route for " + p.String() + " refuses " + h.String(),
+					Hint: "change that entry of `routes` if it should be reached",
+				}
+			default:
+				return t.rules[i].Channel, nil
+			}
+		}
+	}
+	return nil, fault.New(fault.PolicyRoute, "no route leads to "+h.String(), nil)
+}
+
+// Dial connects to the request's target through the channel that the rules give it, if the policy allows. It reports
+// the request. The error is a [*fault.Error] that names channel and target.
+func (t *Table) Dial(ctx context.Context, r Request) (net.Conn, error) {
+	started := time.Now()
+	d := t.decide(r)
+	var conn net.Conn
+	err := d.refusal
+	if err == nil {
+		conn, err = d.channel.DialChecked(ctx, r.Target, t.check(r.Target))
+	}
+	if err = t.report(r, d, started, err); err != nil {
+		return nil, err
+	}
+	return conn, nil
+}
+
+// Resolve gives the addresses of the request's target, for a client that asks for no connection. Each address is
+// remembered as given out. It reports the request.
+func (t *Table) Resolve(ctx context.Context, r Request) ([]netip.Addr, error) {
+	started := time.Now()
+	d := t.decide(r)
+	var addrs []netip.Addr
+	err := d.refusal
+	if err == nil {
+		if a, ok := r.Target.Host().Addr(); ok {
+			addrs, err = []netip.Addr{a}, t.check(r.Target)(a)
+		} else {
+			host, _ := r.Target.Host().Name()
+			addrs, err = d.channel.LookupGiven(ctx, host, t.check(r.Target))
+		}
+	}
+	if err = t.report(r, d, started, err); err != nil {
+		return nil, err
+	}
+	return addrs, nil
+}
+
+// decision is what the rules and the policy say of a request before anything is sent.
+type decision struct {
+	channel        *channel.Channel
+	clientResolved bool
+	refusal        error
+}
+
+func (t *Table) decide(r Request) decision {
+	if !r.Target.IsValid() {
+		return decision{refusal: fault.New(fault.BadRequest, "the target is not valid", nil)}
+	}
+	c, err := t.Channel(r.Target.Host())
+	if err != nil {
+		return decision{refusal: err}
+	}
+	d := decision{channel: c}
+	addr, isAddr := r.Target.Host().Addr()
+	if isAddr && r.Door != event.DoorResolve {
+		d.clientResolved = !c.Gave(addr)
+	}
+	d.refusal = t.refuse(r, d.clientResolved)
+	return d
+}
+
+// report tells the sink, and completes the fault for the client. A fault may be shared by many waiters: it is
+// copied, never changed.
+func (t *Table) report(r Request, d decision, started time.Time, err error) error {
+	e := event.Request{
+		Door: r.Door, Client: r.Client, Target: r.Target,
+		Took: time.Since(started), ClientResolved: d.clientResolved,
+	}
+	if d.channel != nil {
+		e.Channel = d.channel.Name()
+	}
+	if err == nil {
+		t.sink.Request(&e)
+		return nil
+	}
+	f := *fault.Of(err)
+	f.Target = r.Target.String()
+	f.Channel = e.Channel
+	e.Code = f.Code
+	t.sink.Request(&e)
+	return &f
+}
