@@ -1,0 +1,75 @@
+package httpproxy
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"time"
+
+	"watertight/event"
+	"watertight/name"
+	"watertight/route"
+)
+
+const (
+	// originIdle is how long a connection to an origin waits for the client's next request. It is short: bursts use
+	// it again, and a connection that the origin is about to close does not swallow a request that cannot be repeated.
+	originIdle = 2 * time.Second
+	// continueWait is how long the origin may think about an Expect: 100-continue before the body is asked for.
+	continueWait = 2 * time.Second
+	// maxResponseHead bounds the head of a response, in octets.
+	maxResponseHead = 256 << 10
+)
+
+// origins are the connections to origins of one client connection. They are shared with no other client, since
+// another one may have another channel; and they are not used across a change of routes.
+type origins struct {
+	transport *http.Transport
+	epoch     uint64
+}
+
+// errNoTLS is what a bug would get: the door fetches http:// only.
+var errNoTLS = errors.New("httpproxy: the door does not speak TLS to origins")
+
+// get gives the transport for the routes in force.
+func (o *origins) get(s *session) *http.Transport {
+	now := s.d.epoch.Load()
+	if o.transport != nil && o.epoch == now {
+		return o.transport
+	}
+	o.close()
+	o.epoch = now
+	o.transport = &http.Transport{
+		Proxy: nil,
+		DialContext: func(ctx context.Context, _, addr string) (net.Conn, error) {
+			t, err := name.Parse(addr)
+			if err != nil {
+				return nil, err
+			}
+			return s.dialPlain(ctx, t)
+		},
+		DialTLSContext:         func(context.Context, string, string) (net.Conn, error) { return nil, errNoTLS },
+		DisableCompression:     true,
+		MaxIdleConns:           8,
+		MaxIdleConnsPerHost:    2,
+		IdleConnTimeout:        originIdle,
+		ExpectContinueTimeout:  continueWait,
+		MaxResponseHeaderBytes: maxResponseHead,
+		Protocols:              new(http.Protocols),
+	}
+	o.transport.Protocols.SetHTTP1(true)
+	return o.transport
+}
+
+// close ends the connections that no exchange uses.
+func (o *origins) close() {
+	if o.transport != nil {
+		o.transport.CloseIdleConnections()
+	}
+}
+
+// dialPlain connects to an origin for a request in clear text.
+func (s *session) dialPlain(ctx context.Context, t name.Target) (net.Conn, error) {
+	return s.d.o.Dialer.Dial(ctx, route.Request{Door: event.DoorHTTP, Client: s.client, Target: t, PlainHTTP: true})
+}

@@ -1,0 +1,317 @@
+// Package mixed is the one port on which every proxy protocol is spoken: it accepts connections, tells the protocol by
+// its first octet and hands each connection to the handler for it.
+//
+// It promises that a connection which has sent nothing holds no buffer, that their number and the time they may stay
+// silent are bounded, and that a handler that fails takes down its own connection only. It never reads more than what
+// came with the first octet, and never writes but to turn a client away.
+package mixed
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"runtime"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+// Handler serves connections of one protocol.
+//
+//  1. head are the octets read already, at least one. The handler owns them.
+//  2. The handler closes conn before it returns. No deadline is set on conn.
+//  3. When ctx ends the handler ends what it waits for; its client connection is closed under it.
+type Handler interface {
+	ServeConn(ctx context.Context, conn *net.TCPConn, head []byte)
+}
+
+// Drainer is a handler with connections that wait for another request. Drain tells it to let them wait no longer.
+type Drainer interface{ Drain() }
+
+// Handlers are the handlers of a port. All of them are needed.
+type Handlers struct {
+	HTTP   Handler // an ASCII letter: the method of a request
+	SOCKS4 Handler // 0x04
+	SOCKS5 Handler // 0x05
+}
+
+// Options are what a port is made of.
+type Options struct {
+	Handlers Handlers
+	Logger   *slog.Logger // told of faults of the program and of the host, never of names
+	// Connections bounds the connections at one time, over all listeners. Zero means 20,000.
+	Connections int
+	// FirstOctet bounds the time until a client says something. Zero means 30 seconds.
+	FirstOctet time.Duration
+	// DrainLimit bounds the time that connections get to end by themselves when Serve is told to end. Zero means
+	// that they get none.
+	DrainLimit time.Duration
+}
+
+func (o *Options) validate() error {
+	switch {
+	case o.Handlers.HTTP == nil || o.Handlers.SOCKS4 == nil || o.Handlers.SOCKS5 == nil:
+		return errors.New("mixed: a port needs a handler for each protocol")
+	case o.Logger == nil:
+		return errors.New("mixed: a port needs a logger")
+	case o.Connections < 0 || o.FirstOctet < 0 || o.DrainLimit < 0:
+		return errors.New("mixed: a limit is negative")
+	}
+	if o.Connections == 0 {
+		o.Connections = 20000
+	}
+	if o.FirstOctet == 0 {
+		o.FirstOctet = 30 * time.Second
+	}
+	return nil
+}
+
+// Stats counts what happened on a port since it was made.
+type Stats struct {
+	Open     int64 // connections at this time
+	Accepted uint64
+	Refused  uint64 // over the limit
+	Unknown  uint64 // a first octet of no protocol spoken here
+	Panics   uint64
+}
+
+// Port serves listeners.
+type Port struct {
+	o           Options
+	connections atomic.Int64 // Options.Connections, unless changed since
+	drainLimit  atomic.Int64 // Options.DrainLimit, unless changed since
+
+	stats struct {
+		open                               atomic.Int64
+		accepted, refused, unknown, panics atomic.Uint64
+	}
+	turning   atomic.Int64 // connections that are being turned away
+	listeners atomic.Int64 // being served
+}
+
+// New makes a port.
+func New(o Options) (*Port, error) {
+	if err := o.validate(); err != nil {
+		return nil, err
+	}
+	p := &Port{o: o}
+	p.connections.Store(int64(o.Connections))
+	p.drainLimit.Store(int64(o.DrainLimit))
+	return p, nil
+}
+
+// SetLimits changes the limits from now on; what is open stays open. They mean what they mean in [Options].
+func (p *Port) SetLimits(connections int, drain time.Duration) error {
+	o := p.o
+	o.Connections, o.DrainLimit = connections, drain
+	if err := o.validate(); err != nil {
+		return err
+	}
+	p.connections.Store(int64(o.Connections))
+	p.drainLimit.Store(int64(o.DrainLimit))
+	return nil
+}
+
+// Stats gives the counts.
+func (p *Port) Stats() Stats {
+	return Stats{
+		Open:     p.stats.open.Load(),
+		Accepted: p.stats.accepted.Load(),
+		Refused:  p.stats.refused.Load(),
+		Unknown:  p.stats.unknown.Load(),
+		Panics:   p.stats.panics.Load(),
+	}
+}
+
+// serving is one listener being served.
+type serving struct {
+	*Port
+	handlers sync.WaitGroup
+
+	mu       sync.Mutex
+	draining bool
+	conns    map[*net.TCPConn]bool // all connections; true for those that have said nothing
+}
+
+// Serve accepts connections on l until ctx ends, and closes l. Then connections that have said nothing or wait for
+// another request are closed, the others get the drain limit, and what is left is closed. It returns when the last
+// handler has, with nil, or with the error that ended the listener. It may be called for several listeners at once;
+// when the last of them ends, the handlers are drained and the port is not used again.
+func (p *Port) Serve(ctx context.Context, l *net.TCPListener) error {
+	p.listeners.Add(1)
+	s := &serving{Port: p, conns: make(map[*net.TCPConn]bool)}
+	// The handlers outlive ctx: it says that no more connections are accepted.
+	hctx, end := context.WithCancel(context.WithoutCancel(ctx))
+	defer end()
+	stop := context.AfterFunc(ctx, func() { _ = l.Close() })
+	defer stop()
+	err := s.accept(ctx, hctx, l)
+	_ = l.Close()
+	s.drain(end)
+	if ctx.Err() != nil {
+		return nil
+	}
+	return err
+}
+
+// accept takes connections until the listener is closed.
+func (s *serving) accept(ctx, hctx context.Context, l *net.TCPListener) error {
+	var pause time.Duration
+	for {
+		conn, err := l.AcceptTCP()
+		switch {
+		case err == nil:
+			pause = 0
+		case ctx.Err() != nil || errors.Is(err, net.ErrClosed):
+			return err
+		case errors.Is(err, syscall.ECONNABORTED):
+			continue // the client went away before it was accepted
+		case isTemporary(err):
+			// No descriptors or no memory: what waits in the backlog waits on, and one that ends makes room.
+			if pause == 0 {
+				s.o.Logger.Warn("cannot accept connections for now", "error", err)
+			}
+			pause = min(max(2*pause, 5*time.Millisecond), time.Second)
+			select {
+			case <-time.After(pause):
+			case <-ctx.Done():
+			}
+			continue
+		default:
+			return fmt.Errorf("mixed: accept: %w", err)
+		}
+		s.stats.accepted.Add(1)
+		if s.stats.open.Add(1) > s.connections.Load() {
+			s.stats.open.Add(-1)
+			s.stats.refused.Add(1)
+			s.turnAway(conn)
+			continue
+		}
+		s.mu.Lock()
+		s.conns[conn] = true
+		s.mu.Unlock()
+		s.handlers.Add(1)
+		go s.serveConn(hctx, conn)
+	}
+}
+
+// isTemporary says whether accepting may succeed later.
+func isTemporary(err error) bool {
+	for _, e := range []error{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
+}
+
+// serveConn waits for the first octet and hands the connection on.
+func (s *serving) serveConn(ctx context.Context, conn *net.TCPConn) {
+	defer s.handlers.Done()
+	defer s.forget(conn)
+	defer s.contain(conn)
+	_ = conn.SetReadDeadline(time.Now().Add(s.o.FirstOctet))
+	head, err := firstOctets(conn)
+	if err != nil || !s.speaks(conn) {
+		_ = conn.Close() // silent, gone or too late
+		return
+	}
+	_ = conn.SetReadDeadline(time.Time{})
+	h, why := s.o.Handlers.choose(head[0])
+	if h == nil {
+		s.stats.unknown.Add(1)
+		s.o.Logger.Info("a client was turned away", "reason", why)
+		_ = conn.Close()
+		return
+	}
+	h.ServeConn(ctx, conn, head)
+}
+
+// choose gives the handler for a first octet, or the reason why there is none.
+func (h Handlers) choose(first byte) (Handler, string) {
+	switch {
+	case first == 4:
+		return h.SOCKS4, ""
+	case first == 5:
+		return h.SOCKS5, ""
+	case first >= 'A' && first <= 'Z', first >= 'a' && first <= 'z':
+		return h.HTTP, ""
+	case first == 0x16:
+		return nil, "it speaks TLS, and this port does not: give the proxy as http://, not https://"
+	default:
+		return nil, fmt.Sprintf("its first octet, 0x%02x, begins no protocol spoken here", first)
+	}
+}
+
+// contain keeps a panic to its connection. The log gets the stack, which holds no names, and of the panic's value
+// only the type, unless the runtime made it.
+func (s *serving) contain(conn *net.TCPConn) {
+	v := recover()
+	if v == nil {
+		return
+	}
+	_ = conn.Close()
+	s.stats.panics.Add(1)
+	what := fmt.Sprintf("%T", v)
+	if e, ok := v.(runtime.Error); ok {
+		what = e.Error()
+	}
+	s.o.Logger.Error("a connection failed by a fault of this program", "panic", what, "stack", string(debug.Stack()))
+}
+
+// speaks marks a connection as one that has said something. It gives false where it is too late.
+func (s *serving) speaks(conn *net.TCPConn) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.conns[conn] = false
+	return !s.draining
+}
+
+func (s *serving) forget(conn *net.TCPConn) {
+	s.mu.Lock()
+	delete(s.conns, conn)
+	s.mu.Unlock()
+	s.stats.open.Add(-1)
+}
+
+// drain ends the connections: at once those that are silent, the others when the limit is reached.
+func (s *serving) drain(end context.CancelFunc) {
+	s.mu.Lock()
+	s.draining = true
+	for conn, silent := range s.conns {
+		if silent {
+			_ = conn.Close()
+		}
+	}
+	s.mu.Unlock()
+	if s.listeners.Add(-1) == 0 {
+		for _, h := range []Handler{s.o.Handlers.HTTP, s.o.Handlers.SOCKS4, s.o.Handlers.SOCKS5} {
+			if d, ok := h.(Drainer); ok {
+				d.Drain()
+			}
+		}
+	}
+	done := make(chan struct{})
+	go func() {
+		s.handlers.Wait()
+		close(done)
+	}()
+	limit := time.NewTimer(time.Duration(s.drainLimit.Load()))
+	defer limit.Stop()
+	select {
+	case <-done:
+		return
+	case <-limit.C:
+	}
+	end()
+	s.mu.Lock()
+	for conn := range s.conns {
+		_ = conn.Close()
+	}
+	s.mu.Unlock()
+	<-done
+}

@@ -1,0 +1,55 @@
+package mixed
+
+import (
+	"io"
+	"net"
+	"time"
+
+	"watertight/fault"
+	"watertight/httphead"
+)
+
+const (
+	// turning bounds the clients that are told why they are turned away, at one time; others are just closed.
+	turning = 64
+	// turnTime bounds what it takes to tell one.
+	turnTime = time.Second
+)
+
+// turnAway ends a connection over the limit. The client is told in its own protocol if that costs little.
+func (s *serving) turnAway(conn *net.TCPConn) {
+	if s.turning.Add(1) > turning {
+		s.turning.Add(-1)
+		_ = conn.Close()
+		return
+	}
+	s.handlers.Add(1)
+	go func() {
+		defer s.handlers.Done()
+		defer s.turning.Add(-1)
+		defer conn.Close()
+		_ = conn.SetDeadline(time.Now().Add(turnTime))
+		head, err := firstOctets(conn)
+		if err != nil {
+			return
+		}
+		if _, err := conn.Write(tooMany(head[0])); err != nil {
+			return
+		}
+		_ = conn.CloseWrite()
+		_, _ = io.CopyN(io.Discard, conn, 64<<10) // so that the answer is read before the connection is reset
+	}()
+}
+
+// tooMany is the answer over the limit in the protocol of the first octet.
+func tooMany(first byte) []byte {
+	switch first {
+	case 4:
+		return []byte{0, 91, 0, 0, 0, 0, 0, 0} // request rejected or failed
+	case 5:
+		return []byte{5, 0xff} // no acceptable methods (RFC 1928, section 3): there is no word for it
+	default:
+		f := fault.New(fault.Limit, "the proxy has as many connections as it may", nil)
+		return httphead.Refusal{Fault: f, Close: true}.Append(nil)
+	}
+}

@@ -1,0 +1,93 @@
+package httphead
+
+import (
+	"encoding/json"
+	"net/http"
+	"strconv"
+
+	"watertight/fault"
+)
+
+// Refusal is how a fault is shown to a client.
+type Refusal struct {
+	Fault *fault.Error
+	Close bool // the connection ends after it
+	Head  bool // the request was HEAD: the body is left out
+}
+
+// realm is what a client shows where it asks for the proxy's user and password.
+const realm = "watertight"
+
+// Append appends the response: a status line whose reason holds the code, since that is what most clients print; a
+// Proxy-Status (RFC 9209) and a JSON body for those that show more.
+func (r Refusal) Append(b []byte) []byte {
+	f := r.Fault
+	body, err := json.Marshal(struct {
+		Error   fault.Code `json:"error"`
+		Message string     `json:"message"`
+		Target  string     `json:"target"`
+		Channel string     `json:"channel"`
+		Hint    string     `json:"hint"`
+	}{f.Code, f.Message, f.Target, f.Channel, f.NextStep()})
+	if err != nil { // strings always marshal
+		body = []byte("{}")
+	}
+	body = append(body, '\n')
+	status := f.Code.HTTPStatus()
+	b = append(b, "HTTP/1.1 "...)
+	b = strconv.AppendInt(b, int64(status), 10)
+	b = append(b, ' ')
+	b = append(b, f.Reason()...)
+	b = append(b, "\r\nProxy-Status: watertight; error="...)
+	b = append(b, f.Code.ProxyError()...)
+	if rcode := rcodeText(f.Code); rcode != "" {
+		b = append(b, `; rcode="`...)
+		b = append(b, rcode...)
+		b = append(b, '"')
+	}
+	b = append(b, `; details="`...)
+	b = appendQuoted(b, f.Message)
+	b = append(b, '"')
+	if status == http.StatusProxyAuthRequired {
+		b = append(b, "\r\nProxy-Authenticate: Basic realm=\""+realm+"\", charset=\"UTF-8\""...)
+	}
+	b = append(b, "\r\nContent-Type: application/json\r\nContent-Length: "...)
+	b = strconv.AppendInt(b, int64(len(body)), 10)
+	if r.Close {
+		b = append(b, "\r\nConnection: close"...)
+	}
+	b = append(b, "\r\n\r\n"...)
+	if !r.Head {
+		b = append(b, body...)
+	}
+	return b
+}
+
+// rcodeText is the rcode parameter of a dns_error (RFC 9209, section 2.3.2), where the code says which it was.
+func rcodeText(c fault.Code) string {
+	switch c {
+	case fault.DNSNXDomain:
+		return "NXDOMAIN"
+	case fault.DNSNoData:
+		return "NOERROR"
+	case fault.DNSServFail, fault.DNSBogus:
+		return "SERVFAIL"
+	}
+	return ""
+}
+
+// appendQuoted appends the inside of a structured-field string (RFC 9651, section 3.3.3): printable ASCII, with
+// quotes and backslashes escaped.
+func appendQuoted(b []byte, s string) []byte {
+	for _, c := range s {
+		switch {
+		case c == '"' || c == '\\':
+			b = append(b, '\\', byte(c))
+		case c < ' ' || c > '~':
+			b = append(b, '?')
+		default:
+			b = append(b, byte(c))
+		}
+	}
+	return b
+}
