@@ -1,0 +1,229 @@
+package config
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+
+	"watertight/hop"
+	"watertight/name"
+)
+
+// maxChannelName bounds the names of channels, which stand in logs and metrics.
+const maxChannelName = 63
+
+// newChannel is a channel with its defaults.
+func newChannel(name string) Channel {
+	ch := Channel{Name: name, Over: DirectName, Resolver: Resolver{Timeout: DefaultResolverTimeout, CacheEntries: DefaultCacheEntries}}
+	if name == DirectName {
+		ch.Over = ""
+	}
+	return ch
+}
+
+func (l *loader) channels(n *node, c *Config) {
+	l.names(n, "channels", "channels", func(key, n *node, path string) {
+		if why, mend := channelName(key.text); why != "" {
+			l.problem(key.pos, why, mend)
+			return
+		}
+		c.Channels = append(c.Channels, l.channel(key, n, path))
+	})
+}
+
+// channelName says what is wrong with the name of a channel, or nothing.
+func channelName(s string) (why, mend string) {
+	mend = "write letters, digits, hyphens and underscores, and begin with a letter or a digit"
+	switch {
+	case s == RefuseName:
+		return "no channel can be called `refuse`: a route to `refuse` refuses", "give the channel another name"
+	case s == "" || len(s) > maxChannelName:
+		return fmt.Sprintf("the name of a channel has 1 to %d letters, and this one has %d", maxChannelName, len(s)), mend
+	case strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_") != "" || s[0] == '-' || s[0] == '_':
+		return fmt.Sprintf("`%s` cannot be the name of a channel", s), mend
+	}
+	for _, r := range s {
+		if r != '-' && r != '_' && (r < '0' || r > '9') && (r < 'A' || r > 'Z') && (r < 'a' || r > 'z') {
+			return fmt.Sprintf("`%s` cannot be the name of a channel", s), mend
+		}
+	}
+	return "", ""
+}
+
+func (l *loader) channel(key, n *node, path string) Channel {
+	ch := newChannel(key.text)
+	way := ""
+	isMap := l.fields(n, "channels.*", path, func(key string, n *node, path string) {
+		switch key {
+		case "over":
+			if t, ok := l.text(n, path); ok {
+				ch.Over = t.value
+			}
+		case "proxy":
+			ch.Proxies = l.proxies(n, path)
+		case "resolve":
+			choice(l, n, path, keyAt("channels.*.resolve"), &way)
+		case "resolver":
+			l.resolver(n, path, &ch.Resolver)
+		}
+	})
+	ch.ResolveAtExit = way == "exit"
+	switch {
+	case !isMap:
+	case ch.Name == DirectName:
+		l.checkDirect(ch, path)
+		ch.Over = ""
+	default:
+		l.checkChannel(ch, key.pos, path, way == "" && l.stands(path+".resolve"))
+	}
+	if ch.ResolveAtExit {
+		ch.Resolver = Resolver{}
+	}
+	return ch
+}
+
+// checkDirect refuses what would make `direct` something else than the ground of all channels.
+func (l *loader) checkDirect(ch Channel, path string) {
+	if l.stands(path + ".over") {
+		l.problem(l.at(path+".over"), "`direct` stands on the ground, over no other channel", "remove `over`, or give the channel another name")
+	}
+	if l.stands(path + ".proxy") {
+		l.problem(l.at(path+".proxy"), "`direct` has no proxy: it is the way out without one, and the other channels stand on it",
+			"write another channel with this `proxy`, and a route to it")
+	}
+	if ch.ResolveAtExit {
+		l.problem(l.at(path+".resolve"), "`direct` has no exit that could resolve names", "remove `resolve`")
+	}
+}
+
+// checkChannel looks at what the keys of one channel promise about each other. unread says that `resolve` is wrong, so
+// that nothing can be said about what it asks for. A key that is written but wrong is not missing.
+func (l *loader) checkChannel(ch Channel, at pos, path string, unread bool) {
+	switch {
+	case ch.ResolveAtExit && !l.stands(path+".proxy"):
+		l.problem(l.at(path+".resolve"), fmt.Sprintf("`resolve: exit` needs a proxy that resolves, and `%s` has none", ch.Name), "write `proxy`, or `resolve: here` with a `resolver`")
+	case ch.ResolveAtExit && l.stands(path+".resolver"):
+		l.problem(l.at(path+".resolver"), fmt.Sprintf("the resolver of `%s` would never be asked: with `resolve: exit` the last proxy gets the names", ch.Name),
+			"remove `resolver`, or write `resolve: here`")
+	case !ch.ResolveAtExit && !unread && !l.stands(path+".resolver.upstreams"):
+		l.problem(at, fmt.Sprintf("the channel `%s` has no resolver, and it takes none from another channel", ch.Name),
+			"write `resolver: {upstreams: [quad9]}` to resolve names here, through the channel; or `resolve: exit`, and its last proxy learns and resolves them")
+	}
+}
+
+func (l *loader) proxies(n *node, path string) []hop.Proxy {
+	var chain []hop.Proxy
+	l.items(n, path, func(n *node, path string) {
+		if n.kind == kindMap {
+			before := len(l.problems)
+			l.fields(n, "channels.*.proxy", path, func(string, *node, string) {})
+			if len(l.problems) == before {
+				l.problem(n.pos, fmt.Sprintf("`%s` is a text, and a map stands here", path), proxyMend)
+			}
+			return
+		}
+		t, ok := l.text(n, path)
+		if !ok {
+			return
+		}
+		// The shape has no secret in it but what stands outside the user information, and hop promises that its errors
+		// show nothing of their input that could be one.
+		if _, err := hop.ParseProxy(t.shape); t.safe && err != nil {
+			l.problem(n.pos, fmt.Sprintf("`%s`: %s", path, strings.TrimSuffix(clipError(err), ": "+hop.ErrScheme.Error())), proxyMend)
+			return
+		}
+		one, err := hop.ParseProxy(t.value)
+		if err != nil {
+			l.foreign(t, path, "a proxy", err, proxyMend)
+			return
+		}
+		chain = append(chain, one)
+	})
+	return chain
+}
+
+const proxyMend = "write socks5://[USER:PASSWORD@]HOST[:PORT] or http://[USER:PASSWORD@]HOST:PORT; several as a list are a chain"
+
+// resolver reads a channel's resolver.
+func (l *loader) resolver(n *node, path string, r *Resolver) {
+	var upstreams []source
+	byHost := map[string]addresses{}
+	hosts := map[string]pos{}
+	l.fields(n, "channels.*.resolver", path, func(key string, n *node, path string) {
+		row := keyAt("channels.*.resolver." + key)
+		switch key {
+		case "upstreams":
+			upstreams = l.upstreams(n, path)
+		case "addresses":
+			l.addresses(n, path, byHost, hosts)
+		case "timeout":
+			l.period(n, path, row, &r.Timeout)
+		case "cache":
+			l.fields(n, "channels.*.resolver.cache", path, func(key string, n *node, path string) {
+				l.integer(n, path, keyAt("channels.*.resolver.cache.entries"), &r.CacheEntries)
+			})
+		}
+	})
+	for _, u := range upstreams {
+		host := u.host()
+		if given, ok := byHost[host]; ok {
+			delete(hosts, host)
+			if len(u.spec.Addresses) > 0 {
+				l.problem(u.pos, fmt.Sprintf("the upstream has `addresses` of its own, and `resolver.addresses` gives others for `%s`", host), "keep one of the two")
+				continue
+			}
+			u.spec.Addresses, u.shown.Addresses = given.value, given.written
+			if len(given.value) == 0 {
+				continue // what was written is reported already
+			}
+		}
+		l.finish(u, r)
+	}
+	if len(upstreams) == 0 && l.stands(path+".upstreams") {
+		return // which hosts they name is not known, and what is wrong with them is reported already
+	}
+	for host, at := range hosts {
+		l.problem(at, fmt.Sprintf("no upstream of this resolver has the host `%s`, so its addresses would never be used", clip(host)), "remove the line, or write the upstream: https://"+clip(host)+"/dns-query")
+	}
+}
+
+// addresses are those of one host: with references filled in, and as they were written.
+type addresses struct{ value, written []string }
+
+// addresses reads IP addresses by host name.
+func (l *loader) addresses(n *node, path string, byHost map[string]addresses, hosts map[string]pos) {
+	l.names(n, "channels.*.resolver.addresses", path, func(key, n *node, path string) {
+		h, err := name.ParseHost(key.text)
+		canonical, ok := h.Name()
+		if err != nil || !ok {
+			l.problem(key.pos, fmt.Sprintf("`%s` is not the name of a host", clip(key.text)), "write `NAME: [ADDRESS, ...]`, such as dns.example.net: [192.0.2.53]")
+			return
+		}
+		if _, twice := byHost[canonical]; twice {
+			l.problem(key.pos, fmt.Sprintf("the host `%s` is written twice", canonical), "keep one of the two")
+			return
+		}
+		hosts[canonical] = key.pos
+		var given addresses
+		given.value, given.written = l.ips(n, path)
+		byHost[canonical] = given
+	})
+}
+
+// ips reads IP addresses: names are what these stand in for. It gives them with references filled in, and as they
+// were written.
+func (l *loader) ips(n *node, path string) (value, written []string) {
+	l.items(n, path, func(n *node, path string) {
+		t, ok := l.text(n, path)
+		if !ok {
+			return
+		}
+		a, err := netip.ParseAddr(t.value)
+		if err != nil || a.Zone() != "" || a.IsUnspecified() || a.IsMulticast() {
+			l.problem(n.pos, fmt.Sprintf("`%s` is not the IP address of a server", l.say(path, t.value)), "write an address such as 192.0.2.53 or 2001:db8::53, without a port; the port stands in the URL")
+			return
+		}
+		value, written = append(value, t.value), append(written, t.written)
+	})
+	return value, written
+}

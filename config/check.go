@@ -1,0 +1,170 @@
+package config
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"watertight/route"
+)
+
+// check looks at what the parts promise about each other, once all of them are read.
+func (l *loader) check(c *Config) {
+	l.checkListeners(c)
+	names := make([]string, 0, len(c.Channels))
+	for _, ch := range c.Channels {
+		names = append(names, ch.Name)
+	}
+	sound := l.checkOver(c, names)
+	sound = l.checkTargets(c, names) && sound
+	l.checkShadows(c)
+	if sound {
+		l.checkReached(c)
+	}
+}
+
+// checkListeners refuses two listeners that the kernel would not open side by side.
+func (l *loader) checkListeners(c *Config) {
+	type door struct {
+		address netip.AddrPort
+		path    string
+	}
+	var doors []door
+	add := func(path string, listeners []Listener) {
+		for i, one := range listeners {
+			now := door{one.Address, fmt.Sprintf("%s[%d]", path, i)}
+			if !now.address.IsValid() {
+				continue
+			}
+			for _, d := range doors {
+				if overlap(d.address, now.address) {
+					l.problem(l.at(now.path), fmt.Sprintf("%s is taken already by %s on line %d", l.say(now.path, now.address.String()), path0(d.path), l.at(d.path).line), "give each listener its own port")
+					break
+				}
+			}
+			doors = append(doors, now)
+		}
+	}
+	add("listen.proxy", c.Listen.Proxy)
+	add("listen.admin", c.Listen.Admin)
+}
+
+// overlap says that two sockets cannot both be opened: a socket for every address takes its port on all of them.
+func overlap(a, b netip.AddrPort) bool {
+	return a.Port() == b.Port() && a.Port() != 0 &&
+		(a.Addr() == b.Addr() || a.Addr().IsUnspecified() || b.Addr().IsUnspecified())
+}
+
+// path0 is a path without the position in a list.
+func path0(path string) string {
+	path, _, _ = strings.Cut(path, "[")
+	return "`" + path + "`"
+}
+
+// checkOver refuses a channel over one that does not exist, or over itself by a detour.
+func (l *loader) checkOver(c *Config, names []string) bool {
+	sound := true
+	for _, ch := range c.Channels {
+		if ch.Name != DirectName && !slices.Contains(names, ch.Over) {
+			sound = false
+			l.problem(l.at("channels."+ch.Name+".over"), fmt.Sprintf("there is no channel `%s` for `%s` to stand on", l.say("channels."+ch.Name+".over", ch.Over), ch.Name), orNearest(ch.Over, names, ""))
+		}
+	}
+	if !sound {
+		return false
+	}
+	told := map[string]bool{}
+	for _, ch := range c.Channels {
+		if cycle := cycleFrom(c, ch.Name); cycle != nil && !told[ch.Name] {
+			sound = false
+			for _, name := range cycle {
+				told[name] = true
+			}
+			way := strings.Join(append(cycle, cycle[0]), " over ")
+			l.problem(l.at("channels."+ch.Name+".over"), "the channels stand on each other in a circle: "+clip(way), "let one of them stand over `direct`")
+		}
+	}
+	return sound
+}
+
+// cycleFrom gives the circle that leads from a channel back to it, or nil.
+func cycleFrom(c *Config, start string) []string {
+	way := []string{start}
+	for name := start; ; {
+		ch, _ := c.Channel(name)
+		name = ch.Over
+		switch {
+		case name == start:
+			return way
+		case name == "" || len(way) > len(c.Channels):
+			return nil
+		}
+		way = append(way, name)
+	}
+}
+
+// checkTargets refuses a route to a channel that does not exist.
+func (l *loader) checkTargets(c *Config, names []string) bool {
+	sound := true
+	for i, r := range c.Routes {
+		if r.Refuse || r.Channel == "" || slices.Contains(names, r.Channel) {
+			sound = sound && (r.Refuse || r.Channel != "")
+			continue
+		}
+		sound = false
+		path := fmt.Sprintf("routes[%d].channel", i)
+		l.problem(l.at(path), fmt.Sprintf("there is no channel `%s`", l.say(path, r.Channel)),
+			orNearest(r.Channel, append(slices.Clone(names), RefuseName), ""))
+	}
+	return sound
+}
+
+// checkShadows refuses a pattern that can never decide, since one before it takes all it is for. The work is bounded:
+// the last routes of a very long list are compared with the first ones only.
+func (l *loader) checkShadows(c *Config) {
+	type placed struct {
+		pattern route.Pattern
+		path    string
+	}
+	const most = 2000
+	var before []placed
+	for i, r := range c.Routes {
+		for j, p := range r.To {
+			path := fmt.Sprintf("routes[%d].to[%d]", i, j)
+			if p.String() == "" {
+				continue
+			}
+			k := slices.IndexFunc(before, func(b placed) bool { return b.pattern.Covers(p) })
+			if k >= 0 {
+				first := before[k]
+				l.problem(l.at(path), fmt.Sprintf("`%s` never decides: `%s` on line %d takes all of it first",
+					l.say(path, p.String()), l.say(first.path, first.pattern.String()), l.at(first.path).line), "move it above that line, or remove it")
+			} else if len(before) < most {
+				before = append(before, placed{p, path})
+			}
+		}
+	}
+}
+
+// checkReached refuses a channel that no traffic can take: it would be mistaken for one that does something.
+func (l *loader) checkReached(c *Config) {
+	reached := map[string]bool{DirectName: true}
+	for _, r := range c.Routes {
+		for name := r.Channel; name != "" && !reached[name]; {
+			reached[name] = true
+			ch, _ := c.Channel(name)
+			name = ch.Over
+		}
+	}
+	for _, ch := range c.Channels {
+		if reached[ch.Name] {
+			continue
+		}
+		what := fmt.Sprintf("nothing leads to the channel `%s`: no route names it, and it carries no channel that one names", ch.Name)
+		if len(c.Routes) == 0 {
+			what = fmt.Sprintf("nothing leads to the channel `%s`: no routes are written, so everything takes `direct`", ch.Name)
+		}
+		l.problem(l.at("channels."+ch.Name), what, fmt.Sprintf("add a route to it, such as `- {to: \"*.example.com\", channel: %s}`, or remove the channel", ch.Name))
+	}
+}

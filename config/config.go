@@ -1,0 +1,133 @@
+// Package config is what the user asked for: the configuration file, read strictly, checked as a whole, and made
+// into plain data that the daemon builds from.
+//
+// It promises that every error of a file is reported in one run, each with its place, what is wrong and how to mend
+// it; that a key it does not know is an error; that nothing written is dropped in silence; and that no secret
+// stands in an error or in what [Config.Show] prints. It never looks a name up, never reaches the network, and it
+// reads no file but the configuration and those that the configuration names.
+package config
+
+import (
+	"net/netip"
+	"time"
+
+	"watertight/hop"
+	"watertight/resolve"
+	"watertight/route"
+)
+
+// DirectName is the channel that always exists: it stands on the ground, every other stands on it in the end.
+const DirectName = "direct"
+
+// ViaName is the channel that the command line's --via makes.
+const ViaName = "via"
+
+// RefuseName is no channel: a route to it refuses what it matches.
+const RefuseName = "refuse"
+
+// The defaults. Docs, schema and [Default] are made from them.
+const (
+	DefaultListen          = "127.0.0.1:8080"
+	DefaultUpstream        = "quad9"
+	DefaultResolverTimeout = 5 * time.Second
+	DefaultCacheEntries    = 10_000
+	DefaultConnections     = 20_000
+	DefaultDrain           = 30 * time.Second
+)
+
+// Config is a whole configuration with every default filled in. It is plain data: copy it, compare it, but build
+// one with [Parse], [Load] or [Default], which check what the parts promise about each other.
+type Config struct {
+	// File is where it was read from; empty if no file was.
+	File     string
+	Listen   Listen
+	Channels []Channel // `direct` is always among them; the rest as written, or `via` of the command line
+	Routes   []Route   // first match wins. None: everything takes `direct`. Some: what none matches is refused
+	Policy   Policy
+	Limits   Limits
+	Log      Log
+	// Warnings are what is allowed but deserves a line in the log. They hold no secret.
+	Warnings []Problem
+
+	// written holds, by key path, the text of a value that has a reference to a secret in it: what Show prints.
+	written map[string]string
+}
+
+// Listen says where the program listens.
+type Listen struct {
+	Proxy []Listener // the mixed port; at least one
+	Admin []Listener // health, metrics, status; none by default
+}
+
+// Listener is one listening socket.
+type Listener struct {
+	Address netip.AddrPort // port 0: the kernel chooses
+	// AllowInsecure is the user's word that an address beyond loopback may be served without TLS and users.
+	AllowInsecure bool
+}
+
+// Channel is a way out together with its resolver.
+type Channel struct {
+	Name string
+	// Over is the channel underneath, which carries and resolves the first hop. Empty for `direct` only.
+	Over string
+	// Proxies is the chain, first hop first. Empty: the way out of the channel underneath, with another resolver.
+	Proxies []hop.Proxy
+	// ResolveAtExit says that the last proxy gets the name and nobody looks it up before; Resolver is then empty.
+	ResolveAtExit bool
+	Resolver      Resolver
+}
+
+// Resolver is a channel's resolver.
+type Resolver struct {
+	Upstreams    []resolve.Upstream // in order of preference; each has its addresses
+	Timeout      time.Duration      // of one look-up, all upstreams together
+	CacheEntries int                // answers kept at most; 0: none but failures
+
+	sources []source // what each upstream was made from: what Show prints
+}
+
+// Route sends what one of its patterns matches to a channel, or refuses it.
+type Route struct {
+	To      []route.Pattern
+	Channel string // empty if Refuse
+	Refuse  bool   // `channel: refuse`
+}
+
+// Policy says what is refused whatever the route.
+type Policy struct {
+	PlainHTTP        route.Mode // refuse or allow: an http:// request leaves in the clear
+	PlainDNS         route.Mode // always refuse
+	ForeignResolvers route.Mode // refuse or allow: DoT and DoQ ports and known DoH names, reached through the proxy
+	PrivateTargets   PrivateTargets
+	ClientResolved   route.Mode // report, refuse or allow: an address that our resolver never gave out
+}
+
+// PrivateTargets says which addresses that are not public may be reached.
+type PrivateTargets struct {
+	Allow    bool           // all of them; Networks is then empty
+	Networks []netip.Prefix // these; with none and not Allow, all are refused
+}
+
+// Limits bounds what clients can use.
+type Limits struct {
+	Connections int           // client connections at once, over all doors
+	Drain       time.Duration // how long a stop or a reload waits for open tunnels before it cuts them
+}
+
+// Log says what is logged, to standard error.
+type Log struct {
+	Level  string // debug, info, warn, error
+	Format string // text, json
+	Names  bool   // log the names that clients ask for, at every level
+}
+
+// Channel gives the channel of a name.
+func (c *Config) Channel(name string) (Channel, bool) {
+	for _, ch := range c.Channels {
+		if ch.Name == name {
+			return ch, true
+		}
+	}
+	return Channel{}, false
+}

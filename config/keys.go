@@ -1,0 +1,203 @@
+package config
+
+import (
+	"slices"
+	"strings"
+)
+
+// form is what may stand as the value of a key.
+type form int
+
+const (
+	formMap    form = iota // a map with the keys below it in the table
+	formNames              // a map whose keys the user chooses
+	formText               // a string, in which references to secrets are filled in
+	formBool               // true or false
+	formInt                // a whole number from Min to Max
+	formPeriod             // a duration such as 30s, from Min to Max seconds
+	formChoice             // one of Choices
+)
+
+// Key describes one key of the file. The loader, the schema and the test of the reference read the same table.
+type Key struct {
+	// Path is the way from the root, joined by dots; a star stands for a name that the user chooses.
+	Path string
+	Doc  string // one sentence
+	// Default is the value, as YAML, that stands for the key when it is not written; empty where nothing does.
+	Default string
+
+	form    form
+	list    bool // a list of it may stand there too
+	only    bool // nothing but a list may
+	orMap   bool // a map with the keys below may stand there too
+	orText  bool // a choice may be a list of other texts instead
+	choices []string
+	min     int64
+	max     int64
+}
+
+// Keys are all keys of this version, each after the one it stands in.
+var Keys = []Key{
+	{Path: "listen", form: formMap, Doc: "Where the program listens."},
+	{
+		Path: "listen.proxy", form: formText, list: true, orMap: true, Default: DefaultListen,
+		Doc: "The mixed port: HTTP CONNECT, plain HTTP, SOCKS4a and SOCKS5 on one socket, told apart by the first byte.",
+	},
+	{Path: "listen.proxy.address", form: formText, Doc: "IP:PORT to listen on."},
+	{
+		Path: "listen.proxy.allow_insecure", form: formBool, Default: "false",
+		Doc: "Your word that an address beyond loopback may be served without TLS and users.",
+	},
+	{
+		Path: "listen.admin", form: formText, list: true, orMap: true,
+		Doc: "Health, readiness, metrics and status over HTTP. Not served unless written.",
+	},
+	{Path: "listen.admin.address", form: formText, Doc: "IP:PORT to listen on."},
+	{
+		Path: "listen.admin.allow_insecure", form: formBool, Default: "false",
+		Doc: "Your word that an address beyond loopback may be served without TLS and users.",
+	},
+
+	{Path: "channels", form: formNames, Doc: "The channels by name. `direct` always exists."},
+	{Path: "channels.*", form: formMap, Doc: "A way out together with its resolver."},
+	{
+		Path: "channels.*.over", form: formText, Default: DirectName,
+		Doc: "The channel underneath: it carries the first hop and resolves its name.",
+	},
+	{
+		Path: "channels.*.proxy", form: formText, list: true,
+		Doc: "The upstream proxy as a URL, or a list of them as a chain, first hop first.",
+	},
+	{
+		Path: "channels.*.resolve", form: formChoice, choices: []string{"here", "exit"}, Default: "here",
+		Doc: "here: names go to this channel's resolver, through the proxy. exit: the last proxy gets the name.",
+	},
+	{Path: "channels.*.resolver", form: formMap, Doc: "The channel's encrypted resolver."},
+	{
+		Path: "channels.*.resolver.upstreams", form: formText, list: true, only: true, orMap: true, Default: "[" + DefaultUpstream + "]",
+		Doc: "The servers asked, in order of preference: a preset, https://HOST[:PORT]/PATH or tls://HOST[:PORT]. The default is for `direct` only.",
+	},
+	{Path: "channels.*.resolver.upstreams.url", form: formText, Doc: "The server: a preset, https://HOST[:PORT]/PATH or tls://HOST[:PORT]."},
+	{Path: "channels.*.resolver.upstreams.addresses", form: formText, list: true, Doc: "The server's IP addresses: no look-up is made to find them."},
+	{
+		Path: "channels.*.resolver.upstreams.pins", form: formText, list: true,
+		Doc: "SHA-256 digests, in base64, of the public keys (SPKI) that the server may have; one must match on every connection.",
+	},
+	{Path: "channels.*.resolver.upstreams.ca", form: formText, Doc: "A PEM file with the only authorities that may certify the server."},
+	{Path: "channels.*.resolver.upstreams.name", form: formText, Doc: "The name in the server's certificate, where it is not the host of the URL."},
+	{
+		Path: "channels.*.resolver.addresses", form: formNames,
+		Doc: "IP addresses by host name, for the upstreams whose URL has a name.",
+	},
+	{Path: "channels.*.resolver.addresses.*", form: formText, list: true, Doc: "The IP addresses of that host."},
+	{
+		Path: "channels.*.resolver.timeout", form: formPeriod, min: 1, max: 60, Default: DefaultResolverTimeout.String(),
+		Doc: "How long one look-up may take, all upstreams together.",
+	},
+	{Path: "channels.*.resolver.cache", form: formMap, Doc: "The channel's own cache."},
+	{
+		Path: "channels.*.resolver.cache.entries", form: formInt, min: 0, max: 10_000_000, Default: "10000",
+		Doc: "How many answers it keeps at most; 0 keeps none but failures.",
+	},
+
+	{Path: "routes", form: formMap, list: true, only: true, Doc: "Which target takes which channel; the first that matches decides."},
+	{
+		Path: "routes.to", form: formText, list: true,
+		Doc: "What it is for: `*`, a name, `*.suffix` (below it), `.suffix` (it and below), an IP address, a network.",
+	},
+	{Path: "routes.channel", form: formText, Doc: "The channel that takes it, or `refuse`."},
+
+	{Path: "policy", form: formMap, Doc: "What is refused, whatever the route."},
+	{
+		Path: "policy.plain_http", form: formChoice, choices: []string{"refuse", "allow"}, Default: "refuse",
+		Doc: "An http:// request, which leaves in the clear.",
+	},
+	{Path: "policy.plain_dns", form: formChoice, choices: []string{"refuse"}, Default: "refuse", Doc: "DNS in clear text: always refused."},
+	{
+		Path: "policy.foreign_resolvers", form: formChoice, choices: []string{"refuse", "allow"}, Default: "refuse",
+		Doc: "DoT and DoQ ports and known DoH names, reached through the proxy.",
+	},
+	{
+		Path: "policy.private_targets", form: formChoice, choices: []string{"refuse", "allow"}, orText: true, Default: "refuse",
+		Doc: "Addresses that are not public; a list of networks allows just those.",
+	},
+	{
+		Path: "policy.client_resolved", form: formChoice, choices: []string{"report", "refuse", "allow"}, Default: "report",
+		Doc: "A request for an address that our resolver never gave out.",
+	},
+
+	{Path: "limits", form: formMap, Doc: "Bounds on what clients can use."},
+	{
+		Path: "limits.connections", form: formInt, min: 1, max: 1_000_000, Default: "20000",
+		Doc: "Client connections at once, over all listeners.",
+	},
+	{
+		Path: "limits.drain", form: formPeriod, min: 0, max: 3600, Default: DefaultDrain.String(),
+		Doc: "How long a stop or a reload waits for open tunnels before it cuts them.",
+	},
+
+	{Path: "log", form: formMap, Doc: "The log, on standard error."},
+	{Path: "log.level", form: formChoice, choices: []string{"debug", "info", "warn", "error"}, Default: "info", Doc: "The least level that is logged."},
+	{Path: "log.format", form: formChoice, choices: []string{"text", "json"}, Default: "text", Doc: "How a line looks."},
+	{Path: "log.names", form: formBool, Default: "false", Doc: "Log the names that clients ask for."},
+}
+
+// later are keys that users may know from the documentation of a later version, with what to do without them.
+// None is read here, and none is passed over in silence.
+var later = map[string]string{
+	"listen.dns":              "remove the key: this version has no DNS listener; programs reach names through the proxy port",
+	"listen.gateway":          "remove the key: give the client a proxy setting (`watertight env` prints it)",
+	"listen.transparent":      "remove the key: give the client a proxy setting (`watertight env` prints it)",
+	"listen.proxy.tls":        "remove the key and listen on 127.0.0.1, or put a TLS server before it and write `allow_insecure: true`",
+	"listen.proxy.users":      "remove the key and listen on 127.0.0.1, where only this host's users reach it",
+	"listen.admin.tls":        "remove the key and listen on 127.0.0.1, or put a TLS server before it and write `allow_insecure: true`",
+	"listen.admin.users":      "remove the key and listen on 127.0.0.1, where only this host's users reach it",
+	"channels.*.wireguard":    "remove the channel, or give it a `proxy` with a socks5:// or http:// URL",
+	"channels.*.proxy.pool":   "write one proxy, or a list of them, which is a chain",
+	"channels.*.proxy.pick":   "write one proxy, or a list of them, which is a chain",
+	"channels.*.proxy.sticky": "write one proxy, or a list of them, which is a chain",
+	"channels.*.proxy.health": "write one proxy, or a list of them, which is a chain",
+	"gateway":                 "remove the key: give the client a proxy setting (`watertight env` prints it)",
+	"leaktest":                "remove the key",
+	"guard":                   "remove the key",
+	"limits.per_user":         "remove the key: `limits.connections` bounds all clients together",
+	"limits.per_user.*":       "remove the key: `limits.connections` bounds all clients together",
+}
+
+// keyAt gives the table's row for a path in the table's form.
+func keyAt(path string) *Key {
+	i := slices.IndexFunc(Keys, func(k Key) bool { return k.Path == path })
+	if i < 0 {
+		return nil
+	}
+	return &Keys[i]
+}
+
+// below gives the last parts of the keys right below path; "" is the root.
+func below(path string) []string {
+	var names []string
+	for _, k := range Keys {
+		parent, last := "", k.Path
+		if i := strings.LastIndexByte(k.Path, '.'); i >= 0 {
+			parent, last = k.Path[:i], k.Path[i+1:]
+		}
+		if parent == path && last != "*" {
+			names = append(names, last)
+		}
+	}
+	return names
+}
+
+// elsewhere gives a key of that last part in another place of the file, if there is just one.
+func elsewhere(last string) string {
+	found := ""
+	for _, k := range Keys {
+		if strings.HasSuffix("."+k.Path, "."+last) {
+			if found != "" {
+				return ""
+			}
+			found = k.Path
+		}
+	}
+	return strings.ReplaceAll(found, "*", "NAME")
+}

@@ -1,0 +1,198 @@
+package config
+
+import (
+	"fmt"
+	"slices"
+
+	"watertight/hop"
+	"watertight/route"
+)
+
+// Overrides are the flags of the command line that change the configuration. An empty field changes nothing.
+type Overrides struct {
+	// Listen replaces `listen.proxy`. Loopback only: the word for more stands in a file.
+	Listen []string
+	// Resolver replaces the upstreams of `direct`. It is refused where routes lead everywhere but to `direct`: names
+	// of traffic would not go to it.
+	Resolver []string
+	// CA is the PEM file with the only authorities that may certify the servers of Resolver.
+	CA string
+	// Via makes the channel `via`: over `direct`, through these proxies, first hop first, with the upstreams of
+	// `direct`. All traffic takes it; it is refused where the file has routes.
+	Via []string
+	// LogLevel and LogFormat replace `log.level` and `log.format`.
+	LogLevel  string
+	LogFormat string
+}
+
+// override collects what is wrong with the flags.
+type override struct{ problems Problems }
+
+func (o *override) problem(what, mend string) {
+	o.problems = append(o.problems, Problem{What: what, Mend: mend})
+}
+
+// Override gives a copy of c with the flags applied; c is not changed. The error is [Problems], whose place is the
+// command line.
+func (c *Config) Override(o Overrides) (*Config, error) {
+	n := *c
+	n.Channels, n.Routes = slices.Clone(c.Channels), slices.Clone(c.Routes)
+	n.written = make(map[string]string, len(c.written))
+	for path, text := range c.written {
+		n.written[path] = text
+	}
+	var p override
+	p.listen(&n, o.Listen)
+	p.resolver(&n, o.Resolver, o.CA)
+	p.via(&n, o.Via)
+	p.word(&n, "--log-level", o.LogLevel, "log.level", &n.Log.Level)
+	p.word(&n, "--log-format", o.LogFormat, "log.format", &n.Log.Format)
+	if len(p.problems) > 0 {
+		return nil, p.problems
+	}
+	return &n, nil
+}
+
+// forget drops what was written at a path: the command line replaced it.
+func (c *Config) forget(path string) {
+	for at := range c.written {
+		if at == path || len(at) > len(path) && at[:len(path)] == path && (at[len(path)] == '.' || at[len(path)] == '[') {
+			delete(c.written, at)
+		}
+	}
+}
+
+func (p *override) listen(c *Config, flags []string) {
+	if len(flags) == 0 {
+		return
+	}
+	c.forget("listen.proxy")
+	c.Listen.Proxy = nil
+	taken := slices.Clone(c.Listen.Admin)
+	for _, s := range flags {
+		address, mend := parseSocket(s)
+		switch {
+		case mend != "":
+			p.problem(fmt.Sprintf("--listen: `%s` is no address to listen on", clip(s)), mend)
+			continue
+		case !address.Addr().IsLoopback():
+			p.problem(fmt.Sprintf("--listen: %s can be reached from other hosts, and anyone there could use this proxy: it has no TLS and no users yet", address),
+				fmt.Sprintf("listen on 127.0.0.1:%d, or, where a firewall protects it, write `listen: {proxy: {address: %q, allow_insecure: true}}` in a file", address.Port(), address))
+			continue
+		case slices.ContainsFunc(taken, func(l Listener) bool { return overlap(l.Address, address) }):
+			p.problem(fmt.Sprintf("--listen: %s is taken already by another listener", address), "give each listener its own port")
+			continue
+		}
+		one := Listener{Address: address}
+		taken = append(taken, one)
+		c.Listen.Proxy = append(c.Listen.Proxy, one)
+	}
+}
+
+func (p *override) resolver(c *Config, flags []string, ca string) {
+	if len(flags) == 0 {
+		if ca != "" {
+			p.problem("--ca says who certifies the servers of --resolver, and there is no --resolver", "give --resolver too, or write `ca:` with the upstream in the file")
+		}
+		return
+	}
+	if len(c.Routes) > 0 && !slices.ContainsFunc(c.Routes, func(r Route) bool { return r.Channel == DirectName }) {
+		p.problem("--resolver replaces the resolver of `direct`, and no route of "+c.name()+" leads to `direct`: the names of the traffic would go elsewhere",
+			"change the upstreams in the file, or leave the file out")
+		return
+	}
+	direct := &c.Channels[slices.IndexFunc(c.Channels, func(ch Channel) bool { return ch.Name == DirectName })]
+	c.forget("channels.direct.resolver.upstreams")
+	direct.Resolver.Upstreams, direct.Resolver.sources = nil, nil
+	for _, flag := range flags {
+		from, err := flagSource(flag, ca)
+		if err != nil {
+			p.problem("--ca: "+clipError(err), "give the whole path")
+			return
+		}
+		u, err := from.spec.Build()
+		if err == nil {
+			direct.Resolver.Upstreams, direct.Resolver.sources = append(direct.Resolver.Upstreams, u), append(direct.Resolver.sources, from)
+			continue
+		}
+		for _, f := range split(err) {
+			what, mend := f.told(from)
+			switch {
+			case f.field == "ca":
+				what = "--ca: " + what
+			case f.field == "addresses":
+				what, mend = "--resolver: "+what, "give its IP address (tls://IP), a preset such as quad9, or write it with `addresses` in a file"
+			default:
+				what = "--resolver: " + what
+			}
+			p.problem(what, mend)
+		}
+	}
+	p.problems = slices.Compact(p.problems)
+}
+
+func (p *override) via(c *Config, flags []string) {
+	if len(flags) == 0 {
+		return
+	}
+	if len(c.Routes) > 0 {
+		p.problem("--via takes all traffic, and "+c.name()+" has routes that say otherwise", "leave out --via and write the proxy as a channel, or leave the file out")
+		return
+	}
+	if _, ok := c.Channel(ViaName); ok {
+		p.problem("--via makes a channel `via`, and "+c.name()+" has one of that name", "rename the channel in the file")
+		return
+	}
+	direct, _ := c.Channel(DirectName)
+	ch := newChannel(ViaName)
+	ch.Resolver = direct.Resolver
+	ch.Resolver.Upstreams, ch.Resolver.sources = slices.Clone(direct.Resolver.Upstreams), slices.Clone(direct.Resolver.sources)
+	for _, s := range flags {
+		one, err := hop.ParseProxy(s)
+		if err != nil {
+			p.problem("--via: "+clipError(err), "write socks5://[USER:PASSWORD@]HOST[:PORT] or http://[USER:PASSWORD@]HOST:PORT")
+			continue
+		}
+		ch.Proxies = append(ch.Proxies, one)
+	}
+	for from, text := range c.written {
+		if rest, ok := cutPath(from, "channels.direct.resolver"); ok {
+			c.written["channels.via.resolver"+rest] = text
+		}
+	}
+	every, err := route.ParsePattern("*")
+	if err != nil {
+		p.problem("--via: "+err.Error(), "please report this")
+		return
+	}
+	c.Channels = append(c.Channels, ch)
+	c.Routes = []Route{{To: []route.Pattern{every}, Channel: ViaName}}
+}
+
+func cutPath(path, parent string) (string, bool) {
+	if len(path) > len(parent) && path[:len(parent)] == parent && path[len(parent)] == '.' {
+		return path[len(parent):], true
+	}
+	return "", false
+}
+
+func (p *override) word(c *Config, flag, value, path string, set *string) {
+	if value == "" {
+		return
+	}
+	row := keyAt(path)
+	if !slices.Contains(row.choices, value) {
+		p.problem(fmt.Sprintf("%s is %s, not `%s`", flag, either(row.choices), clip(value)), orNearest(value, row.choices, ""))
+		return
+	}
+	c.forget(path)
+	*set = value
+}
+
+// name is the file in messages.
+func (c *Config) name() string {
+	if c.File == "" {
+		return "the configuration"
+	}
+	return c.File
+}

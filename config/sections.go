@@ -1,0 +1,309 @@
+package config
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+
+	"watertight/name"
+	"watertight/route"
+)
+
+// read fills in c from the root of the file.
+func (l *loader) read(root *node, c *Config) {
+	l.fields(root, "", "", func(key string, n *node, path string) {
+		switch key {
+		case "listen":
+			l.listen(n, &c.Listen)
+		case "channels":
+			l.channels(n, c)
+		case "routes":
+			l.routes(n, c)
+		case "policy":
+			l.policy(n, &c.Policy)
+		case "limits":
+			l.limits(n, &c.Limits)
+		case "log":
+			l.log(n, &c.Log)
+		}
+	})
+}
+
+func (l *loader) listen(n *node, c *Listen) {
+	l.fields(n, "listen", "listen", func(key string, n *node, path string) {
+		var listeners []Listener
+		l.items(n, path, func(n *node, path string) {
+			listeners = append(listeners, l.listener(n, "listen."+key, path))
+		})
+		switch key {
+		case "proxy":
+			c.Proxy = listeners
+		case "admin":
+			c.Admin = listeners
+		}
+	})
+}
+
+// listener reads one address, or a map with an address and the word that it may lie beyond loopback. It gives the
+// zero address where none can be read.
+func (l *loader) listener(n *node, row, path string) Listener {
+	var one Listener
+	if n.kind != kindMap {
+		one.Address = l.socket(n, path)
+		l.loopback(one, n.pos, path)
+		return one
+	}
+	l.fields(n, row, path, func(key string, n *node, path string) {
+		switch key {
+		case "address":
+			one.Address = l.socket(n, path)
+		case "allow_insecure":
+			l.truth(n, path, &one.AllowInsecure)
+		}
+	})
+	if !l.stands(path + ".address") {
+		l.problem(n.pos, fmt.Sprintf("`%s` has no `address`", path), "write `address: "+DefaultListen+"`, or the address alone in place of the map")
+	}
+	l.loopback(one, l.at(path+".address"), path+".address")
+	return one
+}
+
+// socket reads IP:PORT. A name is refused: to listen on it, something would have to look it up.
+func (l *loader) socket(n *node, path string) netip.AddrPort {
+	t, ok := l.text(n, path)
+	if !ok {
+		return netip.AddrPort{}
+	}
+	address, mend := parseSocket(t.value)
+	if mend == "" {
+		return address
+	}
+	if t.secret {
+		mend = "write IP:PORT, such as " + DefaultListen
+	}
+	l.problem(n.pos, fmt.Sprintf("`%s` is no address to listen on", l.say(path, t.value)), mend)
+	return netip.AddrPort{}
+}
+
+// parseSocket reads IP:PORT, or gives the mend.
+func parseSocket(s string) (netip.AddrPort, string) {
+	if address, err := netip.ParseAddrPort(s); err == nil {
+		return netip.AddrPortFrom(address.Addr().Unmap(), address.Port()), ""
+	}
+	host, port := "", s
+	if i := strings.LastIndexByte(s, ':'); i >= 0 {
+		host, port = s[:i], s[i+1:]
+	}
+	switch _, err := name.ParsePort(port); {
+	case strings.Contains(s, "://"):
+		return netip.AddrPort{}, "write IP:PORT without a scheme, such as " + DefaultListen
+	case err == nil && (host == "" || host == "*"):
+		return netip.AddrPort{}, "say which address: 127.0.0.1:" + port + " for this host only, 0.0.0.0:" + port + " for every network"
+	case err == nil && strings.EqualFold(host, "localhost"):
+		return netip.AddrPort{}, "names are not looked up to listen: write 127.0.0.1:" + port + " or [::1]:" + port
+	case err == nil && strings.Contains(host, ":"):
+		return netip.AddrPort{}, "write an IPv6 address in brackets, such as [::1]:" + port
+	case err == nil && host != "":
+		if _, err := name.ParseHost(host); err == nil {
+			return netip.AddrPort{}, "names are not looked up to listen: write the IP address, such as 127.0.0.1:" + port
+		}
+	}
+	return netip.AddrPort{}, "write IP:PORT, such as " + DefaultListen
+}
+
+// loopback refuses an address beyond this host unless the user gave the word for it.
+func (l *loader) loopback(one Listener, at pos, path string) {
+	if !one.Address.IsValid() {
+		return // reported already
+	}
+	shown := l.say(path, one.Address.String())
+	local := one.Address.Addr().IsLoopback()
+	admin := strings.HasPrefix(path, "listen.admin")
+	if !local && !one.AllowInsecure {
+		what := "%s can be reached from other hosts, and anyone there could use this proxy: it has no TLS and no users yet"
+		if admin {
+			what = "%s can be reached from other hosts, and anyone there could read what this proxy does: it has no TLS and no users yet"
+		}
+		l.problem(at, fmt.Sprintf(what, shown),
+			fmt.Sprintf("listen on 127.0.0.1:%d, or, where a firewall protects it, write {address: %q, allow_insecure: true}", one.Address.Port(), shown))
+		return
+	}
+	if local && one.AllowInsecure {
+		l.warn(at, fmt.Sprintf("`allow_insecure` changes nothing for %s: it is on loopback", shown), "remove it")
+	}
+	if !local {
+		l.warn(at, fmt.Sprintf("whoever reaches %s can use it: it has no TLS and no users", shown), "see that a firewall protects it")
+	}
+}
+
+func (l *loader) routes(n *node, c *Config) {
+	if n.kind != kindList {
+		if n.kind != kindWrong {
+			l.problem(n.pos, "`routes` is not a list", "write `- {to: \"*\", channel: direct}` below it, one line for each route")
+		}
+		return
+	}
+	if len(n.list) == 0 {
+		l.problem(n.pos, "`routes` is an empty list, which could mean everything or nothing",
+			"remove the key, and all traffic takes `direct`; or write `- {to: \"*\", channel: refuse}`, and all is refused")
+		return
+	}
+	l.items(n, "routes", func(n *node, path string) {
+		r := Route{}
+		isMap := l.fields(n, "routes", path, func(key string, n *node, path string) {
+			switch key {
+			case "to":
+				l.patterns(n, path, &r)
+			case "channel":
+				if t, ok := l.text(n, path); ok {
+					r.Channel = t.value
+				}
+			}
+		})
+		if isMap && !l.stands(path+".to") {
+			l.problem(n.pos, "the route has no `to`", "write what it is for: `to: \"*\"`, `to: [\"*.example.com\", 10.0.0.0/8]`")
+		}
+		if isMap && !l.stands(path+".channel") {
+			l.problem(n.pos, "the route has no `channel`", "write the channel that takes it, or `channel: refuse`")
+		}
+		if r.Refuse = r.Channel == RefuseName; r.Refuse {
+			r.Channel = ""
+		}
+		c.Routes = append(c.Routes, r)
+	})
+}
+
+func (l *loader) patterns(n *node, path string, r *Route) {
+	l.items(n, path, func(n *node, path string) {
+		t, ok := l.text(n, path)
+		if !ok {
+			return
+		}
+		p, err := route.ParsePattern(t.value)
+		r.To = append(r.To, p) // the zero pattern keeps the place of a wrong one
+		if err == nil {
+			return
+		}
+		l.foreign(t, path, "a pattern", err, "write `*`, a name, \"*.example.com\", .example.com, an IP address or a network such as 10.0.0.0/8")
+	})
+}
+
+// foreign reports what another package found wrong with a value. Where a secret is in it, only the fact is told.
+func (l *loader) foreign(t text, path, thing string, err error, mend string) {
+	if t.secret {
+		l.problem(t.pos, fmt.Sprintf("`%s` is not %s once its references are filled in", path, thing), mend)
+		return
+	}
+	l.problem(t.pos, fmt.Sprintf("`%s`: %s", path, clipError(err)), mend)
+}
+
+// clipError gives an error in one bounded line.
+func clipError(err error) string {
+	s := strings.Join(strings.Fields(err.Error()), " ")
+	if r := []rune(s); len(r) > 300 {
+		return string(r[:297]) + "..."
+	}
+	return s
+}
+
+func (l *loader) policy(n *node, c *Policy) {
+	l.fields(n, "policy", "policy", func(key string, n *node, path string) {
+		row := keyAt(path)
+		switch key {
+		case "plain_http":
+			choice(l, n, path, row, &c.PlainHTTP)
+		case "foreign_resolvers":
+			choice(l, n, path, row, &c.ForeignResolvers)
+		case "client_resolved":
+			choice(l, n, path, row, &c.ClientResolved)
+		case "plain_dns":
+			l.plainDNS(n, path, &c.PlainDNS)
+		case "private_targets":
+			l.privateTargets(n, path, row, c)
+		}
+	})
+}
+
+// plainDNS is always refused: the key exists to say so.
+func (l *loader) plainDNS(n *node, path string, set *route.Mode) {
+	t, ok := l.text(n, path)
+	if !ok {
+		return
+	}
+	if t.value != string(route.Refuse) {
+		l.problem(n.pos, "`policy.plain_dns` can only be refuse: DNS in clear text tells everyone on the way which names are asked for, and that is what this program is there to prevent",
+			"write refuse or remove the key, and let the proxy resolve names")
+		return
+	}
+	*set = route.Refuse
+}
+
+func (l *loader) privateTargets(n *node, path string, row *Key, c *Policy) {
+	if n.kind != kindList {
+		if t, err := netip.ParsePrefix(n.text); n.kind == kindText && err == nil {
+			l.problem(n.pos, "`policy.private_targets` is refuse, allow or a list of networks", fmt.Sprintf("write [%s]", t))
+			return
+		}
+		mode := route.Refuse
+		choice(l, n, path, row, &mode)
+		if mode == route.Allow {
+			c.PrivateTargets.Allow = true
+			l.warn(n.pos, "clients may reach every address of this host and its networks", "list the networks that they need instead")
+		}
+		return
+	}
+	l.items(n, path, func(n *node, path string) {
+		t, ok := l.text(n, path)
+		if !ok {
+			return
+		}
+		p, err := parseNetwork(t.value)
+		if err != nil {
+			l.foreign(t, path, "a network", err, "write a network such as 10.1.0.0/16, or one address")
+			return
+		}
+		c.PrivateTargets.Networks = append(c.PrivateTargets.Networks, p)
+	})
+}
+
+// parseNetwork reads a network, or an address as the network of itself.
+func parseNetwork(s string) (netip.Prefix, error) {
+	if a, err := netip.ParseAddr(s); err == nil && a.Zone() == "" {
+		a = a.Unmap()
+		return netip.PrefixFrom(a, a.BitLen()), nil
+	}
+	p, err := netip.ParsePrefix(s)
+	switch {
+	case err != nil:
+		return netip.Prefix{}, fmt.Errorf("%q is not a network", clip(s))
+	case p.Addr().Is4In6():
+		return netip.Prefix{}, fmt.Errorf("%q: write an IPv4 network as IPv4", s)
+	case p != p.Masked():
+		return netip.Prefix{}, fmt.Errorf("%q has bits set beyond its length; the network is %s", s, p.Masked())
+	}
+	return p, nil
+}
+
+func (l *loader) limits(n *node, c *Limits) {
+	l.fields(n, "limits", "limits", func(key string, n *node, path string) {
+		switch key {
+		case "connections":
+			l.integer(n, path, keyAt(path), &c.Connections)
+		case "drain":
+			l.period(n, path, keyAt(path), &c.Drain)
+		}
+	})
+}
+
+func (l *loader) log(n *node, c *Log) {
+	l.fields(n, "log", "log", func(key string, n *node, path string) {
+		switch key {
+		case "level":
+			choice(l, n, path, keyAt(path), &c.Level)
+		case "format":
+			choice(l, n, path, keyAt(path), &c.Format)
+		case "names":
+			l.truth(n, path, &c.Names)
+		}
+	})
+}

@@ -1,0 +1,279 @@
+package config
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"net/netip"
+	"regexp"
+	"strings"
+
+	"github.com/goccy/go-yaml/token"
+
+	"watertight/hop"
+	"watertight/route"
+)
+
+// entries is a map in the order in which it is written.
+type entries []entry
+
+type entry struct {
+	key   string
+	value any // string, int, bool, []any or entries
+}
+
+// Show gives the effective configuration as YAML, every default written out. It can be loaded again. A value with a
+// reference to a secret is shown as it was written, and the password of a proxy as ***.
+func (c *Config) Show() ([]byte, error) {
+	var b bytes.Buffer
+	b.WriteString("# the effective configuration, from " + oneLine(c.from()) + " and the defaults; secrets are not shown\n")
+	writeMap(&b, c.tree(), "")
+	return b.Bytes(), nil
+}
+
+// ShowJSON is Show as one JSON document.
+func (c *Config) ShowJSON() ([]byte, error) {
+	b, err := json.MarshalIndent(c.tree(), "", "  ")
+	return append(b, '\n'), err
+}
+
+func (c *Config) from() string {
+	if c.File == "" {
+		return "no file"
+	}
+	return c.File
+}
+
+func (c *Config) tree() entries {
+	listen := entries{{"proxy", c.listeners("listen.proxy", c.Listen.Proxy)}}
+	if len(c.Listen.Admin) > 0 {
+		listen = append(listen, entry{"admin", c.listeners("listen.admin", c.Listen.Admin)})
+	}
+	channels := entries{}
+	for _, ch := range c.Channels {
+		channels = append(channels, entry{ch.Name, c.channelTree(ch)})
+	}
+	all := entries{{"listen", listen}, {"channels", channels}}
+	if len(c.Routes) > 0 {
+		all = append(all, entry{"routes", c.routesTree()})
+	}
+	return append(all,
+		entry{"policy", entries{
+			{"plain_http", c.text("policy.plain_http", string(c.Policy.PlainHTTP))},
+			{"plain_dns", c.text("policy.plain_dns", string(c.Policy.PlainDNS))},
+			{"foreign_resolvers", c.text("policy.foreign_resolvers", string(c.Policy.ForeignResolvers))},
+			{"private_targets", c.privateTree()},
+			{"client_resolved", c.text("policy.client_resolved", string(c.Policy.ClientResolved))},
+		}},
+		entry{"limits", entries{{"connections", c.Limits.Connections}, {"drain", c.text("limits.drain", short(c.Limits.Drain))}}},
+		entry{"log", entries{{"level", c.text("log.level", c.Log.Level)}, {"format", c.text("log.format", c.Log.Format)}, {"names", c.Log.Names}}},
+	)
+}
+
+// text gives what was written at a path where a secret went into it, and else the value.
+func (c *Config) text(path, value string) string {
+	if w, ok := c.written[path]; ok {
+		return masked(w)
+	}
+	if w, ok := c.written[single(path)]; ok {
+		return masked(w)
+	}
+	return value
+}
+
+func (c *Config) listeners(path string, listeners []Listener) []any {
+	var list []any
+	for i, one := range listeners {
+		at := fmt.Sprintf("%s[%d]", path, i)
+		if one.AllowInsecure {
+			list = append(list, entries{{"address", c.text(at+".address", one.Address.String())}, {"allow_insecure", true}})
+		} else {
+			list = append(list, c.text(at, c.text(at+".address", one.Address.String())))
+		}
+	}
+	return list
+}
+
+func (c *Config) channelTree(ch Channel) entries {
+	path := "channels." + ch.Name
+	var t entries
+	if ch.Name != DirectName {
+		t = append(t, entry{"over", c.text(path+".over", ch.Over)})
+		if len(ch.Proxies) > 0 {
+			t = append(t, entry{"proxy", texts(ch.Proxies, func(i int, p hop.Proxy) string { return c.text(fmt.Sprintf("%s.proxy[%d]", path, i), p.String()) })})
+		}
+		if ch.ResolveAtExit {
+			return append(t, entry{"resolve", c.text(path+".resolve", "exit")})
+		}
+		t = append(t, entry{"resolve", c.text(path+".resolve", "here")})
+	}
+	var upstreams []any
+	for _, s := range ch.Resolver.sources {
+		upstreams = append(upstreams, s.tree())
+	}
+	return append(t, entry{"resolver", entries{
+		{"upstreams", upstreams},
+		{"timeout", c.text(path+".resolver.timeout", short(ch.Resolver.Timeout))},
+		{"cache", entries{{"entries", ch.Resolver.CacheEntries}}},
+	}})
+}
+
+// tree gives one text where that says it all, and else a map.
+func (s source) tree() any {
+	m := entries{{"url", masked(s.shown.URL)}}
+	same := func(_ int, text string) string { return text }
+	if len(s.shown.Addresses) > 0 {
+		m = append(m, entry{"addresses", texts(s.shown.Addresses, same)})
+	}
+	if len(s.shown.Pins) > 0 {
+		m = append(m, entry{"pins", texts(s.shown.Pins, same)})
+	}
+	if s.shown.CA != "" {
+		m = append(m, entry{"ca", s.shown.CA})
+	}
+	if s.shown.Name != "" {
+		m = append(m, entry{"name", s.shown.Name})
+	}
+	if len(m) == 1 {
+		return m[0].value
+	}
+	return m
+}
+
+func (c *Config) routesTree() []any {
+	var list []any
+	for i, r := range c.Routes {
+		to := texts(r.To, func(j int, p route.Pattern) string { return c.text(fmt.Sprintf("routes[%d].to[%d]", i, j), p.String()) })
+		channel := r.Channel
+		if r.Refuse {
+			channel = RefuseName
+		}
+		list = append(list, entries{{"to", to}, {"channel", c.text(fmt.Sprintf("routes[%d].channel", i), channel)}})
+	}
+	return list
+}
+
+func (c *Config) privateTree() any {
+	const path = "policy.private_targets"
+	switch p := c.Policy.PrivateTargets; {
+	case p.Allow:
+		return c.text(path, string(route.Allow))
+	case len(p.Networks) == 0:
+		return c.text(path, string(route.Refuse))
+	default:
+		return texts(p.Networks, func(i int, n netip.Prefix) string { return c.text(fmt.Sprintf("%s[%d]", path, i), n.String()) })
+	}
+}
+
+func texts[T any](list []T, text func(int, T) string) []any {
+	var all []any
+	for i, v := range list {
+		all = append(all, text(i, v))
+	}
+	return all
+}
+
+// masked hides a password that stands beside references in a text as it was written.
+func masked(s string) string {
+	start, end := userinfo(s)
+	if end <= start {
+		return s
+	}
+	user, password, found := cutOutside(s[start:end], ':')
+	if !found || strings.HasPrefix(password, "${") && strings.IndexByte(password, '}') == len(password)-1 {
+		return s
+	}
+	return s[:start] + user + ":***" + s[end:]
+}
+
+// cutOutside is strings.Cut at the first c that does not stand inside a reference.
+func cutOutside(s string, c byte) (before, after string, found bool) {
+	inside := false
+	for i := range len(s) {
+		switch {
+		case strings.HasPrefix(s[i:], "${"):
+			inside = true
+		case s[i] == '}':
+			inside = false
+		case s[i] == c && !inside:
+			return s[:i], s[i+1:], true
+		}
+	}
+	return s, "", false
+}
+
+// MarshalJSON keeps the order.
+func (m entries) MarshalJSON() ([]byte, error) {
+	var b bytes.Buffer
+	b.WriteByte('{')
+	for i, e := range m {
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		key, err := json.Marshal(e.key)
+		if err != nil {
+			return nil, err
+		}
+		value, err := json.Marshal(e.value)
+		if err != nil {
+			return nil, err
+		}
+		b.Write(key)
+		b.WriteByte(':')
+		b.Write(value)
+	}
+	b.WriteByte('}')
+	return b.Bytes(), nil
+}
+
+// writeMap writes the keys of a map, each on its own line behind indent. The first line is begun already where indent
+// follows a dash.
+func writeMap(b *bytes.Buffer, m entries, indent string) {
+	for i, e := range m {
+		if i > 0 || indent == "" || !bytes.HasSuffix(b.Bytes(), []byte("- ")) {
+			b.WriteString(indent)
+		}
+		b.WriteString(scalar(e.key) + ":")
+		writeValue(b, e.value, indent)
+	}
+}
+
+func writeValue(b *bytes.Buffer, v any, indent string) {
+	switch v := v.(type) {
+	case entries:
+		b.WriteByte('\n')
+		writeMap(b, v, indent+"  ")
+	case []any:
+		b.WriteByte('\n')
+		for _, item := range v {
+			b.WriteString(indent + "  - ")
+			if m, ok := item.(entries); ok {
+				writeMap(b, m, indent+"    ")
+			} else {
+				b.WriteString(scalar(item) + "\n")
+			}
+		}
+	default:
+		b.WriteString(" " + scalar(v) + "\n")
+	}
+}
+
+// plain is a text that every YAML reader takes for itself without quotes, also inside a list.
+var plain = regexp.MustCompile(`^[A-Za-z0-9_./][A-Za-z0-9_./:@%=+~-]*[A-Za-z0-9_./%=+~-]$|^[A-Za-z_]$`)
+
+func scalar(v any) string {
+	s, ok := v.(string)
+	if !ok {
+		return fmt.Sprint(v)
+	}
+	if plain.MatchString(s) && !token.IsNeedQuoted(s) {
+		return s
+	}
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(s); err != nil {
+		return fmt.Sprintf("%q", s)
+	}
+	return strings.TrimSpace(b.String())
+}
