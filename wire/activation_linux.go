@@ -87,7 +87,7 @@ func checkListening(fd int) error {
 	}{
 		{unix.SO_DOMAIN, []int{unix.AF_INET, unix.AF_INET6}},
 		{unix.SO_TYPE, []int{unix.SOCK_STREAM}},
-		{unix.SO_PROTOCOL, []int{unix.IPPROTO_TCP}},
+		{unix.SO_PROTOCOL, []int{unix.IPPROTO_TCP, unix.IPPROTO_MPTCP}},
 		{unix.SO_ACCEPTCONN, []int{1}},
 	} {
 		got, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, want.option)

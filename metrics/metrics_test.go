@@ -1,0 +1,291 @@
+package metrics
+
+import (
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
+
+	"watertight/event"
+	"watertight/fault"
+	"watertight/name"
+	"watertight/wire"
+)
+
+func options() Options {
+	return Options{
+		Version:  "1.2.3",
+		Channels: []string{"direct", "office"},
+		State: func() State {
+			return State{
+				Ready: true, Connections: 7, Tunnels: 3,
+				Channels: []ChannelState{
+					{Name: "direct", Upstreams: []bool{true, false}, CacheEntries: 5, CacheHits: 40, CacheMisses: 4},
+					{Name: "office"},
+				},
+			}
+		},
+		Log: slog.New(slog.DiscardHandler),
+	}
+}
+
+func open(t testing.TB) *Metrics {
+	t.Helper()
+	m, err := New(options())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+func read(t testing.TB, m *Metrics) string {
+	t.Helper()
+	w := httptest.NewRecorder()
+	m.Handler().ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", nil))
+	if w.Code != http.StatusOK {
+		t.Fatalf("status %d: %s", w.Code, w.Body)
+	}
+	return w.Body.String()
+}
+
+// want checks that each line stands in the text.
+func want(t *testing.T, text string, lines ...string) {
+	t.Helper()
+	have := strings.Split(text, "\n")
+	for _, line := range lines {
+		if !slices.Contains(have, line) {
+			family, _, _ := strings.Cut(line, " ")
+			family, _, _ = strings.Cut(family, "{")
+			var like []string
+			for _, h := range have {
+				if strings.HasPrefix(h, family) && !strings.HasSuffix(h, " 0") {
+					like = append(like, h)
+				}
+			}
+			t.Errorf("the line %s is missing; there are:\n%s", line, strings.Join(like, "\n"))
+		}
+	}
+}
+
+func TestNew_RefusesWhatIsMissing(t *testing.T) {
+	for _, cut := range []func(*Options){
+		func(o *Options) { o.Version = "" },
+		func(o *Options) { o.State = nil },
+		func(o *Options) { o.Log = nil },
+	} {
+		o := options()
+		cut(&o)
+		if m, err := New(o); err == nil || m != nil {
+			t.Errorf("New took %+v", o)
+		}
+	}
+}
+
+func TestMetrics_ShowTheStateOfTheProgram(t *testing.T) {
+	want(t, read(t, open(t)),
+		`watertight_ready 1`,
+		`watertight_connections 7`,
+		`watertight_tunnels_active 3`,
+		`watertight_host_resolver_trapped_total 0`,
+		`watertight_upstream_up{channel="direct",upstream="1"} 1`,
+		`watertight_upstream_up{channel="direct",upstream="2"} 0`,
+		`watertight_cache_entries{channel="direct"} 5`,
+		`watertight_cache_hits_total{channel="direct"} 40`,
+		`watertight_cache_misses_total{channel="direct"} 4`,
+	)
+}
+
+func TestMetrics_CountEvents(t *testing.T) {
+	m := open(t)
+	m.Request(&event.Request{Door: event.DoorCONNECT, Took: 20 * time.Millisecond})
+	m.Request(&event.Request{Door: event.DoorSOCKS5, Code: fault.DNSNXDomain, Took: 2 * time.Second})
+	m.Request(&event.Request{Door: event.DoorSOCKS5, Code: fault.PolicyClientResolved, ClientResolved: true})
+	m.Tunnel(&event.Tunnel{Up: 100, Down: 2000})
+	m.Tunnel(&event.Tunnel{Up: 1, Down: -1})
+	m.Lookup(&event.Lookup{Channel: "direct", RCode: "NOERROR", Took: 3 * time.Millisecond})
+	m.Lookup(&event.Lookup{Channel: "direct", RCode: "NXDOMAIN", Cached: true})
+	m.Lookup(&event.Lookup{Channel: "office", Code: fault.ResolverUntrusted, Took: time.Second})
+	m.Reloaded(nil)
+	m.Reloaded(errors.New("no"))
+	want(t, read(t, m),
+		`watertight_requests_total{code="OK",door="http-connect"} 1`,
+		`watertight_requests_total{code="DNS_NXDOMAIN",door="socks5"} 1`,
+		`watertight_requests_total{code="POLICY_CLIENT_RESOLVED",door="socks5"} 1`,
+		`watertight_requests_total{code="OK",door="socks5"} 0`, // there before it happens, so that a rate sees the first
+		`watertight_client_resolved_requests_total{door="socks5"} 1`,
+		`watertight_request_duration_seconds_bucket{le="0.025"} 2`,
+		`watertight_request_duration_seconds_count 3`,
+		`watertight_relayed_bytes_total{direction="up"} 101`,
+		`watertight_relayed_bytes_total{direction="down"} 2000`,
+		`watertight_lookups_total{channel="direct",result="NOERROR"} 1`,
+		`watertight_lookups_total{channel="direct",result="NXDOMAIN"} 1`,
+		`watertight_lookups_total{channel="office",result="RESOLVER_UNTRUSTED"} 1`,
+		`watertight_lookup_duration_seconds_count{channel="direct"} 1`, // the cached one is not in it
+		`watertight_config_reloads_total{result="ok"} 1`,
+		`watertight_config_reloads_total{result="failed"} 1`,
+	)
+	totals := m.Totals()
+	if totals.Requests != 3 || totals.Tunnels != 2 || len(totals.Refused) != 2 || totals.Refused[fault.DNSNXDomain] != 1 {
+		t.Errorf("totals are %+v", totals)
+	}
+}
+
+func TestMetrics_CountEveryDoorAndCodeUnderItself(t *testing.T) {
+	m := open(t)
+	for _, door := range event.Doors() {
+		for _, code := range fault.Codes() {
+			m.Request(&event.Request{Door: door, Code: code})
+		}
+	}
+	text := read(t, m)
+	for _, door := range event.Doors() {
+		for _, code := range fault.Codes() {
+			want(t, text, `watertight_requests_total{code="`+string(code)+`",door="`+string(door)+`"} 1`)
+		}
+	}
+}
+
+func TestMetrics_NeverTakeALabelFromOutsideTheClosedSets(t *testing.T) {
+	m := open(t)
+	const secret = "api.private.example"
+	m.Request(&event.Request{
+		Door: secret, Code: secret, Channel: secret, Target: name.Must(secret + ":443"),
+		Client: netip.MustParseAddrPort("203.0.113.77:4242"), ClientResolved: true,
+	})
+	m.Lookup(&event.Lookup{Channel: secret, Upstream: secret, Type: secret, RCode: secret})
+	m.Lookup(&event.Lookup{Channel: secret, Code: secret})
+	m.Tunnel(&event.Tunnel{Door: secret})
+	text := read(t, m)
+	for _, s := range []string{secret, "203.0.113.77"} {
+		if strings.Contains(text, s) {
+			t.Errorf("the metrics tell %q", s)
+		}
+	}
+	want(t, text,
+		`watertight_requests_total{code="other",door="other"} 1`,
+		`watertight_lookups_total{channel="(none)",result="other"} 2`,
+	)
+}
+
+func TestSetChannels_KeepsTheCountsOfThoseThatStay(t *testing.T) {
+	m := open(t)
+	count := func() {
+		m.Lookup(&event.Lookup{Channel: "direct", RCode: "NOERROR"})
+		m.Lookup(&event.Lookup{Channel: "office", RCode: "NOERROR"})
+	}
+	count()
+	m.SetChannels([]string{"direct", "home"})
+	count() // the old generation drains: its events come late
+	text := read(t, m)
+	want(t, text,
+		`watertight_lookups_total{channel="direct",result="NOERROR"} 2`,
+		`watertight_lookups_total{channel="home",result="NOERROR"} 0`,
+		`watertight_lookups_total{channel="(none)",result="NOERROR"} 1`,
+		`watertight_lookup_duration_seconds_count{channel="direct"} 2`,
+	)
+	if strings.Contains(text, `"office"`) {
+		t.Error("a channel that is gone is still shown")
+	}
+}
+
+func TestMetrics_CountWhileTheyAreReadAndChannelsChange(t *testing.T) {
+	m := open(t)
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			for range 500 {
+				m.Request(&event.Request{Door: event.DoorHTTP})
+				m.Lookup(&event.Lookup{Channel: "office", RCode: "NOERROR"})
+			}
+		})
+	}
+	wg.Go(func() {
+		for i := range 50 {
+			m.SetChannels([][]string{{"direct"}, {"direct", "office"}}[i%2])
+			read(t, m)
+		}
+	})
+	wg.Wait()
+	want(t, read(t, m), `watertight_requests_total{code="OK",door="http"} 2000`)
+}
+
+func TestMetrics_PassTheLinter(t *testing.T) {
+	problems, err := promlint.New(strings.NewReader(read(t, open(t)))).Lint()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range problems {
+		t.Errorf("%s: %s", p.Metric, p.Text)
+	}
+}
+
+func TestMetrics_AllHaveTheProgramsPrefixOrAreOfTheProcess(t *testing.T) {
+	for line := range strings.Lines(read(t, open(t))) {
+		rest, ok := strings.CutPrefix(line, "# TYPE ")
+		if !ok {
+			continue
+		}
+		metric, _, _ := strings.Cut(rest, " ")
+		if !strings.HasPrefix(metric, "watertight_") && !strings.HasPrefix(metric, "go_") && !strings.HasPrefix(metric, "process_") {
+			t.Errorf("%s has a prefix of its own", metric)
+		}
+	}
+}
+
+func TestReading_ReachesNeitherResolverNorNetwork(t *testing.T) {
+	wire.Seal()
+	read(t, open(t))
+	if n := wire.Trapped(); n != 0 {
+		t.Errorf("%d attempts were trapped", n)
+	}
+}
+
+func TestCounting_DoesNotAllocate(t *testing.T) {
+	m := open(t)
+	r := &event.Request{Door: event.DoorSOCKS5, Code: fault.DNSNXDomain, ClientResolved: true, Took: time.Millisecond}
+	tunnel := &event.Tunnel{Up: 1, Down: 2}
+	l := &event.Lookup{Channel: "direct", RCode: "NOERROR", Took: time.Millisecond}
+	if n := testing.AllocsPerRun(100, func() { m.Request(r); m.Tunnel(tunnel); m.Lookup(l) }); n != 0 {
+		t.Errorf("%v allocations for each round of events", n)
+	}
+}
+
+func BenchmarkRequest(b *testing.B) {
+	m := open(b)
+	r := &event.Request{Door: event.DoorCONNECT, Took: time.Millisecond}
+	b.ReportAllocs()
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			m.Request(r)
+		}
+	})
+}
+
+func BenchmarkLookup(b *testing.B) {
+	m := open(b)
+	l := &event.Lookup{Channel: "direct", RCode: "NOERROR", Cached: true}
+	b.ReportAllocs()
+	for b.Loop() {
+		m.Lookup(l)
+	}
+}
+
+func BenchmarkReading(b *testing.B) {
+	m := open(b)
+	h := m.Handler()
+	b.ReportAllocs()
+	for b.Loop() {
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", nil))
+		_, _ = io.Copy(io.Discard, w.Body)
+	}
+}

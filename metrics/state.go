@@ -1,0 +1,90 @@
+package metrics
+
+import (
+	"strconv"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"watertight/wire"
+)
+
+// State is what the program is at the moment at which metrics are read. What happened before comes by events.
+type State struct {
+	Ready       bool
+	Connections int64 // accepted from clients and open
+	Tunnels     int64 // relays that are running
+	Channels    []ChannelState
+}
+
+// ChannelState is how one channel does. A channel whose exit resolves has no upstreams and no cache.
+type ChannelState struct {
+	Name         string
+	Upstreams    []bool // whether each is up, in the order of the configuration
+	CacheEntries int
+	CacheHits    uint64 // since the channel was opened
+	CacheMisses  uint64 // since the channel was opened
+}
+
+// stateCollector asks for the state once for each reading.
+type stateCollector struct {
+	state func() State
+
+	ready, connections, tunnels, trapped, up, entries, hits, misses *prometheus.Desc
+}
+
+func newStateCollector(state func() State) *stateCollector {
+	desc := func(name, help string, labels ...string) *prometheus.Desc {
+		return prometheus.NewDesc("watertight_"+name, help, labels, nil)
+	}
+	return &stateCollector{
+		state:       state,
+		ready:       desc("ready", "Whether every channel's resolver has answered once, authenticated (1) or not (0)."),
+		connections: desc("connections", "Connections of clients that are open."),
+		tunnels:     desc("tunnels_active", "Relays between a client and a destination that are running."),
+		trapped:     desc("host_resolver_trapped_total", "Look-ups and requests by the host's own resolver and client, all refused. Anything but 0 is a fault of Watertight."),
+		up:          desc("upstream_up", "Whether the last exchange with a channel's resolver went well (1) or not (0). Upstreams are numbered from 1 in the order of the configuration.", "channel", "upstream"),
+		entries:     desc("cache_entries", "Answers in the cache of a channel.", "channel"),
+		hits:        desc("cache_hits_total", "Questions answered from the cache of a channel.", "channel"),
+		misses:      desc("cache_misses_total", "Questions that the cache of a channel could not answer.", "channel"),
+	}
+}
+
+// Describe implements [prometheus.Collector].
+func (c *stateCollector) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{c.ready, c.connections, c.tunnels, c.trapped, c.up, c.entries, c.hits, c.misses} {
+		ch <- d
+	}
+}
+
+// Collect implements [prometheus.Collector].
+func (c *stateCollector) Collect(ch chan<- prometheus.Metric) {
+	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+	}
+	counter := func(d *prometheus.Desc, v uint64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), labels...)
+	}
+	s := c.state()
+	gauge(c.ready, truth(s.Ready))
+	gauge(c.connections, float64(s.Connections))
+	gauge(c.tunnels, float64(s.Tunnels))
+	counter(c.trapped, wire.Trapped())
+	for _, channel := range s.Channels {
+		for i, up := range channel.Upstreams {
+			gauge(c.up, truth(up), channel.Name, strconv.Itoa(i+1))
+		}
+		if len(channel.Upstreams) == 0 {
+			continue
+		}
+		gauge(c.entries, float64(channel.CacheEntries), channel.Name)
+		counter(c.hits, channel.CacheHits, channel.Name)
+		counter(c.misses, channel.CacheMisses, channel.Name)
+	}
+}
+
+func truth(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}
