@@ -55,9 +55,9 @@ func ParseAnswer(b []byte, q Question, id uint16) (*Answer, error) {
 	if err := checkHeader(b, id); err != nil {
 		return nil, err
 	}
-	var m dns.Msg
-	if err := m.Unpack(b); err != nil {
-		return nil, fmt.Errorf("%w: %v", ErrMalformed, err)
+	m, err := unpack(b)
+	if err != nil {
+		return nil, err
 	}
 	if err := checkQuestion(m.Question, q); err != nil {
 		return nil, err
@@ -94,6 +94,21 @@ func checkHeader(b []byte, id uint16) error {
 	return nil
 }
 
+// unpack reads a message whose header is whole. The library forgives a message that ends before it holds as many
+// records as its header says; this does not.
+func unpack(b []byte) (*dns.Msg, error) {
+	var m dns.Msg
+	if err := m.Unpack(b); err != nil {
+		return nil, fmt.Errorf("%w: %v", ErrMalformed, err)
+	}
+	for i, got := range []int{len(m.Question), len(m.Answer), len(m.Ns), len(m.Extra)} {
+		if want := int(binary.BigEndian.Uint16(b[4+2*i:])); got != want {
+			return nil, fmt.Errorf("%w: %d records in section %d, and the header says %d", ErrMalformed, got, i, want)
+		}
+	}
+	return &m, nil
+}
+
 func checkQuestion(got []dns.Question, q Question) error {
 	if len(got) != 1 {
 		return fmt.Errorf("%w: %d questions instead of one", ErrMalformed, len(got))
@@ -126,7 +141,7 @@ func (a *Answer) follow(section []dns.RR) error {
 			if h.Class != dns.ClassINET || CanonicalName(h.Name) != a.Canonical {
 				continue
 			}
-			if a.Type == TypeANY || h.Rrtype == uint16(a.Type) {
+			if a.Type == ANY || h.Rrtype == uint16(a.Type) {
 				a.Records = append(a.Records, newRecord(rr))
 			} else if c, ok := rr.(*dns.CNAME); ok && link == nil {
 				link = c
@@ -183,12 +198,12 @@ func (a *Answer) Negative() bool {
 
 // has says whether there is a record of the type asked for.
 func (a *Answer) has() bool {
-	return slices.ContainsFunc(a.Records, func(r Record) bool { return r.Type == a.Type || a.Type == TypeANY })
+	return slices.ContainsFunc(a.Records, func(r Record) bool { return r.Type == a.Type || a.Type == ANY })
 }
 
 // Final gives the records of the type asked for, without the chain that led there. It is a view into Records.
 func (a *Answer) Final() []Record {
-	i := slices.IndexFunc(a.Records, func(r Record) bool { return r.Type == a.Type || a.Type == TypeANY })
+	i := slices.IndexFunc(a.Records, func(r Record) bool { return r.Type == a.Type || a.Type == ANY })
 	if i < 0 {
 		return nil
 	}

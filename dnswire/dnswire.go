@@ -27,20 +27,20 @@ type Type uint16
 
 // The types that the program names.
 const (
-	TypeA      Type = 1
-	TypeNS     Type = 2
-	TypeCNAME  Type = 5
-	TypeSOA    Type = 6
-	TypePTR    Type = 12
-	TypeMX     Type = 15
-	TypeTXT    Type = 16
-	TypeAAAA   Type = 28
-	TypeSRV    Type = 33
-	TypeDS     Type = 43
-	TypeDNSKEY Type = 48
-	TypeSVCB   Type = 64
-	TypeHTTPS  Type = 65
-	TypeANY    Type = 255
+	A      Type = 1
+	NS     Type = 2
+	CNAME  Type = 5
+	SOA    Type = 6
+	PTR    Type = 12
+	MX     Type = 15
+	TXT    Type = 16
+	AAAA   Type = 28
+	SRV    Type = 33
+	DS     Type = 43
+	DNSKEY Type = 48
+	SVCB   Type = 64
+	HTTPS  Type = 65
+	ANY    Type = 255
 )
 
 // Response codes (RFC 1035, section 4.1.1).
@@ -81,17 +81,17 @@ func ParseType(s string) (Type, error) {
 // Askable says whether t is a type of data, or ANY: what an ordinary query may ask for. Zero, OPT and the range of
 // meta types (RFC 6895, section 3.1) are not.
 func (t Type) Askable() bool {
-	return t == TypeANY || t != 0 && uint16(t) != dns.TypeOPT && (t < 128 || t > 255)
+	return t == ANY || t != 0 && uint16(t) != dns.TypeOPT && (t < 128 || t > 255)
 }
 
 // String gives the mnemonic, or TYPE with the number.
 func (t Type) String() string {
 	switch t {
-	case TypeA:
+	case A:
 		return "A"
-	case TypeAAAA:
+	case AAAA:
 		return "AAAA"
-	case TypeHTTPS:
+	case HTTPS:
 		return "HTTPS"
 	}
 	if s, ok := dns.TypeToString[uint16(t)]; ok {

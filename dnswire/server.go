@@ -28,9 +28,9 @@ func ParseRequest(b []byte) (*Request, error) {
 	if flags := binary.BigEndian.Uint16(b[2:]); flags&(1<<15) != 0 || flags>>11&0xF != dns.OpcodeQuery {
 		return nil, fmt.Errorf("%w: not a query", ErrMalformed)
 	}
-	var m dns.Msg
-	if err := m.Unpack(b); err != nil {
-		return nil, fmt.Errorf("%w: %v", ErrMalformed, err)
+	m, err := unpack(b)
+	if err != nil {
+		return nil, err
 	}
 	if len(m.Question) != 1 || m.Question[0].Qclass != dns.ClassINET {
 		return nil, fmt.Errorf("%w: not one question of class IN", ErrMalformed)

@@ -28,6 +28,7 @@ const (
 	ConnectUnreachable    Code = "CONNECT_UNREACHABLE"
 	HopRefused            Code = "HOP_REFUSED"
 	HopAuth               Code = "HOP_AUTH"
+	OriginFailed          Code = "ORIGIN_FAILED"
 	PolicyPlainHTTP       Code = "POLICY_PLAIN_HTTP"
 	PolicyForeignResolver Code = "POLICY_FOREIGN_RESOLVER"
 	PolicyPrivateTarget   Code = "POLICY_PRIVATE_TARGET"
@@ -74,6 +75,7 @@ var faces = map[Code]face{
 	ConnectUnreachable:    {502, "destination_ip_unroutable", socksNetwork, 2, 0, "no route leads there from the end of the channel"},
 	HopRefused:            {502, "destination_unavailable", socksGeneral, 2, 0, "the upstream proxy of the channel refused or failed"},
 	HopAuth:               {502, "destination_unavailable", socksGeneral, 2, 0, "check user and password of the channel's upstream proxy"},
+	OriginFailed:          {502, "connection_terminated", socksGeneral, 2, 0, "the origin was reached, and then broke off or did not speak HTTP/1.1"},
 	PolicyPlainHTTP:       {403, "http_request_denied", socksPolicy, 5, 15, "use https://, or set `policy.plain_http: allow`"},
 	PolicyForeignResolver: {403, "http_request_denied", socksPolicy, 5, 15, "let Watertight resolve names, or set `policy.foreign_resolvers: allow`"},
 	PolicyPrivateTarget:   {403, "destination_ip_prohibited", socksPolicy, 5, 15, "list the network under `policy.private_targets` if it may be reached"},

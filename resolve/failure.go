@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"strings"
-	"time"
 
 	"watertight/dnswire"
 	"watertight/fault"
@@ -21,6 +20,8 @@ type failure struct {
 	unsent bool
 	// broken says that the connection ended under the question, so that a fresh one may still answer it.
 	broken bool
+	// late is the host that did not answer in time, or "".
+	late string
 	// foreign says that the fault is the dial function's own, and is not to be dressed up.
 	foreign bool
 }
@@ -38,7 +39,7 @@ func (u *upstream) untrusted(what, hint string, cause error) *failure {
 }
 
 func (u *upstream) timeout(cause error) *failure {
-	return &failure{fault: fault.New(fault.DNSTimeout, "the resolver "+u.Host+" did not answer in time", cause)}
+	return &failure{fault: fault.New(fault.DNSTimeout, "the resolver "+u.Host+" did not answer in time", cause), late: u.Host}
 }
 
 func (u *upstream) broke(cause error) *failure {
@@ -153,8 +154,13 @@ func shown(name string) string {
 	return name
 }
 
-func late(name string, after time.Duration, cause error) *fault.Error {
-	return fault.New(fault.DNSTimeout, fmt.Sprintf("no answer about %s within %v", shown(name), after), cause)
+// about gives the failure as the fault of a question, the caller's own.
+func (f *failure) about(name string) *fault.Error {
+	c := copied(f.fault)
+	if f.late != "" {
+		c.Message = "the resolver " + f.late + " gave no answer about " + shown(name) + " in time"
+	}
+	return c
 }
 
 // givenUp is what a caller gets whose own context ended first.

@@ -101,10 +101,8 @@ func (r *Resolver) fly(q dnswire.Question, fl *flight, epoch uint64) {
 		}
 	case r.ctx.Err() != nil:
 		e.fault, keep = closed(), false
-	case ctx.Err() != nil && fail.fault.Code == fault.DNSTimeout:
-		e.fault = late(q.Name, r.options.Timeout, fail.fault)
 	default:
-		e.fault = copied(fail.fault)
+		e.fault = fail.about(q.Name)
 		// What concerns the upstream, not the question, its own back-off remembers.
 		keep = fail.final || e.fault.Code == fault.DNSTimeout
 	}

@@ -9,8 +9,10 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"maps"
 	"net"
 	"net/http"
+	"slices"
 	"sync"
 
 	"watertight/dnswire"
@@ -127,8 +129,9 @@ func (s *Server) Live() int {
 // DropConns closes every open connection, as a server does that restarts; it goes on accepting.
 func (s *Server) DropConns() {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	for conn := range s.live {
+	conns := slices.Collect(maps.Keys(s.live))
+	s.mu.Unlock()
+	for _, conn := range conns {
 		conn.Close()
 	}
 }

@@ -19,7 +19,7 @@ import (
 
 var (
 	zone = dnstest.Zone{"www.shop.example. 60 CNAME api.shop.example.", "api.shop.example. 300 A 192.0.2.1"}
-	www  = dnswire.Question{Name: "www.shop.example", Type: dnswire.TypeA}
+	www  = dnswire.Question{Name: "www.shop.example", Type: dnswire.A}
 	at   = netip.MustParseAddrPort("203.0.113.53:853")
 )
 
@@ -55,7 +55,7 @@ func TestDoTServerAnswersFromItsZoneAndLogsTheQuery(t *testing.T) {
 	if err != nil || len(a.Addrs()) != 1 || a.Addrs()[0].String() != "192.0.2.1" {
 		t.Fatalf("answer %+v, %v", a, err)
 	}
-	if got := s.Names(); len(got) != 1 || got[0] != www.Name || s.Count(www.Name, dnswire.TypeA) != 1 || s.Conns() != 1 || s.Live() != 1 {
+	if got := s.Names(); len(got) != 1 || got[0] != www.Name || s.Count(www.Name, dnswire.A) != 1 || s.Conns() != 1 || s.Live() != 1 {
 		t.Errorf("log %v, %d connections", got, s.Conns())
 	}
 }

@@ -46,7 +46,7 @@ func resolve(records []dnswire.Record, soa dnswire.Record, q dnswire.Question) d
 		}
 		found := false
 		for _, r := range here {
-			if r.Type == q.Type || q.Type == dnswire.TypeANY {
+			if r.Type == q.Type || q.Type == dnswire.ANY {
 				reply.Answer = append(reply.Answer, r)
 				found = true
 			}
@@ -54,7 +54,7 @@ func resolve(records []dnswire.Record, soa dnswire.Record, q dnswire.Question) d
 		if found {
 			return reply
 		}
-		i := slices.IndexFunc(here, func(r dnswire.Record) bool { return r.Type == dnswire.TypeCNAME })
+		i := slices.IndexFunc(here, func(r dnswire.Record) bool { return r.Type == dnswire.CNAME })
 		if i < 0 {
 			reply.Authority = []dnswire.Record{soa}
 			if len(here) == 0 && q.Name != "" {

@@ -1,0 +1,36 @@
+package servers
+
+import (
+	"crypto/tls"
+	"fmt"
+	"net/netip"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"watertight/lab/internet"
+)
+
+// KnotResolver starts Knot Resolver for DNS over TLS (port 853) and HTTPS (port 443, /dns-query). It asks forward for
+// everything.
+func KnotResolver(t testing.TB, h *internet.Host, cert tls.Certificate, forward netip.AddrPort) *internet.Process {
+	t.Helper()
+	certificate, key := certFiles(t, cert)
+	d := dir(t, map[string]string{"cert.pem": certificate, "key.pem": key})
+	var b strings.Builder
+	for _, a := range wildcards(h) {
+		fmt.Fprintf(&b, "net.listen('%s', %d, { kind = 'tls', freebind = true })\n", a, PortDoT)
+		fmt.Fprintf(&b, "net.listen('%s', %d, { kind = 'doh2', freebind = true })\n", a, PortHTTPS)
+	}
+	fmt.Fprintf(&b, `net.tls('%s', '%s')
+trust_anchors.remove('.')
+modules.unload('ta_update')
+modules.unload('ta_signal_query')
+modules.unload('priming')
+modules.unload('detect_time_skew')
+cache.size = 4 * MB
+policy.add(policy.all(policy.FORWARD({'%s@%d'})))
+`, filepath.Join(d, "cert.pem"), filepath.Join(d, "key.pem"), forward.Addr(), forward.Port())
+	conf := write(t, d, "kresd.conf", b.String())
+	return server{binary: "kresd", dir: d, args: []string{"-n", "-c", conf, d}, port: PortDoT}.start(t, h)
+}
