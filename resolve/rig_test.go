@@ -10,7 +10,6 @@ import (
 	"sync"
 	"testing"
 	"testing/synctest"
-	"time"
 
 	"watertight/dnswire"
 	"watertight/event"
@@ -44,7 +43,7 @@ var (
 
 // rig is an in-memory internet with resolvers on it.
 type rig struct {
-	t    *testing.T
+	t    testing.TB
 	net  dnstest.Net
 	ca   *dnstest.CA
 	sink *sink
@@ -52,7 +51,7 @@ type rig struct {
 	fail error
 }
 
-func newRig(t *testing.T) *rig {
+func newRig(t testing.TB) *rig {
 	t.Helper()
 	return &rig{t: t, ca: dnstest.NewCA(), sink: &sink{}}
 }
@@ -87,7 +86,7 @@ func (g *rig) serve(k resolve.Kind, at netip.Addr, h dnstest.Handler, tweak ...t
 
 func (g *rig) caFile() string { return caFile(g.t, g.ca) }
 
-func caFile(t *testing.T, ca *dnstest.CA) string {
+func caFile(t testing.TB, ca *dnstest.CA) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "ca.pem")
 	if err := os.WriteFile(path, ca.PEM(), 0o600); err != nil {
@@ -105,7 +104,7 @@ func (g *rig) spec(k resolve.Kind, at ...netip.Addr) resolve.UpstreamSpec {
 	return s
 }
 
-func build(t *testing.T, s resolve.UpstreamSpec) resolve.Upstream {
+func build(t testing.TB, s resolve.UpstreamSpec) resolve.Upstream {
 	t.Helper()
 	u, err := s.Build()
 	if err != nil {
@@ -194,5 +193,3 @@ func wantFault(t *testing.T, err error, code fault.Code, part string) *fault.Err
 	}
 	return f
 }
-
-const never = time.Hour // longer than any limit of a resolver

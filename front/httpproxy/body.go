@@ -18,7 +18,6 @@ type clientBody struct {
 	trailer http.Header // filled at the end of a chunked body
 	asks    bool        // the client waits to be asked for its body
 
-	over  atomic.Bool // the exchange has ended
 	ended atomic.Bool // the body was read to its end
 
 	mu      sync.Mutex // held while the client is read
@@ -39,7 +38,7 @@ func (c *clientBody) Read(p []byte) (int, error) {
 		return 0, io.EOF
 	case c.failure != nil:
 		return 0, c.failure
-	case c.over.Load():
+	case c.x.over.Load():
 		return 0, http.ErrBodyReadAfterClose
 	case c.asks:
 		c.asks = false
@@ -48,7 +47,7 @@ func (c *clientBody) Read(p []byte) (int, error) {
 		}
 	}
 	_ = c.x.conn.SetReadDeadline(time.Now().Add(c.x.d.o.StallTimeout))
-	if c.over.Load() {
+	if c.x.over.Load() {
 		_ = c.x.conn.SetReadDeadline(past) // stop interrupted before that deadline was set
 	}
 	n, err := c.b.Read(p)
@@ -77,9 +76,8 @@ func (c *clientBody) end() {
 // Close does nothing: who reads is stopped by stop, and the connection outlives the body.
 func (c *clientBody) Close() error { return nil }
 
-// stop ends a Read that waits, lets no other begin, and says whether the body was read to its end.
+// stop ends a Read that waits, when the exchange is over, and says whether the body was read to its end.
 func (c *clientBody) stop() (ended bool) {
-	c.over.Store(true)
 	_ = c.x.conn.SetReadDeadline(past)
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -61,7 +61,7 @@ func TestCONNECTTargetsThatMeanNothingAreRefused(t *testing.T) {
 		"user@example.com:443":                "user information",
 		":443":                                "empty",
 		".:443":                               "empty",
-		"[fe80::1%25eth0]:443":                "host name",
+		"[fe80::1%25eth0]:443":                "zone",
 		"[fe80::1%eth0]:443":                  "zone",
 		"2001:db8::1:443":                     "brackets",
 		"[192.0.2.1]:443":                     "IPv6",

@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"watertight/event"
@@ -33,15 +34,18 @@ type exchange struct {
 	mu    sync.Mutex // held while something is written to the client before the final response
 	final bool       // nothing but the final response may be written
 
+	over     atomic.Bool   // nothing more is read from the client for this exchange
+	gone     atomic.Bool   // the client ended its connection before
 	watching chan struct{} // closed when the watch for the client's end is over; nil if it was not begun
 }
 
 // forward sends the request to the origin and the response to the client.
 func (x *exchange) forward(ctx context.Context) (more bool) {
-	ctx, x.cancel = context.WithCancel(ctx)
-	defer x.cancel()
+	asked, cancel := context.WithCancel(ctx)
+	x.cancel = cancel
+	defer cancel()
 	_ = x.conn.SetReadDeadline(time.Time{})
-	req := x.request(ctx)
+	req := x.request(asked)
 	if x.q.HasBody() {
 		x.body = newClientBody(x, req.Trailer)
 		req.Body = x.body
@@ -133,8 +137,9 @@ func (x *exchange) watch() {
 	x.watching = make(chan struct{})
 	go func() {
 		defer close(x.watching)
-		if x.r.Peek() != nil {
-			x.cancel() // after the exchange it is without effect
+		if x.r.Peek() != nil && !x.over.Load() {
+			x.gone.Store(true)
+			x.cancel()
 		}
 	}()
 }
@@ -159,6 +164,7 @@ func (x *exchange) begin() {
 // settle ends what reads from the client, and says whether the request was read to its end.
 func (x *exchange) settle() (ended bool) {
 	x.begin()
+	x.over.Store(true)
 	ended = x.body == nil || x.body.stop()
 	if x.watching != nil {
 		_ = x.conn.SetReadDeadline(past)
@@ -179,8 +185,8 @@ func (x *exchange) fail(ctx context.Context, err error) (more bool) {
 	switch {
 	case errors.As(err, &f):
 		return x.refuse(x.q, f)
-	case ctx.Err() != nil:
-		return false // the client is gone, or the door is closed
+	case x.gone.Load() || ctx.Err() != nil:
+		return false // there is nobody to answer
 	}
 	f = fault.New(fault.OriginFailed, x.target.Host().String()+" broke off before it answered", err)
 	f.Target = x.target.String()

@@ -193,6 +193,7 @@ func TestEventsOfAStreamArriveBeforeItsEnd(t *testing.T) {
 	next := make(chan string)
 	port := serveOrigin(t, func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "text/event-stream")
+		w.(http.Flusher).Flush()
 		for e := range next {
 			io.WriteString(w, e)
 			w.(http.Flusher).Flush()

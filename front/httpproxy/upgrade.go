@@ -47,7 +47,7 @@ func (x *exchange) upgrade(ctx context.Context, protocol string) (more bool) {
 	server, err := x.dialPlain(asked, x.target)
 	if err != nil {
 		x.settle()
-		return x.fail(asked, err)
+		return x.fail(ctx, err)
 	}
 	stop := context.AfterFunc(asked, func() { _ = server.Close() })
 	defer stop()
@@ -55,7 +55,7 @@ func (x *exchange) upgrade(ctx context.Context, protocol string) (more bool) {
 	if err != nil {
 		_ = server.Close()
 		x.settle()
-		return x.fail(asked, err)
+		return x.fail(ctx, err)
 	}
 	if resp.StatusCode != http.StatusSwitchingProtocols {
 		defer server.Close()

@@ -1,0 +1,39 @@
+package cli
+
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"watertight/proxyenv"
+)
+
+func newEnv() *cobra.Command {
+	var o options
+	var shell string
+	cmd := &cobra.Command{
+		Use:   "env",
+		Short: "Print the one safe set of proxy variables, to be evaluated by a shell",
+		Long: "Prints the proxy variables, in both cases and with the NO_PROXY that all clients read alike:\n\n" +
+			"    eval \"$(watertight env)\"\n\n" +
+			"Variables are a request, not a guarantee: many programs ignore them. docs/clients.md tells which.",
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := o.load()
+			if err != nil {
+				return err
+			}
+			at := c.Listen.Proxy[0].Address
+			if at.Port() == 0 {
+				return usageError{fmt.Errorf("listen.proxy has port 0, so the port is known only to the running proxy: write one")}
+			}
+			if err := proxyenv.Write(cmd.OutOrStdout(), proxyenv.Shell(shell), proxyenv.Vars(at)); err != nil {
+				return usageError{err}
+			}
+			return nil
+		},
+	}
+	o.add(cmd)
+	cmd.Flags().StringVar(&shell, "shell", "sh", "the `SHELL` to write for: sh, fish or powershell")
+	return cmd
+}

@@ -1,0 +1,142 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"watertight/config"
+	"watertight/daemon"
+	"watertight/proxyenv"
+	"watertight/wire"
+)
+
+func newRun() *cobra.Command {
+	var o options
+	cmd := &cobra.Command{
+		Use:   "run",
+		Short: "Start the proxy: sealed defaults on 127.0.0.1:8080 where no file says otherwise",
+		Long: "Starts the proxy in the foreground. It is ready when the resolver of every channel has answered once,\n" +
+			"authenticated; until then requests wait a moment and are refused.\n\n" +
+			"SIGHUP or `watertight reload` reads the configuration again; SIGTERM waits for open tunnels, up to\n" +
+			"limits.drain, and a second SIGTERM does not.",
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := o.load()
+			if err != nil {
+				return err
+			}
+			return run(cmd, &o, c)
+		},
+	}
+	o.add(cmd)
+	return cmd
+}
+
+func run(cmd *cobra.Command, o *options, c *config.Config) error {
+	log := newLogger(cmd.ErrOrStderr(), c.Log)
+	reportEnvironment(log)
+	d, err := daemon.New(daemon.Options{
+		Config:  c,
+		Load:    func() (*config.Config, error) { return config.Load(o.file, o.over) },
+		Log:     log,
+		Version: version,
+		Ground:  wire.Dialer{},
+		Control: true,
+		Ready:   func() { fmt.Fprintln(cmd.OutOrStdout(), "ready: the resolver of every channel has answered") },
+		Listening: func(l daemon.Listening) {
+			banner(cmd.OutOrStdout(), c, l)
+		},
+	})
+	if err != nil {
+		return err
+	}
+	reload := make(chan os.Signal, 1)
+	signal.Notify(reload, syscall.SIGHUP)
+	defer signal.Stop(reload)
+	go func() {
+		for range reload {
+			_ = d.Reload(cmd.Context()) // it logs what came of it
+		}
+	}()
+	err = d.Run(cmd.Context())
+	if errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
+}
+
+// newLogger makes the program's log, on standard error.
+func newLogger(w io.Writer, c config.Log) *slog.Logger {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(c.Level)); err != nil {
+		level = slog.LevelInfo // the configuration has been checked; this is its default
+	}
+	opts := &slog.HandlerOptions{Level: level}
+	if c.Format == "json" {
+		return slog.New(slog.NewJSONHandler(w, opts))
+	}
+	return slog.New(slog.NewTextHandler(w, opts))
+}
+
+// reportEnvironment says which proxy variables are set: our own traffic does not obey them.
+func reportEnvironment(log *slog.Logger) {
+	var set []string
+	for _, v := range []string{"http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"} {
+		if os.Getenv(v) != "" {
+			set = append(set, v)
+		}
+	}
+	if len(set) > 0 {
+		log.Info("proxy variables of the environment are not obeyed by Watertight itself; use `proxy:` of a channel", "set", strings.Join(set, " "))
+	}
+}
+
+// banner tells a person what listens where and what to do next.
+func banner(w io.Writer, c *config.Config, l daemon.Listening) {
+	for _, at := range l.Proxy {
+		fmt.Fprintf(w, "listening on %s: HTTP CONNECT, plain HTTP, SOCKS4a and SOCKS5\n", at)
+	}
+	for _, at := range l.Admin {
+		fmt.Fprintf(w, "admin on http://%s: /healthz /readyz /metrics /status\n", at)
+	}
+	for _, ch := range c.Channels {
+		fmt.Fprintf(w, "channel %s: %s\n", ch.Name, describe(ch))
+	}
+	if len(l.Proxy) == 0 {
+		return
+	}
+	fmt.Fprintf(w, "\nto use it from this shell (also: eval \"$(watertight env)\"):\n\n")
+	_ = proxyenv.Write(w, proxyenv.Sh, proxyenv.Vars(l.Proxy[0])) // the shell is known, and the terminal's trouble is not ours
+	fmt.Fprintln(w)
+}
+
+// describe says in a line what a channel is, without secrets.
+func describe(c config.Channel) string {
+	var parts []string
+	if c.Over != "" {
+		parts = append(parts, "over "+c.Over)
+	}
+	for _, p := range c.Proxies {
+		parts = append(parts, "through "+p.String())
+	}
+	if c.ResolveAtExit {
+		return strings.Join(append(parts, "names are resolved by its exit"), ", ")
+	}
+	for i, u := range c.Resolver.Upstreams {
+		if i == 0 {
+			parts = append(parts, "names are resolved by "+u.Text)
+		} else {
+			parts = append(parts, "or, if that cannot be reached, "+u.Text)
+		}
+	}
+	return strings.Join(parts, ", ")
+}

@@ -1,0 +1,165 @@
+package control
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"net/http"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"watertight/wire"
+)
+
+// ErrNotRunning says that no program serves the control socket.
+var ErrNotRunning = errors.New("no Watertight is running for this configuration")
+
+// maxAnswer is the longest answer that the client reads, in octets.
+const maxAnswer = 8 << 20
+
+// statusLimit is how long a status may take.
+const statusLimit = 10 * time.Second
+
+// ReloadError says why the program kept its configuration.
+type ReloadError struct{ Lines []string }
+
+func (e *ReloadError) Error() string { return strings.Join(e.Lines, "\n") }
+
+// Find gives the control socket of the running program that has its first proxy port at proxyListen, wherever it was
+// started: as this user, or as a service of the host. It is [ErrNotRunning] if none answers.
+func Find(ctx context.Context, proxyListen string) (string, error) {
+	return thisHost().find(ctx, proxyListen)
+}
+
+func (h host) find(ctx context.Context, proxyListen string) (string, error) {
+	file, err := fileName(proxyListen)
+	if err != nil {
+		return "", err
+	}
+	var refused error // more telling than "not running"
+	for _, dir := range h.dirs() {
+		path := filepath.Join(dir, file)
+		// What another user puts among the temporary files must not pass for ours. Where the service manager and
+		// root put a socket, it may belong to a user made for the service.
+		if dir != h.system && dir != filepath.Clean(h.env("RUNTIME_DIRECTORY")) && checkPrivate(dir) != nil {
+			continue
+		}
+		conn, err := dial(ctx, path)
+		if err == nil {
+			_ = conn.Close()
+			return path, nil
+		}
+		if refused == nil && !errors.Is(err, ErrNotRunning) {
+			refused = err
+		}
+	}
+	if refused != nil {
+		return "", fmt.Errorf("control: %w", refused)
+	}
+	return "", fmt.Errorf("%w: nothing answers for %s in %s; start it with `watertight run`", ErrNotRunning, proxyListen, strings.Join(h.dirs(), " or "))
+}
+
+// dial connects to a control socket, and says in plain words why it could not.
+func dial(ctx context.Context, path string) (net.Conn, error) {
+	conn, err := wire.DialUnix(ctx, path)
+	switch {
+	case err == nil:
+		return conn, nil
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, syscall.ENOTDIR):
+		return nil, fmt.Errorf("%w: nothing answers at %s; start it with `watertight run`", ErrNotRunning, path)
+	case errors.Is(err, fs.ErrPermission):
+		return nil, fmt.Errorf("%s belongs to another user: run this as that user, or with sudo", path)
+	}
+	return nil, fmt.Errorf("%s: %w", path, err)
+}
+
+// FetchStatus asks the program that serves socketPath for its status.
+func FetchStatus(ctx context.Context, socketPath string) (Status, error) {
+	ctx, cancel := context.WithTimeout(ctx, statusLimit)
+	defer cancel()
+	var s Status
+	if err := ask(ctx, socketPath, http.MethodGet, "/status", &s, http.StatusOK); err != nil {
+		return Status{}, err
+	}
+	return s, nil
+}
+
+// Reload lets the program that serves socketPath read its configuration again. If it would not have it, the error is
+// a *[ReloadError], and nothing has changed.
+func Reload(ctx context.Context, socketPath string) error {
+	ctx, cancel := context.WithTimeout(ctx, reloadLimit+statusLimit)
+	defer cancel()
+	var r reloaded
+	if err := ask(ctx, socketPath, http.MethodPost, "/reload", &r, http.StatusOK, http.StatusUnprocessableEntity); err != nil {
+		return err
+	}
+	if !r.OK {
+		return &ReloadError{r.Errors}
+	}
+	return nil
+}
+
+// ask sends one request over a connection of its own, and reads its answer into v.
+func ask(ctx context.Context, socketPath, method, path string, v any, want ...int) error {
+	client := http.Client{
+		Transport: &http.Transport{
+			DialContext:            func(ctx context.Context, _, _ string) (net.Conn, error) { return dial(ctx, socketPath) },
+			DisableKeepAlives:      true,
+			DisableCompression:     true,
+			MaxResponseHeaderBytes: maxHeader,
+		},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return errors.New("it redirects") },
+	}
+	// The host is never looked up: there is one place to dial.
+	request, err := http.NewRequestWithContext(ctx, method, "http://localhost"+path, http.NoBody)
+	if err != nil {
+		return fmt.Errorf("control: %w", err)
+	}
+	response, err := client.Do(request)
+	if err != nil {
+		if errors.Is(err, ErrNotRunning) {
+			return plain(err)
+		}
+		return fmt.Errorf("control: %w", plain(err))
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer+1))
+	switch {
+	case err != nil:
+		return fmt.Errorf("control: %s: the answer broke off: %w", socketPath, err)
+	case len(body) > maxAnswer:
+		return fmt.Errorf("control: %s: the answer has more than %d octets", socketPath, maxAnswer)
+	case !slices.Contains(want, response.StatusCode):
+		return fmt.Errorf("control: %s answers %s: %s", socketPath, response.Status, firstLine(body))
+	}
+	if err := json.Unmarshal(body, v); err != nil {
+		return fmt.Errorf("control: %s: the answer is not understood: %w", socketPath, err)
+	}
+	return nil
+}
+
+// plain takes off what net/http puts before an error: a method and a URL that mean nothing to a user.
+func plain(err error) error {
+	for {
+		inner := errors.Unwrap(err)
+		if inner == nil {
+			return err
+		}
+		if _, ok := err.(interface{ Timeout() bool }); !ok {
+			return err
+		}
+		err = inner
+	}
+}
+
+func firstLine(b []byte) string {
+	line, _, _ := strings.Cut(string(b), "\n")
+	return clean(line)
+}

@@ -1,0 +1,195 @@
+package control
+
+import (
+	"context"
+	"encoding/json"
+	"net"
+	"net/http"
+	"net/netip"
+	"strings"
+	"time"
+)
+
+// paths are the whole surface of a listener: there is no pattern, and what is not here is not found.
+type paths map[string]handling
+
+// handling is what answers a path, and to which method besides HEAD, which goes with GET.
+type handling struct {
+	method string
+	http.Handler
+}
+
+func (s *Server) admin() paths {
+	return paths{
+		"/":        {http.MethodGet, http.HandlerFunc(index)},
+		"/healthz": {http.MethodGet, http.HandlerFunc(healthy)},
+		"/readyz":  {http.MethodGet, http.HandlerFunc(s.ready)},
+		"/status":  {http.MethodGet, http.HandlerFunc(s.status)},
+		"/metrics": {http.MethodGet, s.o.Metrics},
+	}
+}
+
+func (s *Server) commands() paths {
+	p := s.admin()
+	p["/reload"] = handling{http.MethodPost, http.HandlerFunc(s.reload)}
+	return p
+}
+
+func (p paths) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	h, ok := p[r.URL.Path]
+	if !ok {
+		refuse(w, http.StatusNotFound, "there is /healthz, /readyz, /metrics and /status")
+		return
+	}
+	if r.Method != h.method && (r.Method != http.MethodHead || h.method != http.MethodGet) {
+		allow := h.method
+		if allow == http.MethodGet {
+			allow = "GET, HEAD"
+		}
+		w.Header().Set("Allow", allow)
+		refuse(w, http.StatusMethodNotAllowed, "this path takes "+allow)
+		return
+	}
+	h.ServeHTTP(w, r)
+}
+
+// check refuses a request with a status and a sentence; a status of 0 lets it pass.
+type check func(*http.Request) (status int, why string)
+
+// guarded puts the checks before h, and headers on every answer that keep a browser from making anything of it.
+func guarded(h http.Handler, checks ...check) http.Handler {
+	checks = append(checks, noBody)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		header := w.Header()
+		header.Set("Cache-Control", "no-store")
+		header.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
+		header.Set("Cross-Origin-Resource-Policy", "same-origin")
+		header.Set("Referrer-Policy", "no-referrer")
+		header.Set("X-Content-Type-Options", "nosniff")
+		header.Set("X-Frame-Options", "DENY")
+		for _, c := range checks {
+			if status, why := c(r); status != 0 {
+				header.Set("Connection", "close")
+				refuse(w, status, why)
+				return
+			}
+		}
+		h.ServeHTTP(w, r)
+	})
+}
+
+// noBody refuses content: no request here has any.
+func noBody(r *http.Request) (int, string) {
+	if r.ContentLength != 0 {
+		return http.StatusRequestEntityTooLarge, "a request here has no content"
+	}
+	return 0, ""
+}
+
+// hostIsLocal refuses a Host that is a name, on a connection to a loopback address: a web page whose name was made
+// to point there (DNS rebinding) sends its own name, and no browser lets it send another.
+func hostIsLocal(r *http.Request) (int, string) {
+	at, ok := r.Context().Value(http.LocalAddrContextKey).(*net.TCPAddr)
+	if ok && !at.IP.IsLoopback() {
+		return 0, ""
+	}
+	if !isLiteralOrLocalhost(r.Host) {
+		return http.StatusMisdirectedRequest, "ask for this host by its address or as localhost"
+	}
+	return 0, ""
+}
+
+// isLiteralOrLocalhost reads a Host field (RFC 9110, section 7.2).
+func isLiteralOrLocalhost(host string) bool {
+	if _, err := netip.ParseAddrPort(host); err == nil {
+		return true
+	}
+	if inner, ok := strings.CutPrefix(host, "["); ok {
+		addr, err := netip.ParseAddr(strings.TrimSuffix(inner, "]"))
+		return err == nil && addr.Is6() && strings.HasSuffix(inner, "]")
+	}
+	if addr, err := netip.ParseAddr(host); err == nil {
+		return addr.Is4()
+	}
+	name, port, ok := strings.Cut(host, ":")
+	return strings.EqualFold(name, "localhost") && (!ok || strings.Trim(port, "0123456789") == "")
+}
+
+func index(w http.ResponseWriter, _ *http.Request) {
+	text(w, http.StatusOK, "Watertight\n\n/healthz  alive\n/readyz   ready, or which channel is not and why\n/metrics  for Prometheus\n/status   everything, in JSON\n")
+}
+
+func healthy(w http.ResponseWriter, _ *http.Request) { text(w, http.StatusOK, "ok\n") }
+
+// readiness is the answer of /readyz.
+type readiness struct {
+	Ready   bool     `json:"ready"`
+	Reasons []string `json:"reasons"`
+}
+
+func (s *Server) ready(w http.ResponseWriter, _ *http.Request) {
+	ready, reasons := s.o.Source.Ready()
+	status := http.StatusOK
+	if !ready {
+		status = http.StatusServiceUnavailable
+	}
+	s.json(w, status, readiness{ready, append([]string{}, reasons...)})
+}
+
+func (s *Server) status(w http.ResponseWriter, _ *http.Request) {
+	s.json(w, http.StatusOK, s.o.Source.Status().whole())
+}
+
+// reloaded is the answer of /reload.
+type reloaded struct {
+	OK     bool     `json:"ok"`
+	Errors []string `json:"errors"`
+}
+
+// reload lets the program take its time: the limit on writing starts when there is something to write.
+func (s *Server) reload(w http.ResponseWriter, r *http.Request) {
+	ctx, cancel := context.WithTimeout(r.Context(), reloadLimit)
+	defer cancel()
+	if err := http.NewResponseController(w).SetWriteDeadline(time.Now().Add(reloadLimit + writeLimit)); err != nil {
+		refuse(w, http.StatusInternalServerError, err.Error())
+		return
+	}
+	if err := s.o.Source.Reload(ctx); err != nil {
+		s.json(w, http.StatusUnprocessableEntity, reloaded{false, lines(err)})
+		return
+	}
+	s.json(w, http.StatusOK, reloaded{true, []string{}})
+}
+
+// lines gives an error's lines: a configuration's errors are reported all at once.
+func lines(err error) []string {
+	var all []string
+	for line := range strings.Lines(err.Error()) {
+		if line = strings.TrimRight(line, "\r\n"); line != "" {
+			all = append(all, line)
+		}
+	}
+	return all
+}
+
+func (s *Server) json(w http.ResponseWriter, status int, v any) {
+	b, err := json.MarshalIndent(v, "", "  ")
+	if err != nil {
+		s.o.Log.Error("an answer could not be written as JSON", "error", err)
+		refuse(w, http.StatusInternalServerError, "the answer could not be written")
+		return
+	}
+	answer(w, status, "application/json", append(b, '\n'))
+}
+
+func refuse(w http.ResponseWriter, status int, why string) { text(w, status, why+"\n") }
+
+func text(w http.ResponseWriter, status int, s string) {
+	answer(w, status, "text/plain; charset=utf-8", []byte(s))
+}
+
+func answer(w http.ResponseWriter, status int, kind string, b []byte) {
+	w.Header().Set("Content-Type", kind)
+	w.WriteHeader(status)
+	_, _ = w.Write(b) // a reader that is gone needs nothing
+}

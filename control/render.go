@@ -1,0 +1,166 @@
+package control
+
+import (
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+)
+
+// labelWidth is the width of the first column, in characters.
+const labelWidth = 15
+
+// RenderStatus writes a status for people: a word on the left, what there is to say on the right.
+func RenderStatus(w io.Writer, s Status) error {
+	v := &view{}
+	state := "ready"
+	if !s.Ready {
+		state = "NOT READY"
+	}
+	v.line("Watertight %s, %s, up %s, pid %d", s.Version, state, uptime(s.UptimeSeconds), s.PID)
+	v.line("")
+	for _, l := range s.Listeners {
+		v.row("listening", "%-8s %s", l.Kind, l.Address)
+	}
+	for _, c := range s.Channels {
+		v.line("")
+		v.channel(c)
+	}
+	v.line("")
+	v.row("connections", "%d open", s.Connections)
+	v.row("tunnels", "%d open, %d in all", s.Tunnels.Active, s.Tunnels.Total)
+	v.requests(s.Requests)
+	v.config(s.Config)
+	v.row("host look-ups", "%d trapped", s.TrappedHostLookups)
+	if s.TrappedHostLookups > 0 {
+		v.row("", "this is a fault of Watertight; please report it (nothing left this host)")
+	}
+	_, err := io.WriteString(w, v.b.String())
+	return err
+}
+
+// view is the text as it grows. A label is written once for the rows that share it.
+type view struct {
+	b    strings.Builder
+	last string
+}
+
+func (v *view) line(format string, args ...any) {
+	v.b.WriteString(clean(fmt.Sprintf(format, args...)))
+	v.b.WriteByte('\n')
+	v.last = ""
+}
+
+func (v *view) row(label, format string, args ...any) {
+	shown := label
+	if label == v.last {
+		shown = ""
+	}
+	text := fmt.Sprintf(format, args...)
+	v.line("%s", strings.TrimRight(fmt.Sprintf("%-*s%s", labelWidth, shown, text), " "))
+	v.last = label
+}
+
+func (v *view) channel(c Channel) {
+	if c.Ready {
+		v.row("channel", "%s: ready", c.Name)
+	} else {
+		v.row("channel", "%s: NOT READY: %s", c.Name, c.Reason)
+	}
+	if c.Over != "" {
+		v.row("  over", "%s", c.Over)
+	}
+	for _, h := range c.Hops {
+		v.row("  through", "%s", h)
+	}
+	if len(c.Resolver.Upstreams) == 0 {
+		v.row("  resolver", "the exit")
+		return
+	}
+	width := 0
+	for _, u := range c.Resolver.Upstreams {
+		width = max(width, utf8.RuneCountInString(u.Name))
+	}
+	for _, u := range c.Resolver.Upstreams {
+		state := "up"
+		if !u.Healthy {
+			state = "DOWN"
+		}
+		v.row("  resolver", "%-*s  %-4s  %s, %s", width, u.Name, state, count(u.Queries, "question"), count(u.Failures, "failure"))
+		if !u.Healthy && u.LastError != "" {
+			v.row("  resolver", "%*s  %s", width, "", u.LastError)
+		}
+	}
+	v.row("  cache", "%s, %d%% of questions answered", count(uint64(max(c.Cache.Entries, 0)), "answer"), share(c.Cache.Hits, c.Cache.Misses))
+}
+
+func (v *view) requests(r Requests) {
+	refused := uint64(0)
+	width := 0
+	for code, n := range r.Refused {
+		refused += n
+		width = max(width, len(code))
+	}
+	v.row("requests", "%d, %d refused", r.Total, refused)
+	for _, code := range slices.Sorted(maps.Keys(r.Refused)) {
+		v.row("", "%-*s  %d", width, code, r.Refused[code])
+	}
+}
+
+func (v *view) config(c Config) {
+	path := c.Path
+	if path == "" {
+		path = "the defaults"
+	}
+	v.row("configuration", "%s, loaded %s, %s", path, c.LoadedAt.Format(time.DateTime), count(c.Reloads, "reload"))
+	if c.LastError == "" {
+		return
+	}
+	v.row("", "the last reload FAILED and changed nothing:")
+	for text := range strings.Lines(c.LastError) {
+		v.row("", "  %s", strings.TrimRight(text, "\n"))
+	}
+}
+
+func count(n uint64, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}
+
+// share is hits in a hundred, rounded down.
+func share(hits, misses uint64) uint64 {
+	if hits == 0 {
+		return 0
+	}
+	return uint64(100 * float64(hits) / (float64(hits) + float64(misses)))
+}
+
+// uptime shows the two largest units.
+func uptime(seconds int64) string {
+	s := max(seconds, 0)
+	switch {
+	case s >= 86400:
+		return fmt.Sprintf("%dd %dh", s/86400, s%86400/3600)
+	case s >= 3600:
+		return fmt.Sprintf("%dh %dm", s/3600, s%3600/60)
+	case s >= 60:
+		return fmt.Sprintf("%dm %ds", s/60, s%60)
+	}
+	return fmt.Sprintf("%ds", s)
+}
+
+// clean makes text safe for a terminal: some of it comes from servers.
+func clean(s string) string {
+	return strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return '?'
+		}
+		return r
+	}, s)
+}

@@ -1,0 +1,102 @@
+package control
+
+import "time"
+
+// Status is what a running program tells about itself. Field names are stable. It holds no name of a target and no
+// secret: hops come with their passwords masked.
+type Status struct {
+	Version            string     `json:"version"`
+	PID                int        `json:"pid"`
+	Started            time.Time  `json:"started"`
+	UptimeSeconds      int64      `json:"uptime_seconds"`
+	Ready              bool       `json:"ready"`
+	Listeners          []Listener `json:"listeners"`
+	Channels           []Channel  `json:"channels"`
+	Connections        int64      `json:"connections"` // of clients, open
+	Tunnels            Tunnels    `json:"tunnels"`
+	Requests           Requests   `json:"requests"`
+	TrappedHostLookups uint64     `json:"trapped_host_lookups"` // anything but 0 is a fault of the program
+	Config             Config     `json:"config"`
+}
+
+// Listener is where the program listens.
+type Listener struct {
+	Kind    string `json:"kind"` // proxy, admin, control
+	Address string `json:"address"`
+}
+
+// Channel is how one channel does.
+type Channel struct {
+	Name    string   `json:"name"`
+	Over    string   `json:"over,omitempty"` // the channel underneath; empty for the ground
+	Hops    []string `json:"hops"`           // upstream proxies in order, passwords masked
+	Resolve string   `json:"resolve"`        // here or exit
+	Ready   bool     `json:"ready"`
+	Reason  string   `json:"reason,omitempty"` // why it is not ready
+	// Resolver has no upstreams where the exit resolves.
+	Resolver Resolver `json:"resolver"`
+	Cache    Cache    `json:"cache"`
+}
+
+// Resolver is the resolver of a channel.
+type Resolver struct {
+	Upstreams []Upstream `json:"upstreams"` // in the order of preference
+}
+
+// Upstream is a server of a resolver.
+type Upstream struct {
+	Name      string `json:"name"` // as configured
+	Healthy   bool   `json:"healthy"`
+	LastError string `json:"last_error,omitempty"`
+	Queries   uint64 `json:"queries"`
+	Failures  uint64 `json:"failures"`
+}
+
+// Cache is the cache of a channel.
+type Cache struct {
+	Entries int    `json:"entries"`
+	Hits    uint64 `json:"hits"`
+	Misses  uint64 `json:"misses"`
+}
+
+// Tunnels are the relays between clients and destinations.
+type Tunnels struct {
+	Active int64  `json:"active"`
+	Total  uint64 `json:"total"`
+}
+
+// Requests are those decided since the program started.
+type Requests struct {
+	Total   uint64            `json:"total"`
+	Refused map[string]uint64 `json:"refused"` // by code
+}
+
+// Config is the configuration in force.
+type Config struct {
+	Path      string    `json:"path"` // empty for the defaults
+	LoadedAt  time.Time `json:"loaded_at"`
+	Reloads   uint64    `json:"reloads"`              // that went well
+	LastError string    `json:"last_error,omitempty"` // of the last reload, if it failed
+}
+
+// whole replaces nil by empty, so that a script need not tell null from [] or {}.
+func (s Status) whole() Status {
+	if s.Listeners == nil {
+		s.Listeners = []Listener{}
+	}
+	if s.Requests.Refused == nil {
+		s.Requests.Refused = map[string]uint64{}
+	}
+	channels := make([]Channel, len(s.Channels))
+	for i, c := range s.Channels {
+		if c.Hops == nil {
+			c.Hops = []string{}
+		}
+		if c.Resolver.Upstreams == nil {
+			c.Resolver.Upstreams = []Upstream{}
+		}
+		channels[i] = c
+	}
+	s.Channels = channels
+	return s
+}

@@ -1,0 +1,125 @@
+package daemon
+
+import (
+	"context"
+	"net"
+	"os"
+	"time"
+
+	"watertight/control"
+	"watertight/wire"
+)
+
+// The daemon is what the control surface shows and steers.
+var _ control.Source = (*Daemon)(nil)
+
+// openControl makes the surface, and serves it on the control socket. Without a place for the socket the program
+// runs on, and says that it can be steered by signals only.
+func (d *Daemon) openControl(live context.Context) error {
+	var err error
+	d.surface, err = control.New(control.Options{Source: d, Metrics: d.metrics.Handler(), Log: d.o.Log})
+	if err != nil || !d.o.Control {
+		return err
+	}
+	var socket *control.Socket
+	path, err := control.SocketPath(d.serving.at(kindProxy)[0].String())
+	if err == nil {
+		socket, err = control.Listen(live, path)
+	}
+	if err != nil {
+		d.o.Log.Warn("there is no control socket: `watertight status` and `reload` will not find this program; SIGHUP reloads it", "error", err)
+		return nil
+	}
+	ctx, stop := context.WithCancel(live)
+	done := make(chan struct{})
+	d.closeControl = func() { stop(); <-done }
+	go func() {
+		defer close(done)
+		if err := d.surface.ServeControl(ctx, socket); err != nil {
+			d.o.Log.Error("the control socket failed", "error", err)
+		}
+	}()
+	return nil
+}
+
+func (d *Daemon) serveAdmin(ctx context.Context, l *net.TCPListener) error {
+	return d.surface.ServeAdmin(ctx, l)
+}
+
+// Ready says whether every channel is ready, and otherwise which is not and why.
+func (d *Daemon) Ready() (bool, []string) { return d.current().ready() }
+
+// Status tells what the program is doing.
+func (d *Daemon) Status() control.Status {
+	g := d.current()
+	ready, _ := g.ready()
+	totals := d.metrics.Totals()
+	s := control.Status{
+		Version:            d.o.Version,
+		PID:                os.Getpid(),
+		Started:            d.started,
+		UptimeSeconds:      int64(time.Since(d.started).Seconds()),
+		Ready:              ready,
+		Listeners:          d.listening(),
+		Channels:           []control.Channel{},
+		Connections:        d.port.Stats().Open,
+		Tunnels:            control.Tunnels{Active: d.tunnels.Load(), Total: totals.Tunnels},
+		Requests:           control.Requests{Total: totals.Requests, Refused: map[string]uint64{}},
+		TrappedHostLookups: wire.Trapped(),
+		Config:             d.history.status(),
+	}
+	for code, n := range totals.Refused {
+		s.Requests.Refused[string(code)] = n
+	}
+	for _, r := range g.channels {
+		s.Channels = append(s.Channels, statusOf(r))
+	}
+	return s
+}
+
+func (d *Daemon) listening() []control.Listener {
+	d.servingMu.RLock()
+	defer d.servingMu.RUnlock()
+	list := []control.Listener{}
+	for _, l := range d.serving.all {
+		list = append(list, control.Listener{Kind: string(l.kind), Address: l.address().String()})
+	}
+	return list
+}
+
+func statusOf(r *running) control.Channel {
+	spec := r.Spec()
+	c := control.Channel{
+		Name: spec.Name, Over: spec.Over, Hops: []string{}, Resolve: "here", Ready: r.Ready(),
+		Resolver: control.Resolver{Upstreams: []control.Upstream{}},
+	}
+	for _, p := range spec.Proxies {
+		c.Hops = append(c.Hops, p.String())
+	}
+	if err := r.WhyNotReady(); err != nil {
+		c.Reason = err.Error()
+	}
+	stats, resolves := r.ResolverStats()
+	if !resolves {
+		c.Resolve = "exit"
+		return c
+	}
+	c.Cache = control.Cache{Entries: stats.Entries, Hits: stats.Hits, Misses: stats.Misses}
+	for _, u := range stats.Upstreams {
+		c.Resolver.Upstreams = append(c.Resolver.Upstreams, control.Upstream{
+			Name: u.Upstream, Healthy: u.Healthy, LastError: u.LastError, Queries: u.Asked, Failures: u.Errors,
+		})
+	}
+	return c
+}
+
+// status tells which configuration is in force.
+func (h *history) status() control.Config {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	c := control.Config{Path: h.file, LoadedAt: h.loadedAt, Reloads: h.reloads}
+	if h.lastErr != nil {
+		c.LastError = h.lastErr.Error()
+	}
+	return c
+}

@@ -1,0 +1,308 @@
+// Package daemon wires the rooms together: it is the only place that knows all of them.
+//
+// It promises that a request is decided wholly by one configuration, that a reload drops no connection and that an
+// invalid one changes nothing, and that the program says it is ready only when the resolver of every channel has
+// answered once, authenticated. It holds no policy of its own.
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"watertight/accesslog"
+	"watertight/config"
+	"watertight/control"
+	"watertight/event"
+	"watertight/front/httpproxy"
+	"watertight/front/mixed"
+	"watertight/front/socksproxy"
+	"watertight/hop"
+	"watertight/metrics"
+	"watertight/wire"
+)
+
+// Options is what a daemon is made of.
+type Options struct {
+	Config *config.Config
+	// Load reads the configuration again, for a reload.
+	Load    func() (*config.Config, error)
+	Ground  hop.Ground
+	Log     *slog.Logger
+	Version string
+	// Listening is called once, when the listeners are open.
+	Listening func(Listening)
+	// Ready is called once, when every channel is ready.
+	Ready func()
+	// Control says whether to open the control socket.
+	Control bool
+}
+
+// Listening is where a daemon listens.
+type Listening struct {
+	Proxy, Admin []netip.AddrPort
+}
+
+func (o Options) validate() error {
+	switch {
+	case o.Config == nil, o.Load == nil:
+		return errors.New("daemon: it needs a configuration and a way to load the next")
+	case o.Ground == nil:
+		return errors.New("daemon: it needs a ground to stand on")
+	case o.Log == nil:
+		return errors.New("daemon: it needs a log")
+	case o.Listening == nil, o.Ready == nil:
+		return errors.New("daemon: it needs someone to tell what happens")
+	}
+	return nil
+}
+
+// readyForReload is how long a reload lets new channels become ready before they take over.
+const readyForReload = 5 * time.Second
+
+// Daemon is the running proxy.
+type Daemon struct {
+	o       Options
+	metrics *metrics.Metrics
+	access  *accesslog.Log
+	board   switchboard
+	http    *httpproxy.Door
+	port    *mixed.Port
+	manager wire.Manager
+	passed  map[string][]*net.TCPListener // sockets of the service manager
+	shared  shared
+	started time.Time
+
+	surface      *control.Server
+	closeControl func()
+
+	reloading sync.Mutex // one at a time; it also guards what follows
+	stopped   bool
+	live      context.Context // of channels and connections
+	retiring  sync.WaitGroup  // old generations that drain
+
+	servingMu sync.RWMutex
+	serving   *listeners // in force; changed under reloading too
+
+	history history
+	tunnels atomic.Int64 // relays that are running
+}
+
+// New checks the options and opens nothing.
+func New(o Options) (*Daemon, error) {
+	if err := o.validate(); err != nil {
+		return nil, err
+	}
+	d := &Daemon{o: o, started: time.Now(), closeControl: func() {}}
+	d.history.loaded(o.Config, nil)
+	var err error
+	if d.access, err = accesslog.New(o.Log, o.Config.Log.Names); err != nil {
+		return nil, err
+	}
+	if d.metrics, err = metrics.New(metrics.Options{Version: o.Version, State: d.state, Log: o.Log}); err != nil {
+		return nil, err
+	}
+	sink, err := event.Tee(d.metrics, d.access)
+	if err != nil {
+		return nil, err
+	}
+	d.shared = shared{ground: o.Ground, sink: sink}
+	if d.http, err = httpproxy.New(httpproxy.Options{Dialer: &d.board, Relay: d.relay, Sink: sink}); err != nil {
+		return nil, err
+	}
+	socks, err := socksproxy.New(socksproxy.Options{Dialer: &d.board, Resolver: &d.board, Relay: d.relay, Sink: sink})
+	if err != nil {
+		return nil, err
+	}
+	d.port, err = mixed.New(mixed.Options{
+		Handlers:    mixed.Handlers{HTTP: d.http, SOCKS4: socks, SOCKS5: socks},
+		Logger:      o.Log,
+		Connections: o.Config.Limits.Connections,
+		DrainLimit:  o.Config.Limits.Drain,
+	})
+	return d, err
+}
+
+// Run opens the listeners, serves until ctx ends, and drains: open tunnels have limits.drain to end by themselves.
+// It gives nil after an orderly stop.
+func (d *Daemon) Run(ctx context.Context) error {
+	// Channels and connections outlive ctx: it says that nothing new is taken.
+	live, cut := context.WithCancel(context.WithoutCancel(ctx))
+	defer cut()
+	if err := d.begin(live); err != nil {
+		return err
+	}
+	var background sync.WaitGroup
+	background.Go(func() { _ = d.access.Run(live) })
+	background.Go(func() { _ = d.manager.Watchdog(live, func() bool { return true }) })
+	background.Go(func() { d.announce(ctx) })
+
+	<-ctx.Done()
+	d.o.Log.Info("stopping: no new connection is taken, and open ones may end by themselves", "limit", d.drainLimit())
+	d.tell(d.manager.Stopping())
+	d.finish()
+	cut()
+	background.Wait()
+	return nil
+}
+
+// begin opens and starts everything, or nothing.
+func (d *Daemon) begin(live context.Context) error {
+	d.reloading.Lock()
+	defer d.reloading.Unlock()
+	var err error
+	if d.manager, err = wire.ServiceManager(); err != nil {
+		return err
+	}
+	if d.passed, err = wire.Activated(); err != nil {
+		return err
+	}
+	c := d.o.Config
+	serving, err := openListeners(c.Listen, nil, d.passed)
+	if err != nil {
+		return err
+	}
+	d.shared.own = serving.addresses()
+	g, err := build(c, d.shared, nil)
+	if err != nil {
+		serving.closeUnless(nil)
+		return err
+	}
+	d.live = live
+	d.setServing(serving)
+	d.metrics.SetChannels(g.names())
+	g.start(live)
+	d.board.swap(g)
+	if err := d.openControl(live); err != nil {
+		serving.closeUnless(nil)
+		g.discard(nil)
+		return err
+	}
+	serving.serve(live, d.serve)
+	d.o.Listening(Listening{Proxy: serving.at(kindProxy), Admin: serving.at(kindAdmin)})
+	return nil
+}
+
+// serve serves one listener until ctx ends.
+func (d *Daemon) serve(ctx context.Context, l *listener) {
+	var err error
+	switch l.kind {
+	case kindProxy:
+		err = d.port.Serve(ctx, l.socket)
+	case kindAdmin:
+		err = d.serveAdmin(ctx, l.socket)
+	}
+	if err != nil {
+		d.o.Log.Error("a listener failed and is closed", "kind", string(l.kind), "at", l.address(), "error", err)
+	}
+}
+
+func (d *Daemon) setServing(ls *listeners) {
+	d.servingMu.Lock()
+	defer d.servingMu.Unlock()
+	d.serving = ls
+}
+
+// tell notes that the service manager could not be told something.
+func (d *Daemon) tell(err error) {
+	if err != nil {
+		d.o.Log.Warn("the service manager could not be told", "error", err)
+	}
+}
+
+// announce says that the program is ready, once it is.
+func (d *Daemon) announce(ctx context.Context) {
+	for !d.current().await(ctx) {
+		if ctx.Err() != nil {
+			return
+		}
+	}
+	d.o.Log.Info("ready: the resolver of every channel has answered")
+	d.o.Ready()
+	d.tell(d.manager.Ready("ready"))
+}
+
+// current is the generation in force, for a look at it.
+func (d *Daemon) current() *generation { return d.board.look() }
+
+func (d *Daemon) drainLimit() time.Duration { return d.current().config.Limits.Drain }
+
+// finish takes nothing new, gives open connections their time, and closes the channels.
+func (d *Daemon) finish() {
+	d.reloading.Lock()
+	defer d.reloading.Unlock()
+	d.stopped = true
+	d.http.Drain()
+	d.serving.stop()
+	d.retiring.Wait()
+	g := d.current()
+	g.inFlight.Wait()
+	g.discard(nil)
+	d.closeControl()
+}
+
+// Reload loads the configuration, builds it beside the old one, and swaps. On an error nothing has changed.
+func (d *Daemon) Reload(ctx context.Context) error {
+	d.reloading.Lock()
+	defer d.reloading.Unlock()
+	if d.serving == nil || d.stopped {
+		return errors.New("the program is not running")
+	}
+	d.tell(d.manager.Reloading())
+	defer func() { d.tell(d.manager.Ready("")) }()
+	c, err := d.o.Load()
+	if err == nil {
+		err = d.replace(ctx, c)
+	}
+	d.metrics.Reloaded(err)
+	d.history.loaded(c, err)
+	if err != nil {
+		d.o.Log.Error("the configuration was not reloaded; the one before stays in force", "error", err)
+		return fmt.Errorf("the configuration was not reloaded; the one before stays in force: %w", err)
+	}
+	d.o.Log.Info("the configuration was reloaded", "file", c.File)
+	return nil
+}
+
+func (d *Daemon) replace(ctx context.Context, c *config.Config) error {
+	serving, err := openListeners(c.Listen, d.serving, d.passed)
+	if err != nil {
+		return err
+	}
+	s := d.shared
+	s.own = serving.addresses()
+	before := d.current()
+	g, err := build(c, s, before)
+	if err != nil {
+		serving.closeUnless(d.serving)
+		return err
+	}
+	d.shared = s
+	d.metrics.SetChannels(g.names())
+	g.start(d.live)
+	// The old generation serves while the new channels ask their resolvers for the first time.
+	patience, stop := context.WithTimeout(ctx, readyForReload)
+	g.await(patience)
+	stop()
+
+	d.board.swap(g)
+	d.http.RoutesChanged()
+	d.access.SetNames(c.Log.Names)
+	if err := d.port.SetLimits(c.Limits.Connections, c.Limits.Drain); err != nil {
+		d.o.Log.Error("the limits could not be changed", "error", err) // the configuration was checked: a fault of the program
+	}
+	serving.serve(d.live, d.serve)
+	d.serving.closeUnless(serving)
+	d.setServing(serving)
+	d.retiring.Go(func() {
+		before.inFlight.Wait()
+		before.discard(g)
+	})
+	return nil
+}

@@ -1,0 +1,219 @@
+package daemon
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"reflect"
+	"sync"
+
+	"watertight/channel"
+	"watertight/config"
+	"watertight/event"
+	"watertight/hop"
+	"watertight/resolve"
+	"watertight/route"
+)
+
+// generation is everything that one configuration makes: its channels and the table over them. It does not change;
+// a reload builds the next one, which takes over the channels that are the same in both.
+type generation struct {
+	config   *config.Config
+	channels []*running // in the order of the configuration
+	table    *route.Table
+	inFlight sync.WaitGroup // requests that were given this generation and have not been decided
+}
+
+// running is an open channel with the goroutine that runs it. It belongs to every generation that holds it.
+type running struct {
+	*channel.Channel
+	over *running // nil where it stands on the ground
+	stop context.CancelFunc
+	done chan struct{}
+}
+
+// shared is what all generations of one daemon are built with.
+type shared struct {
+	ground hop.Ground
+	sink   event.Sink
+	own    []netip.AddrPort // the program's own listeners
+}
+
+// build makes a generation of a configuration. A channel whose spec is the same as in the generation before, and
+// which stands on the same channel, is taken over with its cache and its connections; every other is opened anew.
+// Nothing runs before [generation.start]. On an error nothing is left open.
+func build(c *config.Config, s shared, before *generation) (*generation, error) {
+	g := &generation{config: c}
+	byName := make(map[string]*running, len(c.Channels))
+	for len(g.channels) < len(c.Channels) {
+		progress := false
+		for _, spec := range c.Channels {
+			if byName[spec.Name] != nil || spec.Over != "" && byName[spec.Over] == nil {
+				continue
+			}
+			r, err := open(specOf(spec, s.sink), s.ground, byName[spec.Over], before)
+			if err != nil {
+				g.discard(before)
+				return nil, err
+			}
+			byName[spec.Name] = r
+			g.channels = append(g.channels, r)
+			progress = true
+		}
+		if !progress {
+			g.discard(before)
+			return nil, fmt.Errorf("the channels of the configuration stand on each other in a circle")
+		}
+	}
+	table, err := tableOf(c, s, byName)
+	if err != nil {
+		g.discard(before)
+		return nil, err
+	}
+	g.table = table
+	return g, nil
+}
+
+func specOf(c config.Channel, sink event.Sink) channel.Spec {
+	s := channel.Spec{Name: c.Name, Over: c.Over, Proxies: c.Proxies, ResolveAtExit: c.ResolveAtExit}
+	if !c.ResolveAtExit {
+		s.Resolver = resolve.Options{
+			Channel:      c.Name,
+			Upstreams:    c.Resolver.Upstreams,
+			Timeout:      c.Resolver.Timeout,
+			CacheEntries: c.Resolver.CacheEntries,
+			Sink:         sink,
+		}
+	}
+	return s
+}
+
+func open(spec channel.Spec, ground hop.Ground, over *running, before *generation) (*running, error) {
+	if before != nil {
+		for _, r := range before.channels {
+			if r.over == over && reflect.DeepEqual(r.Spec(), spec) {
+				return r, nil
+			}
+		}
+	}
+	below := channel.OnGround(ground)
+	if over != nil {
+		below = over.Channel
+	}
+	c, err := channel.Open(spec, below)
+	if err != nil {
+		return nil, err
+	}
+	return &running{Channel: c, over: over}, nil
+}
+
+func tableOf(c *config.Config, s shared, byName map[string]*running) (*route.Table, error) {
+	spec := route.Spec{Sink: s.sink, Own: s.own, Policy: policyOf(c.Policy)}
+	for _, r := range c.Routes {
+		rule := route.Rule{To: r.To, Refuse: r.Refuse}
+		if !r.Refuse {
+			if byName[r.Channel] == nil {
+				return nil, fmt.Errorf("a route leads to the channel %q, which does not exist", r.Channel)
+			}
+			rule.Channel = byName[r.Channel].Channel
+		}
+		spec.Rules = append(spec.Rules, rule)
+	}
+	if len(spec.Rules) == 0 {
+		spec.Default = byName[config.DirectName].Channel
+	}
+	return route.New(spec)
+}
+
+func policyOf(p config.Policy) route.Policy {
+	private := route.Refuse
+	if p.PrivateTargets.Allow {
+		private = route.Allow
+	}
+	names, addrs := resolve.KnownResolvers()
+	return route.Policy{
+		PlainHTTP:        p.PlainHTTP,
+		ForeignResolvers: p.ForeignResolvers,
+		PrivateTargets:   private,
+		PrivateAllowed:   p.PrivateTargets.Networks,
+		ClientResolved:   p.ClientResolved,
+		ResolverNames:    names,
+		ResolverAddrs:    addrs,
+	}
+}
+
+// start runs the channels that do not run yet.
+func (g *generation) start(ctx context.Context) {
+	for _, r := range g.channels {
+		if r.done != nil {
+			continue
+		}
+		runCtx, stop := context.WithCancel(ctx)
+		r.stop, r.done = stop, make(chan struct{})
+		go func() {
+			defer close(r.done)
+			_ = r.Run(runCtx) // it ends only with its context
+		}()
+	}
+}
+
+// holds says whether the generation has the very same open channel.
+func (g *generation) holds(r *running) bool {
+	for _, mine := range g.channels {
+		if mine == r {
+			return true
+		}
+	}
+	return false
+}
+
+// discard closes the channels that are not those of keep, which may be nil.
+func (g *generation) discard(keep *generation) {
+	for _, r := range g.channels {
+		if keep != nil && keep.holds(r) {
+			continue
+		}
+		if r.stop != nil {
+			r.stop()
+			<-r.done
+		}
+		_ = r.Close() // what it held is gone either way
+	}
+}
+
+// ready says whether every channel is, and why not.
+func (g *generation) ready() (bool, []string) {
+	var waiting []string
+	for _, r := range g.channels {
+		if r.Ready() {
+			continue
+		}
+		why := "its resolver has not answered yet"
+		if err := r.WhyNotReady(); err != nil {
+			why = err.Error()
+		}
+		waiting = append(waiting, "channel "+r.Name()+": "+why)
+	}
+	return len(waiting) == 0, waiting
+}
+
+// await waits until every channel is ready, or ctx ends.
+func (g *generation) await(ctx context.Context) bool {
+	for _, r := range g.channels {
+		select {
+		case <-r.Await():
+		case <-ctx.Done():
+			return false
+		}
+	}
+	return true
+}
+
+// names gives the names of the channels.
+func (g *generation) names() []string {
+	names := make([]string, len(g.channels))
+	for i, r := range g.channels {
+		names[i] = r.Name()
+	}
+	return names
+}

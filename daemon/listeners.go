@@ -1,0 +1,155 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"sync"
+
+	"watertight/config"
+	"watertight/wire"
+)
+
+// kind is what is spoken at a listener.
+type kind string
+
+// The kinds, and the names of the sockets that a service manager passes for them.
+const (
+	kindProxy kind = "proxy"
+	kindAdmin kind = "admin"
+)
+
+// listener is one open listening socket. It is served once, for as long as a configuration names it.
+type listener struct {
+	kind    kind
+	written netip.AddrPort // as in the configuration: port 0 stands for any
+	socket  *net.TCPListener
+	passed  bool // by the service manager: it outlives a configuration that does not name it
+	stop    context.CancelFunc
+}
+
+func (l *listener) address() netip.AddrPort { return l.socket.Addr().(*net.TCPAddr).AddrPort() }
+
+// listeners are those of one configuration.
+type listeners struct {
+	all []*listener
+	// done counts the listeners being served, over all configurations.
+	done *sync.WaitGroup
+}
+
+// openListeners gives the listeners of a configuration: those of before that it still names, and new ones. On an error none
+// is opened.
+func openListeners(c config.Listen, before *listeners, passed map[string][]*net.TCPListener) (*listeners, error) {
+	next := &listeners{done: &sync.WaitGroup{}}
+	if before != nil {
+		next.done = before.done
+	}
+	for _, want := range []struct {
+		kind kind
+		at   []config.Listener
+	}{{kindProxy, c.Proxy}, {kindAdmin, c.Admin}} {
+		for _, at := range want.at {
+			l, err := listen(want.kind, at.Address, before, passed)
+			if err != nil {
+				next.closeUnless(before)
+				return nil, err
+			}
+			next.all = append(next.all, l)
+		}
+		if before == nil {
+			for _, socket := range passed[string(want.kind)] {
+				next.all = append(next.all, &listener{kind: want.kind, socket: socket, passed: true})
+			}
+		}
+	}
+	if before != nil {
+		for _, l := range before.all {
+			if l.passed && !slices.Contains(next.all, l) {
+				next.all = append(next.all, l)
+			}
+		}
+	}
+	return next, nil
+}
+
+// listen gives a listener: the one of before, one that the service manager passed for that very address, or a new one.
+func listen(k kind, at netip.AddrPort, before *listeners, passed map[string][]*net.TCPListener) (*listener, error) {
+	if before != nil {
+		for _, l := range before.all {
+			if l.kind == k && (l.written == at || l.address() == at) {
+				return l, nil
+			}
+		}
+	}
+	for i, socket := range passed[string(k)] {
+		if socket.Addr().(*net.TCPAddr).AddrPort() == at {
+			passed[string(k)] = slices.Delete(passed[string(k)], i, i+1)
+			return &listener{kind: k, written: at, socket: socket, passed: true}, nil
+		}
+	}
+	socket, err := wire.ListenTCP(at)
+	if err != nil {
+		return nil, fmt.Errorf("listen.%s: cannot listen on %s: %w", k, at, cause(err))
+	}
+	return &listener{kind: k, written: at, socket: socket}, nil
+}
+
+// cause takes the address, which has been said, out of an error of the operating system.
+func cause(err error) error {
+	var op *net.OpError
+	if errors.As(err, &op) && op.Err != nil {
+		return op.Err
+	}
+	return err
+}
+
+// at gives the addresses of a kind.
+func (ls *listeners) at(k kind) []netip.AddrPort {
+	found := []netip.AddrPort{}
+	for _, l := range ls.all {
+		if l.kind == k {
+			found = append(found, l.address())
+		}
+	}
+	return found
+}
+
+// addresses gives all addresses, for the policy: a request for one of them would go round in a circle.
+func (ls *listeners) addresses() []netip.AddrPort {
+	return append(ls.at(kindProxy), ls.at(kindAdmin)...)
+}
+
+// serve starts to serve the listeners that are not served yet.
+func (ls *listeners) serve(ctx context.Context, serve func(context.Context, *listener)) {
+	for _, l := range ls.all {
+		if l.stop != nil {
+			continue
+		}
+		listenCtx, stop := context.WithCancel(ctx)
+		l.stop = stop
+		ls.done.Go(func() { serve(listenCtx, l) })
+	}
+}
+
+// closeUnless ends the listeners that are not those of keep, which may be nil. What is served drains.
+func (ls *listeners) closeUnless(keep *listeners) {
+	for _, l := range ls.all {
+		if keep != nil && slices.Contains(keep.all, l) {
+			continue
+		}
+		if l.stop != nil {
+			l.stop()
+			continue
+		}
+		_ = l.socket.Close() // nothing was accepted on it
+	}
+}
+
+// stop ends all listeners, and waits until what is served has drained.
+func (ls *listeners) stop() {
+	ls.closeUnless(nil)
+	ls.done.Wait()
+}

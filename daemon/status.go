@@ -1,0 +1,37 @@
+package daemon
+
+import (
+	"context"
+	"net"
+
+	"watertight/metrics"
+	"watertight/relay"
+)
+
+// relay carries a tunnel, and counts those that run.
+func (d *Daemon) relay(ctx context.Context, client, server net.Conn) (up, down int64, err error) {
+	d.tunnels.Add(1)
+	defer d.tunnels.Add(-1)
+	return relay.Pipe(ctx, client, server)
+}
+
+// state is what the metrics show of this moment.
+func (d *Daemon) state() metrics.State {
+	g := d.current()
+	if g == nil {
+		return metrics.State{}
+	}
+	ready, _ := g.ready()
+	s := metrics.State{Ready: ready, Connections: d.port.Stats().Open, Tunnels: d.tunnels.Load()}
+	for _, r := range g.channels {
+		c := metrics.ChannelState{Name: r.Name()}
+		if stats, ok := r.ResolverStats(); ok {
+			c.CacheEntries, c.CacheHits, c.CacheMisses = stats.Entries, stats.Hits, stats.Misses
+			for _, u := range stats.Upstreams {
+				c.Upstreams = append(c.Upstreams, u.Healthy)
+			}
+		}
+		s.Channels = append(s.Channels, c)
+	}
+	return s
+}

@@ -1,0 +1,64 @@
+package daemon
+
+import (
+	"context"
+	"net"
+	"net/netip"
+	"sync"
+
+	"watertight/route"
+)
+
+// switchboard gives each request the generation that is in force, and knows when the last request of an old one has
+// been decided.
+type switchboard struct {
+	mu  sync.RWMutex
+	now *generation
+}
+
+// acquire gives the generation in force; the caller calls release when its request is decided.
+func (s *switchboard) acquire() *generation {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	s.now.inFlight.Add(1)
+	return s.now
+}
+
+// look gives the generation in force, for a look at it.
+func (s *switchboard) look() *generation {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.now
+}
+
+func (g *generation) release() { g.inFlight.Done() }
+
+// swap puts next in force and gives the one before.
+func (s *switchboard) swap(next *generation) *generation {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	before := s.now
+	s.now = next
+	return before
+}
+
+// Dial connects for a door.
+func (s *switchboard) Dial(ctx context.Context, r route.Request) (net.Conn, error) {
+	g := s.acquire()
+	defer g.release()
+	return g.table.Dial(ctx, r)
+}
+
+// Resolve looks up for a door.
+func (s *switchboard) Resolve(ctx context.Context, r route.Request) ([]netip.Addr, error) {
+	g := s.acquire()
+	defer g.release()
+	return g.table.Resolve(ctx, r)
+}
+
+// ResolvePTR looks an address up for a door.
+func (s *switchboard) ResolvePTR(ctx context.Context, client netip.AddrPort, addr netip.Addr) (string, error) {
+	g := s.acquire()
+	defer g.release()
+	return g.table.ResolvePTR(ctx, client, addr)
+}

@@ -1,0 +1,90 @@
+package onedoor_test
+
+import (
+	"go/importer"
+	"go/token"
+	"go/types"
+	"slices"
+	"strings"
+	"testing"
+
+	"golang.org/x/tools/go/analysis/analysistest"
+
+	"watertight/lint/onedoor"
+)
+
+// Each directory under testdata/src breaks one rule in every known way (its want comments) and keeps it in others.
+func TestEveryWayAroundTheDoor_isReported_andNothingElse(t *testing.T) {
+	analysistest.Run(t, analysistest.TestData(), onedoor.Analyzer,
+		"resolver", "socket", "dot", "client", "environment", "dnslib", "exec", "beneath", "tests",
+		"watertight/wire", "watertight/dnswire", "watertight/lab/clients", "watertight/laboratory")
+}
+
+// harmless are the names of the standard library that look like dialling and are not.
+var harmless = []string{
+	"net.Listener",        // an interface
+	"net.ResolveUnixAddr", // a path
+	"crypto/tls.NewListener",
+	"log/syslog.Dialer",
+}
+
+// A new release of Go may bring a new way to dial: then this test fails until the rules name it.
+func TestEveryDiallingNameOfTheStandardLibrary_isRuled(t *testing.T) {
+	imp := importer.ForCompiler(token.NewFileSet(), "source", nil)
+	for _, path := range []string{"net", "crypto/tls", "net/http", "net/rpc", "net/rpc/jsonrpc", "net/smtp", "net/textproto", "log/syslog"} {
+		pkg, err := imp.Import(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, key := range dialling(pkg) {
+			if !onedoor.Ruled(key) && !slices.Contains(harmless, key) {
+				t.Errorf("%s looks like a way to the network, and no rule names it", key)
+			}
+		}
+	}
+}
+
+// dialling gives the exported functions, types and methods of a package whose names speak of sockets or look-ups.
+func dialling(pkg *types.Package) []string {
+	var out []string
+	for _, name := range pkg.Scope().Names() {
+		obj := pkg.Scope().Lookup(name)
+		if !obj.Exported() {
+			continue
+		}
+		key := pkg.Path() + "." + name
+		if speaks(name) {
+			out = append(out, key)
+		}
+		if _, ok := types.Unalias(obj.Type()).(*types.Named); !ok || types.IsInterface(obj.Type()) {
+			continue
+		}
+		if _, isType := obj.(*types.TypeName); !isType {
+			continue
+		}
+		set := types.NewMethodSet(types.NewPointer(obj.Type()))
+		for m := range set.Methods() {
+			if m.Obj().Exported() && speaks(m.Obj().Name()) {
+				out = append(out, key+"."+m.Obj().Name())
+			}
+		}
+	}
+	return out
+}
+
+func speaks(name string) bool {
+	for _, prefix := range []string{"Dial", "Listen", "Lookup", "Resolve", "NewListener"} {
+		if strings.HasPrefix(name, prefix) {
+			return true
+		}
+	}
+	return false
+}
+
+func TestEveryException_hasAReason(t *testing.T) {
+	for room, why := range onedoor.Exceptions() {
+		if len(why) < 20 {
+			t.Errorf("%s is excepted without a reason: %q", room, why)
+		}
+	}
+}

@@ -1,0 +1,15 @@
+// Package unix stands in for the library of that name.
+package unix
+
+const (
+	SYS_SOCKET         = 41
+	SYS_IO_URING_SETUP = 425
+)
+
+type Sockaddr any
+
+func Socket(domain, typ, proto int) (int, error)     { return domain + typ + proto, nil }
+func Connect(fd int, sa Sockaddr) error              { return nil }
+func Bind(fd int, sa Sockaddr) error                 { return nil }
+func Socketpair(domain, typ, proto int) (int, error) { return domain + typ + proto, nil }
+func Splice(in, out, n int) (int, error)             { return in + out + n, nil }

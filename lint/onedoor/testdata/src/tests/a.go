@@ -1,0 +1,2 @@
+// Package tests shows what test files may do.
+package tests
