@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -83,7 +84,6 @@ func setAndBecome() error {
 		return err
 	}
 	if spec.Net {
-		unix.CloseOnExec(3)
 		if err := unix.Setns(3, unix.CLONE_NEWNET); err != nil {
 			return fmt.Errorf("enter the network namespace: %w", err)
 		}
@@ -92,6 +92,10 @@ func setAndBecome() error {
 		if err := setMounts(spec); err != nil {
 			return err
 		}
+	}
+	// Of this process's files the program gets its input, output and errors, and no other.
+	if err := unix.CloseRange(3, math.MaxInt32, unix.CLOSE_RANGE_CLOEXEC); err != nil {
+		return fmt.Errorf("keep files from the program: %w", err)
 	}
 	env := os.Environ()
 	for i, v := range env {

@@ -38,8 +38,8 @@ const (
 	pcapVar = "WATERTIGHT_LAB_PCAP"
 )
 
-// forbidden is why there is no lab in this process.
-var forbidden error = errors.New("TestMain does not call lab.Main")
+// errForbidden is why there is no lab in this process.
+var errForbidden = errors.New("TestMain does not call lab.Main")
 
 // Main is what TestMain calls: it runs the tests in namespaces of their own, and does not return. Roles are what
 // the test binary can be besides a test.
@@ -60,7 +60,7 @@ func Main(m *testing.M, roles ...Role) {
 			fmt.Fprintln(os.Stderr, "lab:", err)
 			os.Exit(contain.ExitForbidden)
 		}
-		forbidden = nil
+		errForbidden = nil
 		os.Exit(m.Run())
 	}
 	for _, arg := range os.Args[1:] {
@@ -72,7 +72,7 @@ func Main(m *testing.M, roles ...Role) {
 	if err == nil {
 		os.Exit(code)
 	}
-	forbidden = err
+	errForbidden = err
 	os.Exit(m.Run())
 }
 
@@ -115,13 +115,19 @@ func lacking(t testing.TB, format string, args ...any) {
 	t.Skipf("NOT TESTED: %s", fmt.Sprintf(format, args...))
 }
 
+// Inside skips the test, or fails it, unless it runs in namespaces of its own.
+func Inside(t testing.TB) {
+	t.Helper()
+	if errForbidden != nil {
+		lacking(t, "no namespaces of its own: %v", errForbidden)
+	}
+}
+
 // New gives the test an internet of its own, which ends with it. Where there can be none the test is skipped, or
 // fails.
 func New(t testing.TB, families internet.Families) *internet.Internet {
 	t.Helper()
-	if forbidden != nil {
-		lacking(t, "no internet of its own: %v", forbidden)
-	}
+	Inside(t)
 	in, err := internet.New(families)
 	if err != nil {
 		t.Fatal(err)

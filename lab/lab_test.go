@@ -8,14 +8,21 @@ import (
 	"testing"
 
 	"watertight/capture"
+	"watertight/cli"
 	"watertight/demo/ordinary"
 	"watertight/dnswire"
 	"watertight/lab"
 	"watertight/lab/internet"
+	"watertight/wire"
 )
 
 func TestMain(m *testing.M) {
-	lab.Main(m, lab.Role{Name: lab.OrdinaryRole, Run: ordinary.Main})
+	lab.Main(m,
+		lab.Role{Name: lab.OrdinaryRole, Run: ordinary.Main},
+		lab.Role{Name: lab.WatertightRole, Run: func(args []string) int {
+			wire.Seal()
+			return cli.Main(args, os.Stdin, os.Stdout, os.Stderr)
+		}})
 }
 
 func caFile(t *testing.T, in *internet.Internet) string {

@@ -75,6 +75,9 @@ func (u *upstream) ask(ctx context.Context, q dnswire.Question) (*dnswire.Answer
 			return nil, fail
 		}
 		a, fail := s.exchange(ctx, q)
+		if fail != nil && fail.broken && ctx.Err() != nil {
+			fail = u.timeout(fail.fault) // another question's end closed the connection at the same moment
+		}
 		replied := fail == nil || fail.final && !fail.unsent
 		u.links.give(s, replied)
 		switch {
@@ -83,7 +86,7 @@ func (u *upstream) ask(ctx context.Context, q dnswire.Question) (*dnswire.Answer
 		case fail.unsent:
 		case fail.broken:
 			u.links.retire(s)
-			if again && ctx.Err() == nil {
+			if again {
 				after = s.seq
 				continue
 			}
@@ -96,6 +99,14 @@ func (u *upstream) ask(ctx context.Context, q dnswire.Question) (*dnswire.Answer
 		}
 		return a, fail
 	}
+}
+
+// text is what events call the upstream; empty for none.
+func (u *upstream) text() string {
+	if u == nil {
+		return ""
+	}
+	return u.Text
 }
 
 func (u *upstream) stats(now time.Time) UpstreamStats {

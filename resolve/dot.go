@@ -71,6 +71,9 @@ func (l *dotLink) exchange(ctx context.Context, q dnswire.Question) (*dnswire.An
 	select {
 	case r := <-reply:
 		if r.fail != nil {
+			if ctx.Err() != nil { // a question that was late at the same moment ended the connection
+				return nil, l.u.timeout(ctx.Err())
+			}
 			return nil, r.fail
 		}
 		a, err := dnswire.ParseAnswer(r.msg, q, id)

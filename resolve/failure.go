@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 
 	"watertight/dnswire"
@@ -139,7 +140,8 @@ func Verdict(a *dnswire.Answer) *fault.Error {
 	} else {
 		f = fault.New(fault.DNSNoData, shown(a.Name)+" has no "+a.Type.String()+" record", nil)
 	}
-	if l, ok := special(a.Question); ok && l.hint != "" {
+	// A special-use name that was forwarded got its answer from a server, which says nothing of the kind.
+	if l, ok := special(a.Question); ok && slices.Contains(a.EDE, dnswire.EDE{Code: edeSynthesized, Text: l.hint}) {
 		f.Message = shown(a.Name) + " is not looked up anywhere"
 		f.Hint = l.hint
 	}

@@ -68,7 +68,7 @@ func TestEveryFaultOfAResolverIsExplicitAndFinal(t *testing.T) {
 		{name: "HTTP 500", kinds: doh, handler: dnstest.Status(500, "text/plain", "no"), code: fault.ResolverUnreachable, part: "HTTP 500"},
 		{name: "redirect", kinds: doh, handler: dnstest.Redirect("https://elsewhere.example/dns-query"), code: fault.ResolverUnreachable, part: "never followed"},
 		{name: "captive page", kinds: doh, handler: dnstest.Captive, code: fault.ResolverUnreachable, part: "text/html"},
-		{name: "SERVFAIL", kinds: both, handler: dnstest.RCode(dnswire.ServFail, dnswire.EDE{Code: 6, Text: "bad sig"}), code: fault.DNSServFail, part: "SERVFAIL: DNSSEC Bogus"},
+		{name: "SERVFAIL", kinds: both, handler: dnstest.RCode(dnswire.ServFail, dnswire.EDE{Code: 6, Text: "bad sig"}), code: fault.DNSServFail, part: "the resolver " + serverName + " could not resolve api.shop.example: SERVFAIL: DNSSEC Bogus"},
 		{name: "REFUSED", kinds: both, handler: dnstest.RCode(dnswire.Refused), code: fault.DNSServFail, part: "refuses to resolve api.shop.example: REFUSED"},
 		{name: "FORMERR", kinds: both, handler: dnstest.RCode(dnswire.FormErr), code: fault.DNSServFail, part: "FORMERR"},
 		{name: "malformed", kinds: both, handler: dnstest.Malformed, code: fault.DNSServFail, part: "malformed reply"},
@@ -227,11 +227,15 @@ func TestAnAnswerOfAnyKindIsFinal_TheSecondUpstreamIsNotAsked(t *testing.T) {
 
 func TestTheSecondUpstreamIsAskedWhereTheFirstGivesNoReply(t *testing.T) {
 	for name, prepare := range map[string]func(*rig, resolve.Kind){
-		"refused":    func(*rig, resolve.Kind) {},
-		"blackhole":  func(g *rig, k resolve.Kind) { g.net.Blackhole(netip.AddrPortFrom(first, port(k)), true) },
-		"silent":     func(g *rig, k resolve.Kind) { g.serve(k, first, dnstest.Silent) },
-		"wrong name": func(g *rig, k resolve.Kind) { g.serve(k, first, zone.Handler(), with(g.ca.Issue([]string{"x.example"}, nil))) },
-		"HTTP 503":   func(g *rig, _ resolve.Kind) { g.serve(resolve.DoH, first, dnstest.Status(http.StatusServiceUnavailable, "", "")) },
+		"refused":   func(*rig, resolve.Kind) {},
+		"blackhole": func(g *rig, k resolve.Kind) { g.net.Blackhole(netip.AddrPortFrom(first, port(k)), true) },
+		"silent":    func(g *rig, k resolve.Kind) { g.serve(k, first, dnstest.Silent) },
+		"wrong name": func(g *rig, k resolve.Kind) {
+			g.serve(k, first, zone.Handler(), with(g.ca.Issue([]string{"x.example"}, nil)))
+		},
+		"HTTP 503": func(g *rig, _ resolve.Kind) {
+			g.serve(resolve.DoH, first, dnstest.Status(http.StatusServiceUnavailable, "", ""))
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			inBothKinds(t, func(t *testing.T, k resolve.Kind) {

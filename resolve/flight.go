@@ -45,7 +45,7 @@ func (r *Resolver) entry(ctx context.Context, q dnswire.Question) *entry {
 // special answers for names that are not looked up.
 func (r *Resolver) special(q dnswire.Question) *entry {
 	l, ok := special(q)
-	if !ok {
+	if !ok || r.forwards(q.Name) {
 		return nil
 	}
 	e := &entry{q: q, stored: r.now()}
@@ -95,7 +95,7 @@ func (r *Resolver) fly(q dnswire.Question, fl *flight, epoch uint64) {
 	keep := true
 	switch {
 	case fail == nil:
-		if e.fault = unanswered(a, from); e.fault == nil {
+		if e.fault = unanswered(a, from.Host); e.fault == nil {
 			e.answer, e.addrs = a, a.Addrs()
 			e.expires = now.Add(a.TTL)
 		}
@@ -113,7 +113,7 @@ func (r *Resolver) fly(q dnswire.Question, fl *flight, epoch uint64) {
 	if keep {
 		r.cache.put(e, epoch)
 	}
-	r.report(e, from, now.Sub(started))
+	r.report(e, from.text(), now.Sub(started))
 	fl.entry = e
 	r.mu.Lock()
 	if r.flights[q] == fl {
@@ -125,10 +125,10 @@ func (r *Resolver) fly(q dnswire.Question, fl *flight, epoch uint64) {
 
 // askInOrder asks the upstreams in order. The next one is asked only where the one before could not be reached or
 // gave no reply: a reply is final, whatever it says. An upstream in back-off is passed over, unless force. It gives
-// the text of the upstream that replied or was asked last.
-func (r *Resolver) askInOrder(ctx context.Context, q dnswire.Question, force bool) (*dnswire.Answer, string, *failure) {
+// the upstream that replied or was asked last, nil if none was.
+func (r *Resolver) askInOrder(ctx context.Context, q dnswire.Question, force bool) (*dnswire.Answer, *upstream, *failure) {
 	var worst *failure
-	var from string
+	var from *upstream
 	wait := time.Duration(math.MaxInt64)
 	asked := false
 	for i, u := range r.upstreams {
@@ -139,7 +139,7 @@ func (r *Resolver) askInOrder(ctx context.Context, q dnswire.Question, force boo
 			}
 		}
 		asked = true
-		from = u.Text
+		from = u
 		a, fail := r.attempt(ctx, u, q, i == len(r.upstreams)-1)
 		if fail == nil || fail.final {
 			return a, from, fail

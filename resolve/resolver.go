@@ -31,6 +31,9 @@ type Dial func(ctx context.Context, to netip.AddrPort) (net.Conn, error)
 type Options struct {
 	Channel   string     // the channel's name, for events
 	Upstreams []Upstream // at least one; asked in this order
+	// Forward are special-use suffixes, canonical, whose names are asked of the upstreams and not answered here: the
+	// configuration's word that this resolver serves them.
+	Forward []string
 	// CacheEntries bounds the cache; 0 switches it off, except for failures.
 	CacheEntries int
 	// Timeout bounds one look-up, all upstreams together. Zero means DefaultTimeout.
@@ -52,6 +55,11 @@ func (o *Options) validate() error {
 	for i, u := range o.Upstreams {
 		if len(u.Addrs) == 0 || u.ServerName == "" || u.Host == "" || u.Kind != DoH && u.Kind != DoT {
 			return fmt.Errorf("upstream %d (%q) was not made by ParseUpstream or UpstreamSpec.Build", i+1, u.Text)
+		}
+	}
+	for _, suffix := range o.Forward {
+		if err := forwardable(suffix); err != nil {
+			return err
 		}
 	}
 	switch {
@@ -146,7 +154,7 @@ func (r *Resolver) Probe(ctx context.Context) error {
 	q := dnswire.Question{Name: "", Type: dnswire.NS}
 	started := r.now()
 	_, from, fail := r.askInOrder(ctx, q, true)
-	ev := event.Lookup{Channel: r.options.Channel, Upstream: from, Type: q.Type.String(), Took: r.now().Sub(started)}
+	ev := event.Lookup{Channel: r.options.Channel, Upstream: from.text(), Type: q.Type.String(), Took: r.now().Sub(started)}
 	if fail != nil {
 		ev.Code = fail.fault.Code
 		r.options.Sink.Lookup(&ev)

@@ -1,6 +1,7 @@
 package resolve
 
 import (
+	"fmt"
 	"net/netip"
 	"strings"
 
@@ -69,6 +70,27 @@ func special(q dnswire.Question) (local, bool) {
 		return local{rcode: dnswire.NXDomain, hint: hintSingle}, true
 	}
 	return local{}, false
+}
+
+// forwardable says why a suffix cannot be sent to an upstream against the rule that its names are answered here, or
+// nil. localhost and the like stay here whatever the configuration says.
+func forwardable(suffix string) error {
+	_, isNowhere := nowhere[suffix]
+	_, isArpa := arpa[suffix]
+	if !isNowhere && !isArpa {
+		return fmt.Errorf("%q is no special-use suffix that can be forwarded (such as test, internal or home.arpa)", suffix)
+	}
+	return nil
+}
+
+// forwards says whether the configuration wants the name's special-use suffix asked of the upstreams all the same.
+func (r *Resolver) forwards(host string) bool {
+	for _, suffix := range r.options.Forward {
+		if isOrUnder(host, suffix) {
+			return true
+		}
+	}
+	return false
 }
 
 // aboutZone says whether a type is asked of a top-level domain as a zone, not of a host.

@@ -2,7 +2,6 @@ package resolve_test
 
 import (
 	"context"
-	"crypto/tls"
 	"fmt"
 	"net"
 	"net/netip"
@@ -244,78 +243,6 @@ func TestTheNextAddressIsTriedBesideASlowOneAndTheOneThatServedIsFirstNextTime(t
 	})
 }
 
-func TestAPinIsCheckedOnEveryConnection_ResumedOnesToo(t *testing.T) {
-	inBothKinds(t, func(t *testing.T, k resolve.Kind) {
-		g := newRig(t)
-		cert := g.ca.Issue([]string{serverName}, nil)
-		for _, pin := range []string{dnstest.Pin(cert), g.ca.Pin()} {
-			s := g.serve(k, first, zone.Handler(), with(cert))
-			spec := g.spec(k, first)
-			spec.Pins = []string{dnstest.NewCA().Pin(), pin}
-			r := g.resolver(resolve.Options{}, build(t, spec))
-			wantAddrs(t, r, "four.shop.example", "192.0.2.4")
-			s.DropConns()
-			synctest.Wait()
-			wantAddrs(t, r, "one.shop.example", "192.0.2.11")
-			log := s.Log()
-			if log[0].Resumed || !log[len(log)-1].Resumed {
-				t.Error("the second connection was to resume the first")
-			}
-			s.Close()
-		}
-	})
-}
-
-func TestAResumedConnectionWithAWrongPinIsRefused(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		g := newRig(t)
-		cert := g.ca.Issue([]string{serverName}, nil)
-		s := g.serve(resolve.DoT, first, zone.Handler(), with(cert))
-		spec := g.spec(resolve.DoT, first)
-		spec.Pins = []string{dnstest.Pin(cert)}
-		u := build(t, spec)
-		r := g.resolver(resolve.Options{}, u)
-		wantAddrs(t, r, "four.shop.example", "192.0.2.4")
-		u.Pins[0][0] ^= 1 // the Resolver shares the slice: as if the pin had been another all along
-		s.DropConns()
-		synctest.Wait()
-		wantFault(t, lookupA(t, r, "one.shop.example"), fault.ResolverUntrusted, "pinned")
-	})
-}
-
-func TestFlushForgetsTheSessionsOfTLS(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		g := newRig(t)
-		s := g.serve(resolve.DoT, first, zone.Handler())
-		r := g.resolver(resolve.Options{}, g.upstream(resolve.DoT, first))
-		wantAddrs(t, r, "four.shop.example", "192.0.2.4")
-		r.Flush()
-		s.DropConns()
-		synctest.Wait()
-		wantAddrs(t, r, "one.shop.example", "192.0.2.11")
-		for _, q := range s.Log() {
-			if q.Resumed {
-				t.Error("a session was resumed across Flush")
-			}
-		}
-	})
-}
-
-func TestTwoResolversShareNoSession(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		g := newRig(t)
-		s := g.serve(resolve.DoT, first, zone.Handler())
-		u := g.upstream(resolve.DoT, first)
-		wantAddrs(t, g.resolver(resolve.Options{}, u), "four.shop.example", "192.0.2.4")
-		wantAddrs(t, g.resolver(resolve.Options{}, u), "one.shop.example", "192.0.2.11")
-		for _, q := range s.Log() {
-			if q.Resumed {
-				t.Error("a session crossed from one Resolver to another")
-			}
-		}
-	})
-}
-
 func TestAgeIsSubtractedFromTheTTL(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newRig(t)
@@ -376,32 +303,4 @@ func TestOverRealSockets(t *testing.T) {
 			}
 		})
 	}
-}
-
-func TestTheServerNameIsSentAndALiteralAddressIsNot(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		g := newRig(t)
-		var mu sync.Mutex
-		var names []string
-		see := func(c *tls.Config) {
-			c.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
-				mu.Lock()
-				defer mu.Unlock()
-				names = append(names, hello.ServerName)
-				return nil, nil
-			}
-		}
-		g.serve(resolve.DoT, first, zone.Handler(), see)
-		literal := resolve.UpstreamSpec{URL: "tls://" + first.String(), CA: g.caFile()}
-		named := literal
-		named.Name = serverName
-		for i, s := range []resolve.UpstreamSpec{g.spec(resolve.DoT, first), literal, named} {
-			if err := lookupA(t, g.resolver(resolve.Options{}, build(t, s)), "four.shop.example"); err != nil {
-				t.Errorf("%d: %v", i, err)
-			}
-		}
-		if got := strings.Join(names, ","); got != serverName+",,"+serverName {
-			t.Errorf("names %q", got)
-		}
-	})
 }

@@ -23,6 +23,9 @@ const (
 	blockRetire = 5 * time.Millisecond // a block is handed over when full, or this long after its first packet
 )
 
+// blockFlush is long enough for the kernel to hand over a block that is not full, whose timer counts in ticks.
+const blockFlush = 8 * blockRetire
+
 // Frame is one packet as a network interface saw it, link-layer header included. Data is valid only until the
 // function that got it returns.
 type Frame struct {
@@ -95,6 +98,7 @@ func (c *CaptureSocket) Read(fn func(Frame)) error {
 			return fmt.Errorf("wire: capture: %w", err)
 		}
 		if fds[1].Revents != 0 {
+			time.Sleep(blockFlush)
 			for c.readBlock(fn) {
 			}
 			c.countDropped()
@@ -152,7 +156,7 @@ func (c *CaptureSocket) countDropped() {
 // Anything but 0 means that the capture proves nothing.
 func (c *CaptureSocket) Dropped() uint64 { return c.dropped.Load() }
 
-// Interrupt makes Read return after the packets it can already see.
+// Interrupt makes Read return after the packets that have already crossed the interface.
 func (c *CaptureSocket) Interrupt() { _ = c.waker.Close() }
 
 // Close frees the ring. Read must have returned.

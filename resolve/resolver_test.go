@@ -1,0 +1,325 @@
+package resolve_test
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/netip"
+	"reflect"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"watertight/dnswire"
+	"watertight/event"
+	"watertight/fault"
+	"watertight/lab/dnstest"
+	"watertight/resolve"
+)
+
+// covered names the test that fails if a field had no effect.
+var covered = map[string]func(*testing.T){
+	"Options.Channel":        TestEveryQuestionIsReportedOnceWithoutItsName,
+	"Options.Upstreams":      TestTheSecondUpstreamIsAskedWhereTheFirstGivesNoReply,
+	"Options.Forward":        TestASpecialUseSuffixIsAskedOnlyWhereTheConfigurationSaysSo,
+	"Options.CacheEntries":   TestTheCacheIsBoundedAndDropsWhatWasUsedLeastRecently,
+	"Options.Timeout":        TestABlackholeIsDNS_TIMEOUTAfterTheWholeTimeout,
+	"Options.AttemptTimeout": TestTheAttemptTimeoutLeavesTimeForTheNextUpstream,
+	"Options.IdleTimeout":    TestAnUnusedConnectionIsClosedAfterTheIdleTimeout,
+	"Options.Sink":           TestEveryQuestionIsReportedOnceWithoutItsName,
+	"Options.Now":            TestTheClockCanBeGiven,
+	"UpstreamSpec.URL":       TestUpstreamTextsThatAreGood,
+	"UpstreamSpec.Addresses": TestTheNextAddressIsTriedBesideASlowOneAndTheOneThatServedIsFirstNextTime,
+	"UpstreamSpec.Pins":      TestAPinIsCheckedOnEveryConnection_ResumedOnesToo,
+	"UpstreamSpec.CA":        TestACAFileIsTrustedAloneAndOnlyForItsUpstream,
+	"UpstreamSpec.Name":      TestALiteralHostHasToBeInTheCertificate,
+	"Upstream.Text":          TestUpstreamTextsThatAreGood,
+	"Upstream.Kind":          TestAQueryTellsNoMoreThanItMust,
+	"Upstream.Host":          TestEveryFaultOfAResolverIsExplicitAndFinal,
+	"Upstream.Path":          TestAQueryTellsNoMoreThanItMust,
+	"Upstream.ServerName":    TestTheServerNameIsSentAndALiteralAddressIsNot,
+	"Upstream.Addrs":         TestTheNextAddressIsTriedBesideASlowOneAndTheOneThatServedIsFirstNextTime,
+	"Upstream.Pins":          TestAResumedConnectionWithAWrongPinIsRefused,
+	"Upstream.CA":            TestEqualSpecsBuildEqualUpstreams,
+}
+
+func TestEveryOptionHasATest(t *testing.T) {
+	known := map[string]bool{}
+	for _, typ := range []reflect.Type{reflect.TypeFor[resolve.Options](), reflect.TypeFor[resolve.UpstreamSpec](), reflect.TypeFor[resolve.Upstream]()} {
+		for i := range typ.NumField() {
+			field := typ.Name() + "." + typ.Field(i).Name
+			known[field] = true
+			if covered[field] == nil {
+				t.Errorf("%s has no test; add it to the table", field)
+			}
+		}
+	}
+	for field := range covered {
+		if !known[field] {
+			t.Errorf("%s is in the table and does not exist", field)
+		}
+	}
+}
+
+func TestNilAndNothingAreErrorsOfTheConstructor(t *testing.T) {
+	dial := func(context.Context, netip.AddrPort) (net.Conn, error) { return nil, net.ErrClosed }
+	up, err := resolve.ParseUpstream("quad9")
+	if err != nil {
+		t.Fatal(err)
+	}
+	good := resolve.Options{Upstreams: []resolve.Upstream{up}, Sink: event.Discard{}}
+	if r, err := resolve.New(good, dial); err != nil {
+		t.Error(err)
+	} else {
+		r.Close()
+	}
+	if _, err := resolve.New(good, nil); err == nil {
+		t.Error("a resolver without a dial function")
+	}
+	for name, change := range map[string]func(*resolve.Options){
+		"no upstream":       func(o *resolve.Options) { o.Upstreams = nil },
+		"zero upstream":     func(o *resolve.Options) { o.Upstreams = []resolve.Upstream{{}} },
+		"no sink":           func(o *resolve.Options) { o.Sink = nil },
+		"negative cache":    func(o *resolve.Options) { o.CacheEntries = -1 },
+		"negative time-out": func(o *resolve.Options) { o.Timeout = -1 },
+		"broken CA":         func(o *resolve.Options) { o.Upstreams[0].CA = [][]byte{{1}} },
+	} {
+		o := good
+		o.Upstreams = []resolve.Upstream{up}
+		change(&o)
+		if _, err := resolve.New(o, dial); err == nil {
+			t.Errorf("%s is accepted", name)
+		}
+	}
+}
+
+func TestAnswersComeForBothFamiliesIPv6First(t *testing.T) {
+	inBothKinds(t, func(t *testing.T, k resolve.Kind) {
+		g := newRig(t)
+		g.serve(k, first, zone.Handler())
+		r := g.resolver(resolve.Options{}, g.upstream(k, first))
+		wantAddrs(t, r, "api.shop.example", "2001:db8::1 192.0.2.1")
+		wantAddrs(t, r, "WWW.Shop.Example.", "2001:db8::1 192.0.2.1")
+		wantAddrs(t, r, "four.shop.example", "192.0.2.4")
+		_, err := r.Lookup(t.Context(), "text.shop.example")
+		wantFault(t, err, fault.DNSNoData, "text.shop.example has no address record")
+		_, err = r.Lookup(t.Context(), "nope.shop.example")
+		wantFault(t, err, fault.DNSNXDomain, "nope.shop.example does not exist")
+	})
+}
+
+func TestOneFamilyThatFailsDoesNotHideTheOther(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		answers := zone.Handler()
+		_, _, r := one(t, func(ctx context.Context, q *dnstest.Query) dnstest.Reply {
+			if q.Type == dnswire.AAAA {
+				return dnstest.RCode(dnswire.ServFail)(ctx, q)
+			}
+			return answers(ctx, q)
+		}, resolve.Options{})
+		wantAddrs(t, r, "four.shop.example", "192.0.2.4")
+		_, err := r.Lookup(t.Context(), "text.shop.example")
+		wantFault(t, err, fault.DNSServFail, "SERVFAIL")
+	})
+}
+
+func TestExchangeGivesNegativeAnswersAsAnswersAndAnyType(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, _, r := one(t, zone.Handler(), resolve.Options{})
+		a, err := r.Exchange(t.Context(), dnswire.Question{Name: "TEXT.shop.example.", Type: dnswire.TXT})
+		if err != nil || a.Records[0].Text() != `"hello"` || resolve.Verdict(a) != nil {
+			t.Errorf("%+v, %v", a, err)
+		}
+		a, err = r.Exchange(t.Context(), dnswire.Question{Name: "nope.shop.example", Type: dnswire.TXT})
+		if err != nil || a.RCode != dnswire.NXDomain || resolve.Verdict(a).Code != fault.DNSNXDomain {
+			t.Errorf("%+v, %v", a, err)
+		}
+		a, err = r.Exchange(t.Context(), dnswire.Question{Name: "four.shop.example", Type: dnswire.TXT})
+		if err != nil || a.RCode != dnswire.NoError || resolve.Verdict(a).Code != fault.DNSNoData {
+			t.Errorf("%+v, %v", a, err)
+		}
+	})
+}
+
+func TestTheAttemptTimeoutLeavesTimeForTheNextUpstream(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newRig(t)
+		g.serve(resolve.DoT, first, dnstest.Silent)
+		g.serve(resolve.DoT, second, zone.Handler())
+		r := g.resolver(resolve.Options{AttemptTimeout: 700 * time.Millisecond}, g.upstream(resolve.DoT, first), g.upstream(resolve.DoT, second))
+		start := time.Now()
+		if err := lookupA(t, r, "four.shop.example"); err != nil || time.Since(start) != 700*time.Millisecond {
+			t.Errorf("%v after %v", err, time.Since(start))
+		}
+	})
+}
+
+func TestTheClockCanBeGiven(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex
+		shift := time.Duration(0)
+		now := func() time.Time {
+			mu.Lock()
+			defer mu.Unlock()
+			return time.Now().Add(shift)
+		}
+		_, s, r := one(t, zone.Handler(), resolve.Options{Now: now})
+		lookupA(t, r, "four.shop.example")
+		mu.Lock()
+		shift = 301 * time.Second
+		mu.Unlock()
+		lookupA(t, r, "four.shop.example")
+		wantAsked(t, s, "four.shop.example", 2)
+	})
+}
+
+func TestAnUpstreamThatFailsIsLeftAloneForAWhileAndASuccessEndsThat(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newRig(t)
+		r := g.resolver(resolve.Options{}, g.upstream(resolve.DoT, first))
+		dials := 0
+		for _, hold := range []int{1, 2, 4, 8, 16, 30, 30} {
+			dials++
+			wantFault(t, lookupA(t, r, "four.shop.example"), fault.ResolverUnreachable, "refused")
+			time.Sleep(time.Duration(hold)*time.Second - time.Millisecond)
+			f := wantFault(t, lookupA(t, r, "one.shop.example"), fault.ResolverUnreachable, "refused")
+			if !strings.Contains(f.Hint, "tried again in 1s") {
+				t.Errorf("hint %q", f.Hint)
+			}
+			if n := len(g.net.Dials()); n != dials {
+				t.Fatalf("%d dials, want %d", n, dials)
+			}
+			time.Sleep(time.Millisecond)
+		}
+		s := g.serve(resolve.DoT, first, zone.Handler())
+		wantAddrs(t, r, "four.shop.example", "192.0.2.4")
+		if st := r.Stats().Upstreams[0]; !st.Healthy || st.Failures != 0 || st.LastError != "" || st.LastOK.IsZero() {
+			t.Errorf("stats %+v", st)
+		}
+		s.Close()
+		synctest.Wait()
+		lookupA(t, r, "two.shop.example")
+		time.Sleep(time.Second) // back at the first pause
+		before := len(g.net.Dials())
+		lookupA(t, r, "two.shop.example")
+		if len(g.net.Dials()) != before+1 {
+			t.Error("the pause did not start again at a second")
+		}
+	})
+}
+
+func TestAFewQuestionsWithoutReplyPutTheUpstreamAside(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newRig(t)
+		s := g.serve(resolve.DoT, first, dnstest.Silent)
+		g.serve(resolve.DoT, second, zone.Handler())
+		r := g.resolver(resolve.Options{}, g.upstream(resolve.DoT, first), g.upstream(resolve.DoT, second))
+		for _, host := range []string{"one.shop.example", "two.shop.example", "four.shop.example"} {
+			lookupA(t, r, host)
+		}
+		start := time.Now()
+		lookupA(t, r, "ever.shop.example")
+		if took := time.Since(start); took != 0 {
+			t.Errorf("the silent upstream was asked again: it took %v", took)
+		}
+		wantAsked(t, s, "ever.shop.example", 0)
+	})
+}
+
+func TestFailuresOfOneOutageCountOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, _, r := one(t, dnstest.Silent, resolve.Options{})
+		var wg sync.WaitGroup
+		for i := range 20 {
+			wg.Go(func() { lookupA(t, r, fmt.Sprintf("h%d.shop.example", i)) })
+		}
+		wg.Wait()
+		if st := r.Stats().Upstreams[0]; st.Failures != 1 || st.Healthy || st.RetryIn != time.Second || st.LastCode != fault.DNSTimeout {
+			t.Errorf("stats %+v", st)
+		}
+	})
+}
+
+func TestProbeAcceptsAnyReplyPastCacheAndBackoffAndTellsNoName(t *testing.T) {
+	inBothKinds(t, func(t *testing.T, k resolve.Kind) {
+		g := newRig(t)
+		r := g.resolver(resolve.Options{}, g.upstream(k, first))
+		wantFault(t, r.Probe(t.Context()), fault.ResolverUnreachable, "refused")
+		s := g.serve(k, first, dnstest.RCode(dnswire.ServFail))
+		if err := r.Probe(t.Context()); err != nil { // at once: the pause is not waited for
+			t.Error(err)
+		}
+		if st := r.Stats().Upstreams[0]; !st.Healthy {
+			t.Errorf("stats %+v", st)
+		}
+		s.Handle(dnstest.Malformed)
+		wantFault(t, r.Probe(t.Context()), fault.DNSServFail, "malformed")
+		for _, n := range s.Names() {
+			if n != "" {
+				t.Errorf("the probe asked for %q", n)
+			}
+		}
+	})
+}
+
+func TestEveryQuestionIsReportedOnceWithoutItsName(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g, _, r := one(t, zone.Handler(), resolve.Options{})
+		lookupA(t, r, "four.shop.example")
+		lookupA(t, r, "four.shop.example")
+		lookupA(t, r, "nope.shop.example")
+		lookupA(t, r, "localhost")
+		want := []event.Lookup{
+			{Channel: "direct", Upstream: "tls://" + serverName, Type: "A", RCode: "NOERROR"},
+			{Channel: "direct", Type: "A", RCode: "NOERROR", Cached: true},
+			{Channel: "direct", Upstream: "tls://" + serverName, Type: "A", RCode: "NXDOMAIN"},
+			{Channel: "direct", Type: "A", RCode: "NOERROR", Cached: true},
+		}
+		if got := g.sink.all(); !reflect.DeepEqual(got, want) {
+			t.Errorf("got %+v", got)
+		}
+	})
+}
+
+func TestCloseEndsLookupsUnderWayAndEveryConnection(t *testing.T) {
+	inBothKinds(t, func(t *testing.T, k resolve.Kind) {
+		g := newRig(t)
+		s := g.serve(k, first, dnstest.Silent)
+		r := g.resolver(resolve.Options{}, g.upstream(k, first))
+		var wg sync.WaitGroup
+		wg.Go(func() { wantFault(t, lookupA(t, r, "four.shop.example"), fault.NotReady, "closed") })
+		synctest.Wait()
+		start := time.Now()
+		if err := r.Close(); err != nil {
+			t.Error(err)
+		}
+		wg.Wait()
+		if took := time.Since(start); took != 0 {
+			t.Errorf("it took %v", took)
+		}
+		synctest.Wait()
+		if s.Live() != 0 {
+			t.Error("a connection is still open")
+		}
+		wantFault(t, lookupA(t, r, "one.shop.example"), fault.NotReady, "closed")
+		wantFault(t, r.Probe(t.Context()), fault.NotReady, "closed")
+		r.Close()
+	})
+}
+
+func TestManyLookupsAtOnceAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newRig(t)
+		g.net.Blackhole(netip.AddrPortFrom(first, 853), true)
+		r := g.resolver(resolve.Options{}, g.upstream(resolve.DoT, first))
+		var wg sync.WaitGroup
+		for i := range 4096 {
+			wg.Go(func() { lookupA(t, r, fmt.Sprintf("h%d.shop.example", i)) })
+		}
+		synctest.Wait()
+		wantFault(t, lookupA(t, r, "one.more.shop.example"), fault.Limit, "4096")
+		wg.Wait()
+	})
+}

@@ -1,0 +1,255 @@
+package resolve_test
+
+import (
+	"errors"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	"watertight/lab/dnstest"
+	"watertight/resolve"
+)
+
+func dnsAddr(s string) netip.Addr { return netip.MustParseAddr(s) }
+
+func TestUpstreamTextsThatAreGood(t *testing.T) {
+	for _, c := range []struct {
+		text   string
+		kind   resolve.Kind
+		host   string
+		path   string
+		name   string
+		first  string
+		number int
+	}{
+		{"tls://1.1.1.1", resolve.DoT, "1.1.1.1", "", "1.1.1.1", "1.1.1.1:853", 1},
+		{"TLS://1.1.1.1/", resolve.DoT, "1.1.1.1", "", "1.1.1.1", "1.1.1.1:853", 1},
+		{"tls://[2606:4700:4700::1111]:8853", resolve.DoT, "[2606:4700:4700::1111]:8853", "", "2606:4700:4700::1111", "[2606:4700:4700::1111]:8853", 1},
+		{"https://8.8.8.8", resolve.DoH, "8.8.8.8", "/dns-query", "8.8.8.8", "8.8.8.8:443", 1},
+		{"https://[2001:4860:4860::8888]/q", resolve.DoH, "[2001:4860:4860::8888]", "/q", "2001:4860:4860::8888", "[2001:4860:4860::8888]:443", 1},
+		{"https://8.8.8.8:8443/dns-query{?dns}", resolve.DoH, "8.8.8.8:8443", "/dns-query", "8.8.8.8", "8.8.8.8:8443", 1},
+		{"https://DNS.Quad9.net/dns-query", resolve.DoH, "dns.quad9.net", "/dns-query", "dns.quad9.net", "9.9.9.9:443", 4},
+		{"tls://dns.google", resolve.DoT, "dns.google", "", "dns.google", "8.8.8.8:853", 4},
+		{"quad9", resolve.DoH, "dns.quad9.net", "/dns-query", "dns.quad9.net", "9.9.9.9:443", 4},
+		{"dns.sb", resolve.DoT, "dot.sb", "", "dot.sb", "185.222.222.222:853", 4},
+	} {
+		u, err := resolve.ParseUpstream(c.text)
+		if err != nil {
+			t.Errorf("%s: %v", c.text, err)
+			continue
+		}
+		if u.Text != c.text || u.Kind != c.kind || u.Host != c.host || u.Path != c.path || u.ServerName != c.name ||
+			u.Addrs[0].String() != c.first || len(u.Addrs) != c.number {
+			t.Errorf("%s: %+v", c.text, u)
+		}
+	}
+}
+
+func TestUpstreamTextsThatAreRefusedWithTheReasonAndTheMend(t *testing.T) {
+	for text, want := range map[string]string{
+		"1.1.1.1":                      "1.1.1.1 is plain DNS, names would travel in clear text; write tls://1.1.1.1",
+		"1.1.1.1:53":                   "write tls://1.1.1.1",
+		"2606:4700:4700::1111":         "write tls://[2606:4700:4700::1111]",
+		"udp://9.9.9.9":                "udp://9.9.9.9 is plain DNS, names would travel in clear text; write tls://9.9.9.9",
+		"tcp://9.9.9.9:53":             "write tls://9.9.9.9",
+		"udp://[2620:fe::fe]:53":       "write tls://[2620:fe::fe]",
+		"http://9.9.9.9/dns-query":     "write https://9.9.9.9/dns-query",
+		"dns.example.net":              "write https://dns.example.net/dns-query or tls://dns.example.net",
+		"quad8":                        `the nearest is "quad9"`,
+		"nonsense":                     "there is no preset",
+		"h3://dns.google/":             "not carried yet by this version",
+		"quic://dns.adguard-dns.com":   "not carried yet by this version",
+		"sdns://AgcAAAA":               "not carried yet by this version",
+		"ftp://x":                      "no scheme of an upstream",
+		"":                             "empty",
+		"tls://9.9.9.9:53":             "port 53",
+		"tls://9.9.9.9:0":              "port",
+		"tls://9.9.9.9:":               "port",
+		"tls://9.9.9.9/dns-query":      "no path",
+		"https://u:secret@dns.google/": "no user and password",
+		"https://dns.google/?dns=x":    "no query",
+		"https://":                     "host",
+		"tls://[fe80::1%25eth0]":       "zone",
+		"tls://0x7f.1":                 "number",
+		"tls://dns.example.net":        "addresses: dns.example.net is a name, and looking it up would need another resolver",
+		strings.Repeat("x", 3000):      "octets",
+	} {
+		_, err := resolve.ParseUpstream(text)
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%.60q: %v; want %q", text, err, want)
+			continue
+		}
+		if strings.Contains(err.Error(), "secret") {
+			t.Errorf("%q shows the password", err)
+		}
+		var spec *resolve.SpecError
+		if !errors.As(err, &spec) {
+			t.Errorf("%.60q: not a SpecError", text)
+		}
+	}
+	if _, err := resolve.ParseUpstream("udp://9.9.9.9"); !errors.Is(err, resolve.ErrPlain) {
+		t.Errorf("%v is not ErrPlain", err)
+	}
+	_, err := resolve.ParseUpstream("tls://dns.example.net")
+	for _, mend := range []string{"`addresses: {dns.example.net: [IP]}`", "--resolver", "quad9"} {
+		if !strings.Contains(err.Error(), mend) {
+			t.Errorf("%v does not offer %s", err, mend)
+		}
+	}
+}
+
+func TestEveryWrongFieldOfASpecIsReportedInOneRun(t *testing.T) {
+	empty := filepath.Join(t.TempDir(), "empty.pem")
+	if err := os.WriteFile(empty, []byte("nothing"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, err := resolve.UpstreamSpec{
+		URL:       "tls://dns.example.net",
+		Addresses: []string{"192.0.2.1", "x", "fe80::1%eth0", "::", "ff02::1"},
+		Pins:      []string{dnstest.NewCA().Pin(), "c2hvcnQ="},
+		CA:        empty,
+		Name:      "a..b",
+	}.Build()
+	var got []string
+	for _, e := range err.(interface{ Unwrap() []error }).Unwrap() {
+		var s *resolve.SpecError
+		if !errors.As(e, &s) {
+			t.Fatalf("%v is not a SpecError", e)
+		}
+		got = append(got, s.Field+" "+string(rune('0'+s.Index)))
+	}
+	want := []string{"addresses 1", "addresses 2", "addresses 3", "addresses 4", "pins 1", "ca 0", "name 0"}
+	if !slices.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+}
+
+func TestASpecWithALiteralHostTakesNoAddresses(t *testing.T) {
+	_, err := resolve.UpstreamSpec{URL: "tls://192.0.2.1", Addresses: []string{"192.0.2.2"}}.Build()
+	if err == nil || !strings.Contains(err.Error(), "already") {
+		t.Error(err)
+	}
+}
+
+func TestASpecTellsWhetherItsHostNeedsAddresses(t *testing.T) {
+	for url, want := range map[string]string{
+		"tls://dns.example.net": "dns.example.net", "https://DNS.example.net:8443/q": "dns.example.net",
+		"tls://192.0.2.1": "", "quad9": "", "tls://dns.google": "", "nonsense": "",
+	} {
+		got, ok := resolve.UpstreamSpec{URL: url}.Host()
+		if ok != (want != "") || ok && got != want {
+			t.Errorf("%s: %q, %v", url, got, ok)
+		}
+	}
+}
+
+func TestEqualSpecsBuildEqualUpstreams(t *testing.T) {
+	g := newRig(t)
+	s := g.spec(resolve.DoT, first)
+	s.Pins = []string{g.ca.Pin()}
+	if a, b := build(t, s), build(t, s); !reflect.DeepEqual(a, b) {
+		t.Errorf("%+v and %+v differ", a, b)
+	}
+	other := s
+	other.CA = caFile(t, dnstest.NewCA())
+	if reflect.DeepEqual(build(t, s), build(t, other)) {
+		t.Error("another authority makes no difference")
+	}
+}
+
+func TestEveryPresetBuildsAndIsComplete(t *testing.T) {
+	list := resolve.Presets()
+	if !slices.IsSortedFunc(list, func(a, b resolve.Preset) int { return strings.Compare(a.Name, b.Name) }) {
+		t.Error("presets are not in alphabetical order")
+	}
+	hosts, addrs := resolve.KnownResolvers()
+	for _, p := range list {
+		u, err := resolve.ParseUpstream(p.Name)
+		if err != nil {
+			t.Errorf("%s: %v", p.Name, err)
+			continue
+		}
+		four, six := 0, 0
+		for _, a := range u.Addrs {
+			if a.Addr().Is4() {
+				four++
+			} else {
+				six++
+			}
+		}
+		if four == 0 || six == 0 || p.What == "" || !strings.HasPrefix(p.Docs, "https://") || p.DoT == "" {
+			t.Errorf("%s is not complete: %+v", p.Name, p)
+		}
+		if _, err := resolve.ParseUpstream("tls://" + p.DoT); err != nil {
+			t.Errorf("%s: %v", p.DoT, err)
+		}
+		if !slices.Contains(hosts, u.ServerName) || !slices.Contains(addrs, u.Addrs[0].Addr()) {
+			t.Errorf("%s is not among the known resolvers", p.Name)
+		}
+	}
+	list[0].Addrs[0] = first
+	if resolve.Presets()[0].Addrs[0] == first {
+		t.Error("a caller can change the presets")
+	}
+}
+
+func TestALiteralHostHasToBeInTheCertificate(t *testing.T) {
+	inBothKinds(t, func(t *testing.T, k resolve.Kind) {
+		g := newRig(t)
+		g.serve(k, first, zone.Handler()) // the certificate covers first, and the server name
+		g.serve(k, second, zone.Handler())
+		spec := resolve.UpstreamSpec{CA: g.caFile()}
+		spec.URL = string(k) + "://" + first.String()
+		if err := lookupA(t, g.resolver(resolve.Options{}, build(t, spec)), "four.shop.example"); err != nil {
+			t.Error(err)
+		}
+		spec.URL = string(k) + "://" + second.String()
+		if err := lookupA(t, g.resolver(resolve.Options{}, build(t, spec)), "four.shop.example"); err == nil {
+			t.Error("a certificate that does not cover the address was accepted")
+		}
+		spec.Name = serverName
+		if err := lookupA(t, g.resolver(resolve.Options{}, build(t, spec)), "four.shop.example"); err != nil {
+			t.Errorf("with `name`: %v", err)
+		}
+	})
+}
+
+func TestACAFileIsTrustedAloneAndOnlyForItsUpstream(t *testing.T) {
+	inBothKinds(t, func(t *testing.T, k resolve.Kind) {
+		g := newRig(t)
+		g.serve(k, first, zone.Handler())
+		spec := g.spec(k, first)
+		spec.CA = caFile(t, dnstest.NewCA())
+		if err := lookupA(t, g.resolver(resolve.Options{}, build(t, spec)), "four.shop.example"); err == nil {
+			t.Error("an authority that is not in the file was trusted")
+		}
+		spec.CA = "" // the system's authorities
+		if err := lookupA(t, g.resolver(resolve.Options{}, build(t, spec)), "four.shop.example"); err == nil {
+			t.Error("the test's authority is trusted by the system")
+		}
+	})
+}
+
+func FuzzUpstreamSpec(f *testing.F) {
+	for _, s := range []string{"quad9", "tls://1.1.1.1", "https://dns.google/dns-query{?dns}", "https://[::1]:8443/a%2fb", "udp://x", "tls://a@b", "sdns://AA"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		u, err := resolve.ParseUpstream(s)
+		if err != nil {
+			return
+		}
+		if len(u.Addrs) == 0 || u.ServerName == "" || u.Kind != resolve.DoH && u.Kind != resolve.DoT {
+			t.Errorf("%q gives %+v", s, u)
+		}
+		for _, a := range u.Addrs {
+			if !a.IsValid() || a.Port() == 0 || a.Port() == 53 {
+				t.Errorf("%q would be dialled at %v", s, a)
+			}
+		}
+	})
+}
