@@ -150,7 +150,8 @@ func (c *Channel) DialChecked(ctx context.Context, t name.Target, check Check) (
 		conn, err := c.dialer.Dial(ctx, t)
 		return conn, dialFault(ctx, t.String(), err)
 	}
-	if err := c.WaitReady(ctx); err != nil {
+	host, _ := t.Host().Name()
+	if err := c.readyFor(ctx, dnswire.Question{Name: host, Type: dnswire.A}); err != nil {
 		return nil, err
 	}
 	return c.race(ctx, t, check)
@@ -169,7 +170,7 @@ func (c *Channel) Lookup(ctx context.Context, host string) ([]netip.Addr, error)
 	if c.resolver == nil {
 		return nil, c.noResolver()
 	}
-	if err := c.WaitReady(ctx); err != nil {
+	if err := c.readyFor(ctx, dnswire.Question{Name: host, Type: dnswire.A}); err != nil {
 		return nil, err
 	}
 	return c.resolver.Lookup(ctx, host)
@@ -198,7 +199,7 @@ func (c *Channel) Exchange(ctx context.Context, q dnswire.Question) (*dnswire.An
 	if c.resolver == nil {
 		return nil, c.noResolver()
 	}
-	if err := c.WaitReady(ctx); err != nil {
+	if err := c.readyFor(ctx, q); err != nil {
 		return nil, err
 	}
 	return c.resolver.Exchange(ctx, q)
@@ -269,6 +270,14 @@ func (c *Channel) WhyNotReady() error {
 
 // Await is closed when the channel is ready.
 func (c *Channel) Await() <-chan struct{} { return c.ready }
+
+// readyFor waits a little for a channel that is not ready yet, unless the question is answered without its upstreams.
+func (c *Channel) readyFor(ctx context.Context, q dnswire.Question) error {
+	if c.Ready() || c.resolver.IsLocal(q) {
+		return nil
+	}
+	return c.WaitReady(ctx)
+}
 
 // WaitReady waits a little for a channel that is not ready yet. The error is a [*fault.Error] with NOT_READY.
 func (c *Channel) WaitReady(ctx context.Context) error {

@@ -265,6 +265,27 @@ func TestAChannelThatIsNotReadyRefusesAfterAMoment(t *testing.T) {
 	})
 }
 
+func TestASpecialUseNameIsAnsweredBeforeTheChannelIsReady(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, nil)
+		w.dns.Handle(dnstest.Silent)
+		c := w.direct(t)
+		started := time.Now()
+		if _, err := c.DialChecked(t.Context(), name.Must("printer.local:443"), anyAddress); codeOf(err) != fault.DNSNXDomain {
+			t.Errorf("it gave %v", err)
+		}
+		if _, err := c.Lookup(t.Context(), "printer.local"); codeOf(err) != fault.DNSNXDomain {
+			t.Errorf("it gave %v", err)
+		}
+		if _, err := c.Exchange(t.Context(), dnswire.Question{Name: "printer.local", Type: dnswire.TXT}); codeOf(err) == fault.NotReady {
+			t.Errorf("it gave %v", err)
+		}
+		if took := time.Since(started); took != 0 {
+			t.Errorf("it waited %v", took)
+		}
+	})
+}
+
 func TestAnUntrustedResolverNeverMakesAChannelReady(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, dnstest.Zone{"api.example.com. 60 A 203.0.113.7"})

@@ -24,6 +24,9 @@ func (r Record) Text() string {
 	if r.rr == nil {
 		return ""
 	}
+	if unknown, ok := r.rr.(*dns.RFC3597); ok { // its String names class and type in its own way (RFC 3597, section 5)
+		return fmt.Sprintf(`\# %d %s`, len(unknown.Rdata)/2, unknown.Rdata)
+	}
 	return strings.TrimPrefix(r.rr.String(), r.rr.Header().String())
 }
 

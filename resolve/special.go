@@ -73,14 +73,22 @@ func special(q dnswire.Question) (local, bool) {
 }
 
 // forwardable says why a suffix cannot be sent to an upstream against the rule that its names are answered here, or
-// nil. localhost and the like stay here whatever the configuration says.
+// nil. localhost and the like stay here whatever the configuration says, and so does what no resolver may serve: onion
+// (RFC 7686, section 2) and invalid.
 func forwardable(suffix string) error {
 	_, isNowhere := nowhere[suffix]
 	_, isArpa := arpa[suffix]
-	if !isNowhere && !isArpa {
+	if !isNowhere && !isArpa || suffix == "onion" || suffix == "invalid" {
 		return fmt.Errorf("%q is no special-use suffix that can be forwarded (such as test, internal or home.arpa)", suffix)
 	}
 	return nil
+}
+
+// IsLocal says whether a question is answered here, so that no upstream need be ready for it.
+func (r *Resolver) IsLocal(q dnswire.Question) bool {
+	q.Name = dnswire.CanonicalName(q.Name)
+	_, ok := special(q)
+	return ok && !r.forwards(q.Name)
 }
 
 // forwards says whether the configuration wants the name's special-use suffix asked of the upstreams all the same.

@@ -151,8 +151,10 @@ func TestASpecialUseSuffixIsAskedOnlyWhereTheConfigurationSaysSo(t *testing.T) {
 		z := dnstest.Zone{"api.shop.test. 60 A 192.0.2.9", "printer.local. 60 A 192.0.2.10"}
 		_, s, r := one(t, z.Handler(), resolve.Options{Forward: []string{"test"}})
 		wantAddrs(t, r, "api.shop.test", "192.0.2.9")
-		_, err := r.Lookup(t.Context(), "printer.local")
-		wantFault(t, err, fault.DNSNXDomain, "printer.local")
+		_, err := r.Lookup(t.Context(), "nope.shop.test")
+		wantFault(t, err, fault.DNSNXDomain, "nope.shop.test does not exist")
+		_, err = r.Lookup(t.Context(), "printer.local")
+		wantFault(t, err, fault.DNSNXDomain, "printer.local is not looked up anywhere")
 		if n := s.Count("printer.local", dnswire.A); n != 0 {
 			t.Errorf("a suffix that was not named was asked for %d times", n)
 		}
@@ -165,7 +167,7 @@ func TestOnlyASpecialUseSuffixCanBeForwardedAndLocalhostNever(t *testing.T) {
 		t.Fatal(err)
 	}
 	dial := func(context.Context, netip.AddrPort) (net.Conn, error) { return nil, net.ErrClosed }
-	for _, suffix := range []string{"localhost", "example.com", "com", "", "use-application-dns.net", "arpa", "resolver.arpa"} {
+	for _, suffix := range []string{"localhost", "example.com", "com", "", "use-application-dns.net", "arpa", "resolver.arpa", "onion", "invalid"} {
 		o := resolve.Options{Forward: []string{suffix}, Upstreams: []resolve.Upstream{up}, Sink: event.Discard{}}
 		if r, err := resolve.New(o, dial); err == nil {
 			r.Close()
