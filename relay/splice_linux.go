@@ -87,7 +87,7 @@ func (f *flow) fill(fd uintptr) (done bool) {
 			f.eof = f.n == 0
 			if f.pipe != nil {
 				f.pipe.held = f.n
-				f.inBulk = f.n >= bulk/2
+				f.inBulk = f.n >= bulk/8
 			}
 			return true
 		case unix.EINTR:

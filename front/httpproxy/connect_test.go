@@ -87,7 +87,7 @@ func TestCONNECTTargetsThatMeanNothingAreRefused(t *testing.T) {
 
 func TestNamesReachTheDialerInOneForm(t *testing.T) {
 	p := serve(t, nil)
-	p.dialer.fail = func(route.Request) error { return fault.New(fault.DNSNXDomain, "no", nil) }
+	p.dialer.failWith(func(route.Request) error { return fault.New(fault.DNSNXDomain, "no", nil) })
 	for target, want := range map[string]string{
 		"EXAMPLE.com:443":                  "example.com:443",
 		"example.com.:443":                 "example.com:443",
@@ -109,7 +109,7 @@ func TestNamesReachTheDialerInOneForm(t *testing.T) {
 
 func TestARefusedCONNECTKeepsTheConnectionForAnother(t *testing.T) {
 	p, port := serve(t, nil), serveEcho(t)
-	p.dialer.fail = func(r route.Request) error {
+	p.dialer.failWith(func(r route.Request) error {
 		if r.Target.Host().String() == "missing.example" {
 			return &fault.Error{Code: fault.DNSNXDomain, Message: "missing.example does not exist", Target: r.Target.String(), Channel: "direct"}
 		}
@@ -117,7 +117,7 @@ func TestARefusedCONNECTKeepsTheConnectionForAnother(t *testing.T) {
 			return fault.New(fault.AuthRequired, "who are you", nil)
 		}
 		return nil
-	}
+	})
 	c := p.raw(t)
 	c.send("CONNECT missing.example:443 HTTP/1.1", "Host: missing.example:443")
 	resp, body := c.response("CONNECT")
@@ -150,7 +150,7 @@ func TestARefusedCONNECTWithDoubtfulFramingEndsTheConnection(t *testing.T) {
 		"HTTP/1.0":   {"CONNECT a.example:443 HTTP/1.0"},
 	} {
 		p := serve(t, nil)
-		p.dialer.fail = func(route.Request) error { return fault.New(fault.PolicyRoute, "no", nil) }
+		p.dialer.failWith(func(route.Request) error { return fault.New(fault.PolicyRoute, "no", nil) })
 		c := p.raw(t)
 		c.send(head...)
 		c.CloseWrite()
@@ -183,7 +183,7 @@ func TestARequestForTheProxyItselfIsRefused(t *testing.T) {
 
 func TestHTTPSThroughNetHTTPWorks(t *testing.T) {
 	p := serve(t, nil)
-	p.dialer.fail = func(route.Request) error { return fault.New(fault.DNSTimeout, "the resolver is silent", nil) }
+	p.dialer.failWith(func(route.Request) error { return fault.New(fault.DNSTimeout, "the resolver is silent", nil) })
 	_, err := p.client(t).Get("https://api.example/")
 	if err == nil || !strings.Contains(err.Error(), "the resolver is silent (DNS_TIMEOUT)") {
 		t.Errorf("Go's client prints %v", err)

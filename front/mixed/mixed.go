@@ -255,12 +255,12 @@ func (s *serving) contain(conn *net.TCPConn) {
 		return
 	}
 	_ = conn.Close()
-	s.stats.panics.Add(1)
 	what := fmt.Sprintf("%T", v)
 	if e, ok := v.(runtime.Error); ok {
 		what = e.Error()
 	}
 	s.o.Logger.Error("a connection failed by a fault of this program", "panic", what, "stack", string(debug.Stack()))
+	s.stats.panics.Add(1)
 }
 
 // speaks marks a connection as one that has said something. It gives false where it is too late.
