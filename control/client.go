@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"net"
 	"net/http"
+	"net/url"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -44,13 +45,14 @@ func (h host) find(ctx context.Context, proxyListen string) (string, error) {
 		return "", err
 	}
 	var refused error // more telling than "not running"
-	for _, dir := range h.dirs() {
-		path := filepath.Join(dir, file)
-		// What another user puts among the temporary files must not pass for ours. Where the service manager and
-		// root put a socket, it may belong to a user made for the service.
-		if dir != h.system && dir != filepath.Clean(h.env("RUNTIME_DIRECTORY")) && checkPrivate(dir) != nil {
+	var looked []string
+	for _, p := range h.places() {
+		looked = append(looked, p.dir)
+		// What another user puts among the temporary files must not pass for ours.
+		if !p.service && checkPrivate(p.dir) != nil {
 			continue
 		}
+		path := filepath.Join(p.dir, file)
 		conn, err := dial(ctx, path)
 		if err == nil {
 			_ = conn.Close()
@@ -63,7 +65,7 @@ func (h host) find(ctx context.Context, proxyListen string) (string, error) {
 	if refused != nil {
 		return "", fmt.Errorf("control: %w", refused)
 	}
-	return "", fmt.Errorf("%w: nothing answers for %s in %s; start it with `watertight run`", ErrNotRunning, proxyListen, strings.Join(h.dirs(), " or "))
+	return "", fmt.Errorf("%w: nothing answers for %s (looked in %s); start it with `watertight run`", ErrNotRunning, proxyListen, strings.Join(looked, ", "))
 }
 
 // dial connects to a control socket, and says in plain words why it could not.
@@ -147,16 +149,10 @@ func ask(ctx context.Context, socketPath, method, path string, v any, want ...in
 
 // plain takes off what net/http puts before an error: a method and a URL that mean nothing to a user.
 func plain(err error) error {
-	for {
-		inner := errors.Unwrap(err)
-		if inner == nil {
-			return err
-		}
-		if _, ok := err.(interface{ Timeout() bool }); !ok {
-			return err
-		}
-		err = inner
+	if u, ok := errors.AsType[*url.Error](err); ok {
+		return u.Err
 	}
+	return err
 }
 
 func firstLine(b []byte) string {

@@ -99,20 +99,22 @@ func hostIsLocal(r *http.Request) (int, string) {
 	return 0, ""
 }
 
-// isLiteralOrLocalhost reads a Host field (RFC 9110, section 7.2).
+// isLiteralOrLocalhost reads a Host field (RFC 9110, section 7.2): an address, IPv6 in brackets and without a zone,
+// or localhost, each with or without a port.
 func isLiteralOrLocalhost(host string) bool {
-	if _, err := netip.ParseAddrPort(host); err == nil {
-		return true
+	if at, err := netip.ParseAddrPort(host); err == nil {
+		return at.Addr().Zone() == ""
 	}
 	if inner, ok := strings.CutPrefix(host, "["); ok {
-		addr, err := netip.ParseAddr(strings.TrimSuffix(inner, "]"))
-		return err == nil && addr.Is6() && strings.HasSuffix(inner, "]")
+		inner, ok = strings.CutSuffix(inner, "]")
+		addr, err := netip.ParseAddr(inner)
+		return ok && err == nil && addr.Is6() && addr.Zone() == ""
 	}
 	if addr, err := netip.ParseAddr(host); err == nil {
 		return addr.Is4()
 	}
-	name, port, ok := strings.Cut(host, ":")
-	return strings.EqualFold(name, "localhost") && (!ok || strings.Trim(port, "0123456789") == "")
+	name, port, _ := strings.Cut(host, ":")
+	return strings.EqualFold(name, "localhost") && strings.Trim(port, "0123456789") == ""
 }
 
 func index(w http.ResponseWriter, _ *http.Request) {
@@ -146,7 +148,7 @@ type reloaded struct {
 	Errors []string `json:"errors"`
 }
 
-// reload lets the program take its time: the limit on writing starts when there is something to write.
+// reload lets the program take its time. Nothing is left to read, so only the limit on writing is moved.
 func (s *Server) reload(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), reloadLimit)
 	defer cancel()

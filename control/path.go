@@ -22,7 +22,7 @@ func SocketPath(proxyListen string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return filepath.Join(thisHost().dirs()[0], file), nil
+	return filepath.Join(thisHost().places()[0].dir, file), nil
 }
 
 // fileName makes a file's name of an address: 127.0.0.1_8080.sock, __1_8080.sock. No two addresses share one: the
@@ -52,29 +52,30 @@ func thisHost() host {
 	return host{uid: os.Geteuid(), env: os.Getenv, temp: os.TempDir(), system: system}
 }
 
-// dirs are the directories in which a client looks, in this order; the first is the one that a server takes.
-func (h host) dirs() []string {
-	var dirs []string
-	given, _, _ := strings.Cut(h.env("RUNTIME_DIRECTORY"), ":") // a unit may have several (systemd.exec(5))
-	if filepath.IsAbs(given) {
-		dirs = append(dirs, given)
-	}
-	if h.uid == 0 {
-		return compact(append(dirs, h.system))
-	}
-	if own := h.env("XDG_RUNTIME_DIR"); filepath.IsAbs(own) {
-		dirs = append(dirs, filepath.Join(own, "watertight"))
-	}
-	return compact(append(dirs, filepath.Join(h.temp, "watertight-"+strconv.Itoa(h.uid)), h.system))
+// place is a directory for control sockets.
+type place struct {
+	dir string
+	// service says that the service manager or root made it, perhaps for another user.
+	service bool
 }
 
-// compact cleans the paths, and keeps the first of those that are the same.
-func compact(dirs []string) []string {
-	var kept []string
-	for _, d := range dirs {
-		if d = filepath.Clean(d); !slices.Contains(kept, d) {
-			kept = append(kept, d)
+// places are where a client looks, in this order; the first is the one that a server takes.
+func (h host) places() []place {
+	var all []place
+	add := func(dir string, service bool) {
+		dir = filepath.Clean(dir)
+		if filepath.IsAbs(dir) && !slices.ContainsFunc(all, func(p place) bool { return p.dir == dir }) {
+			all = append(all, place{dir, service})
 		}
 	}
-	return kept
+	given, _, _ := strings.Cut(h.env("RUNTIME_DIRECTORY"), ":") // a unit may have several (systemd.exec(5))
+	add(given, true)
+	if h.uid != 0 {
+		if own := h.env("XDG_RUNTIME_DIR"); filepath.IsAbs(own) {
+			add(filepath.Join(own, "watertight"), false)
+		}
+		add(filepath.Join(h.temp, "watertight-"+strconv.Itoa(h.uid)), false)
+	}
+	add(h.system, true)
+	return all
 }

@@ -86,7 +86,6 @@ func checkListening(fd int) error {
 		values []int
 	}{
 		{unix.SO_DOMAIN, []int{unix.AF_INET, unix.AF_INET6}},
-		{unix.SO_TYPE, []int{unix.SOCK_STREAM}},
 		{unix.SO_PROTOCOL, []int{unix.IPPROTO_TCP, unix.IPPROTO_MPTCP}},
 		{unix.SO_ACCEPTCONN, []int{1}},
 	} {

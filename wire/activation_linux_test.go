@@ -162,6 +162,9 @@ func TestActivatedRefusesWhatIsNoListeningTCPSocket(t *testing.T) {
 			if !strings.Contains(err.Error(), `"second"`) {
 				t.Errorf("the error does not name the socket: %v", err)
 			}
+			if flags, err := unix.FcntlInt(passedAt+1, unix.F_GETFD, 0); err != nil || flags&unix.FD_CLOEXEC == 0 {
+				t.Errorf("what was refused would be inherited by children: flags %d, %v", flags, err)
+			}
 		})
 	}
 }

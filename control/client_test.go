@@ -1,0 +1,234 @@
+//go:build unix
+
+package control
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"watertight/wire"
+)
+
+// running serves the control socket of a source at a path.
+func running(t *testing.T, path string, from Source) {
+	t.Helper()
+	l := listenAt(t, path)
+	ctx, stop := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	s := server(t, from)
+	go func() { done <- s.ServeControl(ctx, l) }()
+	t.Cleanup(func() {
+		stop()
+		if err := <-done; err != nil {
+			t.Errorf("ServeControl: %v", err)
+		}
+	})
+}
+
+// example has every field set.
+func example() Status {
+	at := time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC)
+	return Status{
+		Version: "0.1.0", PID: 1234, Started: at, UptimeSeconds: 7384, Ready: false,
+		Listeners: []Listener{{"proxy", "127.0.0.1:8080"}, {"proxy", "[::1]:8080"}, {"admin", "127.0.0.1:9053"}},
+		Channels: []Channel{
+			{
+				Name: "direct", Hops: []string{}, Resolve: "here", Ready: true,
+				Resolver: Resolver{[]Upstream{{Name: "quad9", Healthy: true, Queries: 120}, {Name: "https://dns.example/q", LastError: "tls: bad\x1b[31m", Queries: 2, Failures: 1}}},
+				Cache:    Cache{42, 90, 10},
+			},
+			{
+				Name: "office", Over: "direct", Hops: []string{"socks5://u:***@192.0.2.1:1080"}, Resolve: "exit", Reason: "not yet",
+				Resolver: Resolver{[]Upstream{}},
+			},
+		},
+		Connections: 12, Tunnels: Tunnels{3, 1200},
+		Requests:           Requests{1300, map[string]uint64{"POLICY_PLAIN_HTTP": 30, "DNS_NXDOMAIN": 4}},
+		TrappedHostLookups: 1,
+		Config:             Config{"/etc/watertight/watertight.yaml", at, 2, "watertight.yaml:1:1: no\n    mend it"},
+	}
+}
+
+func TestFetchStatus_GivesWhatTheProgramTells(t *testing.T) {
+	path := filepath.Join(short(t), "s.sock")
+	want := example()
+	running(t, path, &source{status: want})
+	got, err := FetchStatus(t.Context(), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("got  %+v\nwant %+v", got, want)
+	}
+	if n := wire.Trapped(); n != 0 {
+		t.Errorf("%d look-ups were trapped", n)
+	}
+}
+
+func TestReload_GivesTheProgramsErrorsAllOfThem(t *testing.T) {
+	path := filepath.Join(short(t), "s.sock")
+	var result error
+	running(t, path, &source{reload: func(context.Context) error { return result }})
+	if err := Reload(t.Context(), path); err != nil {
+		t.Errorf("a reload that went well: %v", err)
+	}
+	result = errors.Join(errors.New("a.yaml:1:2: unknown key\n    write it right"), errors.New("a.yaml:9:1: more"))
+	err := Reload(t.Context(), path)
+	failed, ok := errors.AsType[*ReloadError](err)
+	if !ok || !slices.Equal(failed.Lines, []string{"a.yaml:1:2: unknown key", "    write it right", "a.yaml:9:1: more"}) {
+		t.Errorf("a reload that failed: %v", err)
+	}
+}
+
+func TestClient_SaysThatNothingRunsAndWhatToDo(t *testing.T) {
+	dir := short(t)
+	stale := filepath.Join(dir, "stale.sock")
+	leaveStale(t, stale)
+	for _, path := range []string{stale, filepath.Join(dir, "missing.sock"), filepath.Join(dir, "no", "directory.sock")} {
+		_, err := FetchStatus(t.Context(), path)
+		if !errors.Is(err, ErrNotRunning) || !strings.Contains(err.Error(), "`watertight run`") || strings.Contains(err.Error(), "http:") {
+			t.Errorf("FetchStatus: %v", err)
+		}
+		if err := Reload(t.Context(), path); !errors.Is(err, ErrNotRunning) {
+			t.Errorf("Reload: %v", err)
+		}
+	}
+}
+
+func TestClient_SaysThatTheSocketIsAnotherUsers(t *testing.T) {
+	if os.Geteuid() == 0 {
+		t.Skip("root may connect to every socket")
+	}
+	path := filepath.Join(short(t), "s.sock")
+	running(t, path, &source{})
+	if err := os.Chmod(path, 0); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := FetchStatus(t.Context(), path); err == nil || !strings.Contains(err.Error(), "sudo") {
+		t.Errorf("FetchStatus: %v", err)
+	}
+}
+
+func TestClient_TrustsNoAnswer(t *testing.T) {
+	for what, answer := range map[string]string{
+		"endless":      "HTTP/1.1 200 OK\r\n\r\n" + strings.Repeat("x", maxAnswer+1),
+		"no JSON":      "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nno",
+		"broken off":   "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{",
+		"a redirect":   "HTTP/1.1 302 Found\r\nLocation: http://attacker.example/\r\nContent-Length: 0\r\n\r\n",
+		"another code": "HTTP/1.1 500 No\r\nContent-Length: 10\r\n\r\n\x1b[31mwhy\n\n",
+		"no HTTP":      "SSH-2.0-x\r\n",
+		"long headers": "HTTP/1.1 200 OK\r\nX: " + strings.Repeat("x", 10*maxHeader) + "\r\n\r\n{}",
+		"nothing":      "",
+	} {
+		t.Run(what, func(t *testing.T) {
+			path := filepath.Join(short(t), "s.sock")
+			l, err := wire.ListenUnix(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer l.Close()
+			go func() {
+				conn, err := l.Accept()
+				if err != nil {
+					return
+				}
+				defer conn.Close()
+				_, _ = conn.Read(make([]byte, 4096))
+				_, _ = io.WriteString(conn, answer) // the client may have had enough
+			}()
+			_, err = FetchStatus(t.Context(), path)
+			if err == nil || strings.Contains(err.Error(), "\x1b") {
+				t.Errorf("FetchStatus: %v", err)
+			}
+		})
+	}
+}
+
+func TestClient_GivesUpWhenItIsTold(t *testing.T) {
+	path := filepath.Join(short(t), "s.sock")
+	l, err := wire.ListenUnix(path) // nobody accepts
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := FetchStatus(ctx, path); !errors.Is(err, context.Canceled) {
+		t.Errorf("FetchStatus: %v", err)
+	}
+}
+
+// user is a host with directories of its own for a user.
+func user(t *testing.T) host {
+	t.Helper()
+	base := short(t)
+	for _, d := range []string{"run", "tmp", "xdg"} {
+		if err := os.Mkdir(filepath.Join(base, d), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	env := map[string]string{"XDG_RUNTIME_DIR": filepath.Join(base, "xdg")}
+	return host{
+		uid: 1000, env: func(k string) string { return env[k] },
+		temp: filepath.Join(base, "tmp"), system: filepath.Join(base, "run", "watertight"),
+	}
+}
+
+func TestFind_LooksWhereAProgramMayHaveBeenStarted(t *testing.T) {
+	const at = "127.0.0.1:8080"
+	for i := range 3 {
+		h := user(t)
+		if _, err := h.find(t.Context(), at); !errors.Is(err, ErrNotRunning) || !strings.Contains(err.Error(), at) {
+			t.Errorf("nothing runs: %v", err)
+		}
+		want := filepath.Join(h.places()[i].dir, "127.0.0.1_8080.sock")
+		running(t, want, &source{})
+		if got, err := h.find(t.Context(), at); err != nil || got != want {
+			t.Errorf("find: %q, %v; want %q", got, err, want)
+		}
+		if _, err := h.find(t.Context(), "127.0.0.1:8081"); !errors.Is(err, ErrNotRunning) {
+			t.Errorf("a program at another address passes for this one: %v", err)
+		}
+	}
+}
+
+func TestFind_PassesOverASocketThatADeadProgramLeft(t *testing.T) {
+	h := user(t)
+	if err := os.Mkdir(h.places()[0].dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	leaveStale(t, filepath.Join(h.places()[0].dir, "127.0.0.1_8080.sock"))
+	want := filepath.Join(h.places()[2].dir, "127.0.0.1_8080.sock")
+	running(t, want, &source{})
+	if got, err := h.find(t.Context(), "127.0.0.1:8080"); err != nil || got != want {
+		t.Errorf("find: %q, %v; want %q", got, err, want)
+	}
+}
+
+func TestFind_DoesNotTrustADirectoryThatOthersCanWriteTo(t *testing.T) {
+	h := user(t)
+	dir := h.places()[1].dir // among the temporary files
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: filepath.Join(dir, "127.0.0.1_8080.sock"), Net: "unix"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if err := os.Chmod(dir, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := h.find(t.Context(), "127.0.0.1:8080"); !errors.Is(err, ErrNotRunning) {
+		t.Errorf("find: %q, %v", got, err)
+	}
+}
