@@ -2,6 +2,9 @@ module watertight
 
 go 1.26.0
 
+// Multipath TCP brings nothing to a relay on one path, and kernels that restrict connecting do not see its sockets.
+godebug multipathtcp=0
+
 require (
 	github.com/goccy/go-yaml v1.19.2
 	github.com/google/go-cmp v0.7.0

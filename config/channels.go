@@ -7,10 +7,16 @@ import (
 
 	"watertight/hop"
 	"watertight/name"
+	"watertight/resolve"
 )
 
-// maxChannelName bounds the names of channels, which stand in logs and metrics.
-const maxChannelName = 63
+// Limits of the channels.
+const (
+	maxChannels    = 256
+	maxChannelName = 63 // octets: it stands in logs and metrics
+	maxChain       = 16 // proxies in a chain
+	maxUpstreams   = 32 // of one resolver
+)
 
 // newChannel is a channel with its defaults.
 func newChannel(name string) Channel {
@@ -22,6 +28,9 @@ func newChannel(name string) Channel {
 }
 
 func (l *loader) channels(n *node, c *Config) {
+	if !l.fewer(n.pos, "channels", len(n.pairs), maxChannels) {
+		return
+	}
 	l.names(n, "channels", "channels", func(key, n *node, path string) {
 		if why, mend := channelName(key.text); why != "" {
 			l.problem(key.pos, why, mend)
@@ -113,6 +122,9 @@ func (l *loader) checkChannel(ch Channel, at pos, path string, unread bool) {
 
 func (l *loader) proxies(n *node, path string) []hop.Proxy {
 	var chain []hop.Proxy
+	if !l.fewer(n.pos, path, len(n.list), maxChain) {
+		return nil
+	}
 	l.items(n, path, func(n *node, path string) {
 		if n.kind == kindMap {
 			before := len(l.problems)
@@ -156,6 +168,8 @@ func (l *loader) resolver(n *node, path string, r *Resolver) {
 			upstreams = l.upstreams(n, path)
 		case "addresses":
 			l.addresses(n, path, byHost, hosts)
+		case "forward":
+			r.Forward, r.forward = l.suffixes(n, path)
 		case "timeout":
 			l.period(n, path, row, &r.Timeout)
 		case "cache":
@@ -185,6 +199,28 @@ func (l *loader) resolver(n *node, path string, r *Resolver) {
 	for host, at := range hosts {
 		l.problem(at, fmt.Sprintf("no upstream of this resolver has the host `%s`, so its addresses would never be used", clip(host)), "remove the line, or write the upstream: https://"+clip(host)+"/dns-query")
 	}
+}
+
+// suffixes reads special-use suffixes. It gives them canonical, and as they were written.
+func (l *loader) suffixes(n *node, path string) (value, written []string) {
+	l.items(n, path, func(n *node, path string) {
+		t, ok := l.text(n, path)
+		if !ok {
+			return
+		}
+		h, err := name.ParseHost(strings.TrimPrefix(t.value, "."))
+		suffix, isName := h.Name()
+		if err == nil {
+			err = resolve.Forwardable(suffix)
+		}
+		if err != nil || !isName {
+			l.problem(n.pos, fmt.Sprintf("`%s` is no special-use suffix that can be forwarded", l.say(path, t.value)),
+				"write one such as test, internal or home.arpa; names of all other suffixes go to the upstreams anyway")
+			return
+		}
+		value, written = append(value, suffix), append(written, t.written)
+	})
+	return value, written
 }
 
 // addresses are those of one host: with references filled in, and as they were written.

@@ -39,7 +39,7 @@ func (l *loader) checkListeners(c *Config) {
 			}
 			for _, d := range doors {
 				if overlap(d.address, now.address) {
-					l.problem(l.at(now.path), fmt.Sprintf("%s is taken already by %s on line %d", l.say(now.path, now.address.String()), path0(d.path), l.at(d.path).line), "give each listener its own port")
+					l.problem(l.at(now.path+".address"), fmt.Sprintf("%s is taken already by %s on line %d", l.say(now.path, l.say(now.path+".address", now.address.String())), path0(d.path), l.at(d.path).line), "give each listener its own port")
 					break
 				}
 			}

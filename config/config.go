@@ -81,9 +81,11 @@ type Channel struct {
 // Resolver is a channel's resolver.
 type Resolver struct {
 	Upstreams    []resolve.Upstream // in order of preference; each has its addresses
+	Forward      []string           // special-use suffixes that are asked of the upstreams all the same
 	Timeout      time.Duration      // of one look-up, all upstreams together
 	CacheEntries int                // answers kept at most; 0: none but failures
 
+	forward []string // as it was written: what Show prints
 	sources []source // what each upstream was made from: what Show prints
 }
 

@@ -91,6 +91,10 @@ var Keys = []Key{
 	},
 	{Path: "channels.*.resolver.addresses.*", form: formText, list: true, Doc: "The IP addresses of that host."},
 	{
+		Path: "channels.*.resolver.forward", form: formText, list: true,
+		Doc: "Special-use suffixes, such as test or home.arpa, whose names are asked of the upstreams and not answered by the proxy itself.",
+	},
+	{
 		Path: "channels.*.resolver.timeout", form: formPeriod, min: 1, max: 60, Default: DefaultResolverTimeout.String(),
 		Doc: "How long one look-up may take, all upstreams together.",
 	},

@@ -182,7 +182,7 @@ func (p *override) word(c *Config, flag, value, path string, set *string) {
 	}
 	row := keyAt(path)
 	if !slices.Contains(row.choices, value) {
-		p.problem(fmt.Sprintf("%s is %s, not `%s`", flag, either(row.choices), clip(value)), orNearest(value, row.choices, ""))
+		p.problem(fmt.Sprintf("%s can be %s, not `%s`", flag, either(row.choices), clip(value)), orNearest(value, row.choices, ""))
 		return
 	}
 	c.forget(path)

@@ -138,7 +138,7 @@ func (l *loader) isMap(n *node, row, path string) bool {
 	switch {
 	case n.kind == kindMap:
 		return true
-	case n.kind == kindWrong:
+	case n.kind == kindWrong || n.kind == kindNull:
 	case path == "":
 		l.problem(n.pos, "the file is not a map of keys", "begin with keys such as `listen:`; known here: "+strings.Join(below(""), ", "))
 	case len(below(row)) == 0:
@@ -169,8 +169,17 @@ func (l *loader) unknown(key *node, path string, known []string) {
 	l.problem(key.pos, what, orNearest(key.text, known, "remove it: no key stands here"))
 }
 
+// fewer refuses more of something than anyone needs: what is done with them grows faster than their number.
+func (l *loader) fewer(at pos, path string, have, most int) bool {
+	if have <= most {
+		return true
+	}
+	l.problem(at, fmt.Sprintf("`%s` has %d entries, and at most %d are taken", path, have, most), "write fewer")
+	return false
+}
+
 // items gives the values of a list, or the one value that stands for a list of one. Paths of the values in a list end
-// in [0], [1], ...
+// in [0], [1], ... What is wrong or missing is read too, so that the positions stay: readers say nothing of it.
 func (l *loader) items(n *node, path string, read func(n *node, path string)) {
 	if n.kind != kindList {
 		read(n, path)
@@ -184,11 +193,8 @@ func (l *loader) items(n *node, path string, read func(n *node, path string)) {
 		l.places[at] = item.pos
 		if item.kind == kindNull {
 			l.problem(item.pos, fmt.Sprintf("`%s` has no value", at), "write one, or remove the line")
-			continue
 		}
-		if item.kind != kindWrong {
-			read(item, at)
-		}
+		read(item, at)
 	}
 }
 

@@ -9,6 +9,9 @@ import (
 	"watertight/route"
 )
 
+// maxListeners bounds each list of listeners.
+const maxListeners = 64
+
 // read fills in c from the root of the file.
 func (l *loader) read(root *node, c *Config) {
 	l.fields(root, "", "", func(key string, n *node, path string) {
@@ -32,6 +35,9 @@ func (l *loader) read(root *node, c *Config) {
 func (l *loader) listen(n *node, c *Listen) {
 	l.fields(n, "listen", "listen", func(key string, n *node, path string) {
 		var listeners []Listener
+		if !l.fewer(n.pos, path, len(n.list), maxListeners) {
+			return
+		}
 		l.items(n, path, func(n *node, path string) {
 			listeners = append(listeners, l.listener(n, "listen."+key, path))
 		})
@@ -176,12 +182,9 @@ func (l *loader) routes(n *node, c *Config) {
 func (l *loader) patterns(n *node, path string, r *Route) {
 	l.items(n, path, func(n *node, path string) {
 		t, ok := l.text(n, path)
-		if !ok {
-			return
-		}
 		p, err := route.ParsePattern(t.value)
 		r.To = append(r.To, p) // the zero pattern keeps the place of a wrong one
-		if err == nil {
+		if !ok || err == nil {
 			return
 		}
 		l.foreign(t, path, "a pattern", err, "write `*`, a name, \"*.example.com\", .example.com, an IP address or a network such as 10.0.0.0/8")

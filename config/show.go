@@ -111,11 +111,14 @@ func (c *Config) channelTree(ch Channel) entries {
 	for _, s := range ch.Resolver.sources {
 		upstreams = append(upstreams, s.tree())
 	}
-	return append(t, entry{"resolver", entries{
-		{"upstreams", upstreams},
-		{"timeout", c.text(path+".resolver.timeout", short(ch.Resolver.Timeout))},
-		{"cache", entries{{"entries", ch.Resolver.CacheEntries}}},
-	}})
+	resolver := entries{{"upstreams", upstreams}}
+	if len(ch.Resolver.forward) > 0 {
+		resolver = append(resolver, entry{"forward", texts(ch.Resolver.forward, func(_ int, text string) string { return text })})
+	}
+	return append(t, entry{"resolver", append(resolver,
+		entry{"timeout", c.text(path+".resolver.timeout", short(ch.Resolver.Timeout))},
+		entry{"cache", entries{{"entries", ch.Resolver.CacheEntries}}},
+	)})
 }
 
 // tree gives one text where that says it all, and else a map.

@@ -19,6 +19,7 @@ const (
 	maxDepth  = 32      // maps and lists in each other
 	maxIndent = 200     // columns before a key or a list entry in block form
 	maxKeys   = 20_000  // keys in the whole file
+	maxItems  = 100_000 // entries of lists in the whole file
 	maxMarks  = 100     // anchors, tags and explicit keys, each of which is an error: more are not even parsed
 )
 
@@ -59,7 +60,7 @@ func (l *loader) parseTree(data []byte) *node {
 	if !l.checkTokens(tokens) {
 		return nil
 	}
-	file, err := parser.Parse(tokens, 0, parser.AllowDuplicateMapKey())
+	file, err := parser.Parse(joinPlain(tokens), 0, parser.AllowDuplicateMapKey())
 	if err != nil {
 		l.syntax(err)
 		return nil
@@ -106,7 +107,7 @@ func (l *loader) checkText(data []byte) bool {
 
 // checkTokens bounds what the parser is given: it recurses, and its work grows with the square of the keys.
 func (l *loader) checkTokens(tokens token.Tokens) bool {
-	depth, keys, marks := 0, 0, 0
+	depth, keys, items, marks := 0, 0, 0, 0
 	for _, t := range tokens {
 		switch t.Type {
 		case token.SequenceStartType, token.MappingStartType:
@@ -115,6 +116,8 @@ func (l *loader) checkTokens(tokens token.Tokens) bool {
 			depth--
 		case token.MappingValueType:
 			keys++
+		case token.SequenceEntryType, token.CollectEntryType:
+			items++
 		case token.AnchorType, token.AliasType, token.TagType, token.MappingKeyType, token.DirectiveType, token.MergeKeyType:
 			marks++
 		}
@@ -129,6 +132,10 @@ func (l *loader) checkTokens(tokens token.Tokens) bool {
 	}
 	if keys > maxKeys {
 		l.problem(pos{1, 1}, "the file has more than 20000 keys", "write shorter lists as [a, b] under one key, or give the routes fewer, wider patterns")
+		return false
+	}
+	if items > maxItems {
+		l.problem(pos{1, 1}, "the lists of the file have more than 100000 entries", "give the routes fewer, wider patterns")
 		return false
 	}
 	if marks > maxMarks {

@@ -36,6 +36,9 @@ func (l *loader) upstreams(n *node, path string) []source {
 		l.problem(n.pos, fmt.Sprintf("`%s` is not a list", path), "write ["+DefaultUpstream+"], or one upstream on each line behind a `-`")
 		return nil
 	}
+	if !l.fewer(n.pos, path, len(n.list), maxUpstreams) {
+		return nil
+	}
 	var found []source
 	l.items(n, path, func(n *node, path string) {
 		s := source{pos: n.pos, path: path}
@@ -120,7 +123,7 @@ func (l *loader) finish(s source, r *Resolver) {
 			at = p
 		}
 		if s.secret {
-			what = fmt.Sprintf("`%s` of an upstream is not valid once its references are filled in", f.field)
+			what, mend = fmt.Sprintf("`%s` of an upstream is not valid once its references are filled in", f.field), "look at what they stand for: it is not shown here"
 		}
 		l.problem(at, what, mend)
 	}

@@ -121,13 +121,17 @@ func New(o Options) (*Daemon, error) {
 		return nil, err
 	}
 	d.port, err = mixed.New(mixed.Options{
-		Handlers:    mixed.Handlers{HTTP: d.http, SOCKS4: socks, SOCKS5: socks},
+		Handlers:    mixed.Handlers{HTTP: undrained{d.http}, SOCKS4: socks, SOCKS5: socks},
 		Logger:      o.Log,
 		Connections: o.Config.Limits.Connections,
 		DrainLimit:  o.Config.Limits.Drain,
 	})
 	return d, err
 }
+
+// undrained keeps a port from draining a door when its last listener ends: in a reload the next listener may not be
+// served yet. The daemon drains the door itself, when it stops.
+type undrained struct{ mixed.Handler }
 
 // Run opens the listeners, serves until ctx ends, and drains: open tunnels have limits.drain to end by themselves.
 // It gives nil after an orderly stop.
@@ -140,7 +144,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 	}
 	var background sync.WaitGroup
 	background.Go(func() { _ = d.access.Run(live) })
-	background.Go(func() { _ = d.manager.Watchdog(live, func() bool { return true }) })
+	background.Go(func() { _ = d.manager.Watchdog(live, func() bool { return d.current() != nil }) })
 	background.Go(func() { d.announce(ctx) })
 
 	<-ctx.Done()

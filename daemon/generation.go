@@ -22,6 +22,7 @@ type generation struct {
 	channels []*running // in the order of the configuration
 	table    *route.Table
 	inFlight sync.WaitGroup // requests that were given this generation and have not been decided
+	replaced chan struct{}  // closed when the next generation is in force
 }
 
 // running is an open channel with the goroutine that runs it. It belongs to every generation that holds it.
@@ -43,7 +44,7 @@ type shared struct {
 // which stands on the same channel, is taken over with its cache and its connections; every other is opened anew.
 // Nothing runs before [generation.start]. On an error nothing is left open.
 func build(c *config.Config, s shared, before *generation) (*generation, error) {
-	g := &generation{config: c}
+	g := &generation{config: c, replaced: make(chan struct{})}
 	byName := make(map[string]*running, len(c.Channels))
 	for len(g.channels) < len(c.Channels) {
 		progress := false
@@ -80,6 +81,7 @@ func specOf(c config.Channel, sink event.Sink) channel.Spec {
 		s.Resolver = resolve.Options{
 			Channel:      c.Name,
 			Upstreams:    c.Resolver.Upstreams,
+			Forward:      c.Resolver.Forward,
 			Timeout:      c.Resolver.Timeout,
 			CacheEntries: c.Resolver.CacheEntries,
 			Sink:         sink,
@@ -197,11 +199,13 @@ func (g *generation) ready() (bool, []string) {
 	return len(waiting) == 0, waiting
 }
 
-// await waits until every channel is ready, or ctx ends.
+// await waits until every channel is ready. It gives false where ctx ends, or the generation is replaced, before.
 func (g *generation) await(ctx context.Context) bool {
 	for _, r := range g.channels {
 		select {
 		case <-r.Await():
+		case <-g.replaced:
+			return false
 		case <-ctx.Done():
 			return false
 		}

@@ -52,7 +52,7 @@ func openListeners(c config.Listen, before *listeners, passed map[string][]*net.
 		at   []config.Listener
 	}{{kindProxy, c.Proxy}, {kindAdmin, c.Admin}} {
 		for _, at := range want.at {
-			l, err := listen(want.kind, at.Address, before, passed)
+			l, err := next.listen(want.kind, at.Address, before, passed)
 			if err != nil {
 				next.closeUnless(before)
 				return nil, err
@@ -75,11 +75,12 @@ func openListeners(c config.Listen, before *listeners, passed map[string][]*net.
 	return next, nil
 }
 
-// listen gives a listener: the one of before, one that the service manager passed for that very address, or a new one.
-func listen(k kind, at netip.AddrPort, before *listeners, passed map[string][]*net.TCPListener) (*listener, error) {
+// listen gives a listener that ls does not hold yet: the one of before, one that the service manager passed for that
+// very address, or a new one.
+func (ls *listeners) listen(k kind, at netip.AddrPort, before *listeners, passed map[string][]*net.TCPListener) (*listener, error) {
 	if before != nil {
 		for _, l := range before.all {
-			if l.kind == k && (l.written == at || l.address() == at) {
+			if l.kind == k && (l.written == at || l.address() == at) && !slices.Contains(ls.all, l) {
 				return l, nil
 			}
 		}

@@ -39,6 +39,9 @@ func (s *switchboard) swap(next *generation) *generation {
 	defer s.mu.Unlock()
 	before := s.now
 	s.now = next
+	if before != nil {
+		close(before.replaced)
+	}
 	return before
 }
 

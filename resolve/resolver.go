@@ -58,7 +58,7 @@ func (o *Options) validate() error {
 		}
 	}
 	for _, suffix := range o.Forward {
-		if err := forwardable(suffix); err != nil {
+		if err := Forwardable(suffix); err != nil {
 			return err
 		}
 	}

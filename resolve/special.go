@@ -72,10 +72,10 @@ func special(q dnswire.Question) (local, bool) {
 	return local{}, false
 }
 
-// forwardable says why a suffix cannot be sent to an upstream against the rule that its names are answered here, or
+// Forwardable says why a suffix cannot be sent to an upstream against the rule that its names are answered here, or
 // nil. localhost and the like stay here whatever the configuration says, and so does what no resolver may serve: onion
 // (RFC 7686, section 2) and invalid.
-func forwardable(suffix string) error {
+func Forwardable(suffix string) error {
 	_, isNowhere := nowhere[suffix]
 	_, isArpa := arpa[suffix]
 	if !isNowhere && !isArpa || suffix == "onion" || suffix == "invalid" {
@@ -128,15 +128,24 @@ func specialArpa(q dnswire.Question) (local, bool) {
 	case isOrUnder(q.Name, ipv4only):
 		return specialIPv4Only(q), true
 	}
-	p, ok := dnswire.ParseReverse(q.Name)
-	if !ok {
-		return local{}, false
-	}
-	if p.IsSingleIP() && (p.Addr() == ipv4onlyAddrs[0] || p.Addr() == ipv4onlyAddrs[1]) {
+	p, exact := dnswire.ParseReverse(q.Name)
+	if exact && p.IsSingleIP() && (p.Addr() == ipv4onlyAddrs[0] || p.Addr() == ipv4onlyAddrs[1]) {
 		if q.Type == dnswire.PTR {
 			return local{records: []dnswire.Record{dnswire.PTRRecord(q.Name, localTTL, ipv4only)}}, true
 		}
 		return local{}, true
+	}
+	// A zone is answered for as a whole: service discovery asks for names below an address, such as
+	// lb._dns-sd._udp.0.1.168.192.in-addr.arpa (RFC 6763, section 11).
+	for rest, more := q.Name, !exact; more; {
+		if _, rest, more = strings.Cut(rest, "."); more {
+			if above, ok := dnswire.ParseReverse(rest); ok {
+				p, more = above, false
+			}
+		}
+	}
+	if !p.IsValid() {
+		return local{}, false
 	}
 	for _, zone := range privateReverse {
 		if zone.Bits() <= p.Bits() && zone.Contains(p.Addr()) {

@@ -1,0 +1,103 @@
+package config
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"maps"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+)
+
+// exercised says of each field of Config which test shows what it does. A field without one fails the test below.
+var exercised = map[string]string{
+	"File":                           "TestLoad_ReadsTheFileAndAppliesTheFlags",
+	"Listen.Proxy.Address":           "TestListeners_AreReadAsTextMapAndList",
+	"Listen.Proxy.AllowInsecure":     "TestListener_BeyondLoopbackNeedsTheWordAndIsWarnedOf",
+	"Listen.Admin.Address":           "TestListeners_AreReadAsTextMapAndList",
+	"Listen.Admin.AllowInsecure":     "TestListener_BeyondLoopbackNeedsTheWordAndIsWarnedOf",
+	"Channels.Name":                  "TestTexts_StayAsTheyAreWritten",
+	"Channels.Over":                  "TestChannel_WithoutTheKeyStandsOverDirect",
+	"Channels.Proxies":               "TestChannel_IsReadWithItsHopsAndItsResolver",
+	"Channels.ResolveAtExit":         "TestChannel_IsReadWithItsHopsAndItsResolver",
+	"Channels.Resolver.Upstreams":    "TestChannel_IsReadWithItsHopsAndItsResolver",
+	"Channels.Resolver.Timeout":      "TestChannel_IsReadWithItsHopsAndItsResolver",
+	"Channels.Resolver.Forward":      "TestForward_TakesSpecialUseSuffixesOnly",
+	"Channels.Resolver.CacheEntries": "TestChannel_IsReadWithItsHopsAndItsResolver",
+	"Channels.Resolver.forward":      "TestForward_TakesSpecialUseSuffixesOnly",
+	"Channels.Resolver.sources":      "TestShow_CanBeLoadedAgainAndSaysTheSame",
+	"Routes.To":                      "TestRoutes_AreReadInOrder",
+	"Routes.Channel":                 "TestRoutes_AreReadInOrder",
+	"Routes.Refuse":                  "TestRoutes_AreReadInOrder",
+	"Policy.PlainHTTP":               "TestPolicy_IsReadKeyByKey",
+	"Policy.PlainDNS":                "TestPlainDNS_CannotBeAllowed",
+	"Policy.ForeignResolvers":        "TestPolicy_IsReadKeyByKey",
+	"Policy.PrivateTargets.Allow":    "TestPolicy_PrivateTargetsAllowIsWarnedOf",
+	"Policy.PrivateTargets.Networks": "TestPolicy_IsReadKeyByKey",
+	"Policy.ClientResolved":          "TestPolicy_IsReadKeyByKey",
+	"Limits.Connections":             "TestLimitsAndLog_AreRead",
+	"Limits.Drain":                   "TestLimitsAndLog_AreRead",
+	"Log.Level":                      "TestLimitsAndLog_AreRead",
+	"Log.Format":                     "TestLimitsAndLog_AreRead",
+	"Log.Names":                      "TestLimitsAndLog_AreRead",
+	"Warnings":                       "TestListener_BeyondLoopbackNeedsTheWordAndIsWarnedOf",
+	"written":                        "TestShow_MasksEverySecret",
+	"overrides: Listen":              "TestOverrides_ReplaceWhatTheyNameAndLeaveTheFileAlone",
+	"overrides: Resolver":            "TestOverrides_ReplaceWhatTheyNameAndLeaveTheFileAlone",
+	"overrides: CA":                  "TestCA_OfTheCommandLineIsForTheResolversOfTheCommandLine",
+	"overrides: Via":                 "TestVia_IsTheChannelOfTheDocumentation",
+	"overrides: LogLevel":            "TestOverrides_ReplaceWhatTheyNameAndLeaveTheFileAlone",
+	"overrides: LogFormat":           "TestOverrides_ReplaceWhatTheyNameAndLeaveTheFileAlone",
+}
+
+// leaves gives the paths of the fields of our own structs, down to what another package or the language defines.
+func leaves(t reflect.Type, path string) []string {
+	for t.Kind() == reflect.Slice {
+		t = t.Elem()
+	}
+	own := t.Kind() == reflect.Struct && t.PkgPath() == reflect.TypeFor[Config]().PkgPath() && t != reflect.TypeFor[Problem]() && t != reflect.TypeFor[source]()
+	if !own {
+		return []string{path}
+	}
+	var all []string
+	for i := range t.NumField() {
+		f := t.Field(i)
+		all = append(all, leaves(f.Type, join(path, f.Name))...)
+	}
+	return all
+}
+
+func TestConfig_EveryFieldHasATestThatExercisesIt(t *testing.T) {
+	files, err := filepath.Glob("*_test.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	tests := map[string]bool{}
+	for _, name := range files {
+		file, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.SkipObjectResolution)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, d := range file.Decls {
+			if f, ok := d.(*ast.FuncDecl); ok && strings.HasPrefix(f.Name.Name, "Test") {
+				tests[f.Name.Name] = true
+			}
+		}
+	}
+	paths := leaves(reflect.TypeFor[Config](), "")
+	for _, path := range leaves(reflect.TypeFor[Overrides](), "") {
+		paths = append(paths, "overrides: "+path)
+	}
+	left := maps.Clone(exercised)
+	for _, path := range paths {
+		if name, ok := exercised[path]; !ok || !tests[name] {
+			t.Errorf("the field %s has no test that exercises it (%q)", path, name)
+		}
+		delete(left, path)
+	}
+	for path := range left {
+		t.Errorf("there is no field %s", path)
+	}
+}

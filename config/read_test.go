@@ -1,0 +1,266 @@
+package config
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"watertight/hop"
+	"watertight/name"
+	"watertight/route"
+)
+
+func socketsOf(listeners []Listener) string {
+	var all []string
+	for _, l := range listeners {
+		all = append(all, l.Address.String())
+	}
+	return strings.Join(all, " ")
+}
+
+func TestEmptyFile_IsTheSealedDefault(t *testing.T) {
+	for _, text := range []string{"", "\n", "# nothing\n", "---\n", "{}", "\ufeff", "listen: {}\nchannels: {direct: {}}\n"} {
+		c := good(t, text)
+		want := Policy{PlainHTTP: route.Refuse, PlainDNS: route.Refuse, ForeignResolvers: route.Refuse, ClientResolved: route.Report}
+		if diff := cmp.Diff(want, c.Policy); diff != "" {
+			t.Errorf("%q: policy: %s", text, diff)
+		}
+		if socketsOf(c.Listen.Proxy) != "127.0.0.1:8080" || c.Listen.Admin != nil {
+			t.Errorf("%q: listen %v", text, c.Listen)
+		}
+		if len(c.Channels) != 1 || c.Channels[0].Name != "direct" || c.Channels[0].Over != "" || len(c.Routes) != 0 {
+			t.Fatalf("%q: channels %v, routes %v", text, c.Channels, c.Routes)
+		}
+		r := c.Channels[0].Resolver
+		if len(r.Upstreams) != 1 || r.Upstreams[0].Text != "quad9" || r.Timeout != 5*time.Second || r.CacheEntries != 10000 {
+			t.Errorf("%q: resolver %+v", text, r)
+		}
+		if c.Limits != (Limits{Connections: 20000, Drain: 30 * time.Second}) || c.Log != (Log{Level: "info", Format: "text"}) {
+			t.Errorf("%q: %v %v", text, c.Limits, c.Log)
+		}
+	}
+}
+
+func TestListeners_AreReadAsTextMapAndList(t *testing.T) {
+	c := good(t, `
+listen:
+  proxy: [127.0.0.1:1, "[::1]:1", {address: "[::ffff:127.0.0.1]:2"}, 127.0.0.1:0, 127.0.0.1:0]
+  admin: {address: "192.0.2.1:3", allow_insecure: true}
+`)
+	if got := socketsOf(c.Listen.Proxy); got != "127.0.0.1:1 [::1]:1 127.0.0.1:2 127.0.0.1:0 127.0.0.1:0" {
+		t.Error(got)
+	}
+	if got := c.Listen.Admin; len(got) != 1 || !got[0].AllowInsecure || got[0].Address != netip.MustParseAddrPort("192.0.2.1:3") {
+		t.Error(got)
+	}
+}
+
+func TestListener_BeyondLoopbackNeedsTheWordAndIsWarnedOf(t *testing.T) {
+	wantOne(t, bad(t, "listen:\n  admin: 192.0.2.1:1"), 2, 10, "192.0.2.1:1 can be reached from other hosts", "allow_insecure: true")
+	wantOne(t, bad(t, "listen:\n  proxy: {address: '[::]:1', allow_insecure: false}"), 2, 20, "[::]:1")
+	c := good(t, "listen:\n  proxy: {address: '0.0.0.0:1', allow_insecure: true}")
+	if len(c.Warnings) != 1 || !strings.Contains(c.Warnings[0].String(), "watertight.yaml:2:20: whoever reaches 0.0.0.0:1 can use it") {
+		t.Error(c.Warnings)
+	}
+	c = good(t, "listen:\n  proxy: {address: '127.0.0.1:1', allow_insecure: true}")
+	if len(c.Warnings) != 1 || !strings.Contains(c.Warnings[0].What, "changes nothing") {
+		t.Error(c.Warnings)
+	}
+}
+
+func TestListeners_OnOneSocketAreRefused(t *testing.T) {
+	wantOne(t, bad(t, "listen:\n  proxy: [127.0.0.1:1, 127.0.0.1:1]"), 2, 24, "127.0.0.1:1 is taken already")
+	wantOne(t, bad(t, "listen:\n  proxy: 127.0.0.1:1\n  admin: 127.0.0.1:1"), 3, 10, "line 2")
+	wantOne(t, bad(t, "listen:\n  proxy: 127.0.0.1:1\n  admin: {address: '0.0.0.0:1', allow_insecure: true}"), 3, 20, "0.0.0.0:1 is taken")
+}
+
+func TestChannel_IsReadWithItsHopsAndItsResolver(t *testing.T) {
+	c := good(t, `
+channels:
+  first:
+    proxy: socks5://user:p%40ss@gw.example
+    resolver:
+      upstreams:
+        - https://dns.example.net/q
+        - {url: "tls://192.0.2.54:8853", name: dns.example.org, pins: AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=}
+        - {url: "tls://dns.example.org", addresses: [192.0.2.55, "2001:db8::1"]}
+      addresses: {DNS.example.NET: 192.0.2.53}
+      timeout: 1500ms
+      cache: {entries: 0}
+  second:
+    over: first
+    proxy: [socks5://a.example:1080, http://b.example:3128]
+    resolve: exit
+routes: [{to: "*", channel: second}]
+`)
+	first, ok := c.Channel("first")
+	if !ok || first.Over != "direct" || first.ResolveAtExit {
+		t.Fatalf("%+v", first)
+	}
+	want := hop.Proxy{Scheme: "socks5", Host: name.MustHost("gw.example"), Port: 1080, User: "user", Password: "p@ss"}
+	if len(first.Proxies) != 1 || first.Proxies[0] != want {
+		t.Error(first.Proxies)
+	}
+	var addrs []string
+	for _, u := range first.Resolver.Upstreams {
+		addrs = append(addrs, fmt.Sprintf("%v %s %d", u.Addrs, u.ServerName, len(u.Pins)))
+	}
+	if diff := cmp.Diff([]string{"[192.0.2.53:443] dns.example.net 0", "[192.0.2.54:8853] dns.example.org 1", "[192.0.2.55:853 [2001:db8::1]:853] dns.example.org 0"}, addrs); diff != "" {
+		t.Error(diff)
+	}
+	if first.Resolver.Timeout != 1500*time.Millisecond || first.Resolver.CacheEntries != 0 {
+		t.Errorf("%+v", first.Resolver)
+	}
+	second, _ := c.Channel("second")
+	if second.Over != "first" || len(second.Proxies) != 2 || !second.ResolveAtExit || second.Resolver.Upstreams != nil {
+		t.Errorf("%+v", second)
+	}
+	if direct, ok := c.Channel("direct"); !ok || c.Channels[0].Name != "direct" || direct.Resolver.Upstreams[0].Text != "quad9" {
+		t.Errorf("%+v", c.Channels)
+	}
+}
+
+func TestUpstreamsCA_IsReadFromTheDirectoryOfTheFile(t *testing.T) {
+	file := write(t, "watertight.yaml", "channels: {direct: {resolver: {upstreams: [{url: tls://192.0.2.1, ca: ca.pem}]}}}")
+	_, err := Read(file, ThisHost())
+	if err == nil || !strings.Contains(err.Error(), "the CA file ca.pem cannot be used: it does not exist") {
+		t.Fatal(err)
+	}
+	writeCA(t, strings.TrimSuffix(file, "watertight.yaml")+"ca.pem")
+	c, err := Read(file, ThisHost())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if u := c.Channels[0].Resolver.Upstreams[0]; len(u.CA) != 1 {
+		t.Errorf("%d certificates", len(u.CA))
+	}
+}
+
+func TestNamedResolver_WithoutAddressesDoesNotStart(t *testing.T) {
+	wantOne(t, bad(t, "channels:\n  direct:\n    resolver: {upstreams: [https://dns.example.net/dns-query]}"), 3, 28,
+		"dns.example.net is given by its name", "addresses: {dns.example.net: [IP]}")
+}
+
+func TestChannel_TakesNoResolverFromAnother(t *testing.T) {
+	wantOne(t, bad(t, "channels:\n  a: {proxy: 'http://192.0.2.1:1'}\nroutes: [{to: '*', channel: a}]"), 2, 3, "has no resolver")
+	wantOne(t, bad(t, "channels:\n  a: {resolver: {timeout: 1s}}\nroutes: [{to: '*', channel: a}]"), 2, 3, "has no resolver")
+}
+
+func TestChannel_WithoutTheKeyStandsOverDirect(t *testing.T) {
+	c := good(t, "channels: {a: {resolver: {upstreams: [quad9]}}}\nroutes: [{to: '*', channel: a}]")
+	if a, _ := c.Channel("a"); a.Over != "direct" || len(a.Proxies) != 0 {
+		t.Errorf("%+v", a)
+	}
+}
+
+func TestRoutes_AreReadInOrder(t *testing.T) {
+	c := good(t, `
+routes:
+  - {to: [a.example, "*.b.example", 10.0.0.0/8, 192.0.2.1], channel: direct}
+  - {to: .c.example, channel: refuse}
+  - to: "*"
+    channel: direct
+`)
+	var got []string
+	for _, r := range c.Routes {
+		got = append(got, fmt.Sprintf("%v %s %v", r.To, r.Channel, r.Refuse))
+	}
+	if diff := cmp.Diff([]string{"[a.example *.b.example 10.0.0.0/8 192.0.2.1] direct false", "[.c.example]  true", "[*] direct false"}, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestPolicy_IsReadKeyByKey(t *testing.T) {
+	for text, want := range map[string]Policy{
+		"plain_http: allow":                        {PlainHTTP: route.Allow},
+		"plain_dns: refuse":                        {},
+		"foreign_resolvers: allow":                 {ForeignResolvers: route.Allow},
+		"client_resolved: refuse":                  {ClientResolved: route.Refuse},
+		"client_resolved: allow":                   {ClientResolved: route.Allow},
+		"private_targets: allow":                   {PrivateTargets: PrivateTargets{Allow: true}},
+		"private_targets: refuse":                  {},
+		"private_targets: [10.0.0.0/8, 'fd00::1']": {PrivateTargets: PrivateTargets{Networks: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("fd00::1/128")}}},
+	} {
+		for _, p := range []struct {
+			set *route.Mode
+			to  route.Mode
+		}{
+			{&want.PlainHTTP, route.Refuse}, {&want.PlainDNS, route.Refuse}, {&want.ForeignResolvers, route.Refuse}, {&want.ClientResolved, route.Report},
+		} {
+			if *p.set == "" {
+				*p.set = p.to
+			}
+		}
+		got := good(t, "policy: {"+text+"}").Policy
+		if diff := cmp.Diff(want, got, cmp.Comparer(func(a, b netip.Prefix) bool { return a == b })); diff != "" {
+			t.Errorf("%s: %s", text, diff)
+		}
+	}
+}
+
+func TestPolicy_PrivateTargetsAllowIsWarnedOf(t *testing.T) {
+	if c := good(t, "policy: {private_targets: allow}"); len(c.Warnings) != 1 {
+		t.Error(c.Warnings)
+	}
+}
+
+func TestPlainDNS_CannotBeAllowed(t *testing.T) {
+	wantOne(t, bad(t, "policy:\n  plain_dns: allow"), 2, 14, "can only be refuse", "tells everyone on the way")
+}
+
+func TestLimitsAndLog_AreRead(t *testing.T) {
+	c := good(t, "limits: {connections: 7, drain: 0s}\nlog: {level: debug, format: json, names: true}")
+	if c.Limits != (Limits{Connections: 7}) || c.Log != (Log{Level: "debug", Format: "json", Names: true}) {
+		t.Errorf("%+v %+v", c.Limits, c.Log)
+	}
+}
+
+func TestTexts_StayAsTheyAreWritten(t *testing.T) {
+	for _, channel := range []string{"NO", "007", "0x10", "true", "1e3", "on", "2024-01-01", "1_000"} {
+		c := good(t, "channels:\n  "+channel+": {resolver: {upstreams: [quad9]}}\nroutes: [{to: '*', channel: "+channel+"}]")
+		if _, ok := c.Channel(channel); !ok {
+			t.Errorf("%s became %q", channel, c.Channels[1].Name)
+		}
+	}
+}
+
+func TestBooleans_AreTrueAndFalseOnly(t *testing.T) {
+	for _, text := range []string{"yes", "on", "True", "TRUE", "1", `"true"`, "[true]", "{}", "no"} {
+		wantOne(t, bad(t, "log:\n  names: "+text), 2, 10, "neither true nor false")
+	}
+}
+
+func TestJSON_IsReadAsItIs(t *testing.T) {
+	c := good(t, "{\r\n\t\"listen\": {\"proxy\": [\"127.0.0.1:1\", {\"address\": \"[::1]:2\", \"allow_insecure\": false}]},\r\n"+
+		"\t\"routes\": [{\"to\": \"*\\u002eexample\", \"channel\":\"direct\"}],\r\n"+
+		"\t\"channels\": {\"direct\": {\"resolver\": {\"upstreams\": [\"https:\\/\\/192.0.2.1\\/q\"]}}},\r\n"+
+		"\t\"limits\":{\"connections\":5},\"log\":{\"names\":true}\r\n}\r\n")
+	if socketsOf(c.Listen.Proxy) != "127.0.0.1:1 [::1]:2" || c.Limits.Connections != 5 || !c.Log.Names || c.Routes[0].To[0].String() != "*.example" {
+		t.Errorf("%+v", c)
+	}
+}
+
+func TestParse_WithoutAHostIsAnError(t *testing.T) {
+	if _, err := Parse("", nil, Host{}); err == nil {
+		t.Error("a nil collaborator was taken")
+	}
+}
+
+func TestForward_TakesSpecialUseSuffixesOnly(t *testing.T) {
+	c := good(t, "channels: {direct: {resolver: {forward: [.Test, home.arpa]}}}")
+	if got := c.Channels[0].Resolver.Forward; !slices.Equal(got, []string{"test", "home.arpa"}) {
+		t.Error(got)
+	}
+	shown, err := c.Show()
+	if err != nil || !strings.Contains(string(shown), "forward:\n        - .Test\n        - home.arpa\n") {
+		t.Errorf("%v\n%s", err, shown)
+	}
+	for _, suffix := range []string{"localhost", "example.com", "onion", "127.0.0.1", "a..b"} {
+		wantOne(t, bad(t, "channels: {direct: {resolver: {forward: "+suffix+"}}}"), 1, 41, "no special-use suffix", "home.arpa")
+	}
+}
