@@ -299,8 +299,12 @@ func (w *world) run(text string) *generation {
 // ready runs a configuration and waits until its channels are ready.
 func (w *world) ready(text string) {
 	w.t.Helper()
-	if !w.run(text).await(w.t.Context()) {
-		w.t.Fatal("it did not get ready")
+	g := w.run(text)
+	ctx, cancel := context.WithTimeout(w.t.Context(), later)
+	defer cancel()
+	if !g.await(ctx) {
+		_, why := g.ready()
+		w.t.Fatalf("it did not get ready: %q", why)
 	}
 }
 

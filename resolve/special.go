@@ -135,17 +135,10 @@ func specialArpa(q dnswire.Question) (local, bool) {
 		}
 		return local{}, true
 	}
-	// A zone is answered for as a whole: service discovery asks for names below an address, such as
-	// lb._dns-sd._udp.0.1.168.192.in-addr.arpa (RFC 6763, section 11).
-	for rest, more := q.Name, !exact; more; {
-		if _, rest, more = strings.Cut(rest, "."); more {
-			if above, ok := dnswire.ParseReverse(rest); ok {
-				p, more = above, false
-			}
+	if !exact {
+		if p, exact = reverseAbove(q.Name); !exact {
+			return local{}, false
 		}
-	}
-	if !p.IsValid() {
-		return local{}, false
 	}
 	for _, zone := range privateReverse {
 		if zone.Bits() <= p.Bits() && zone.Contains(p.Addr()) {
@@ -153,6 +146,21 @@ func specialArpa(q dnswire.Question) (local, bool) {
 		}
 	}
 	return local{}, false
+}
+
+// reverseAbove gives the network of the reverse name nearest above a name. A zone is answered for as a whole: service
+// discovery asks for names below an address, such as lb._dns-sd._udp.0.1.168.192.in-addr.arpa (RFC 6763, section 11).
+func reverseAbove(host string) (netip.Prefix, bool) {
+	for {
+		_, rest, more := strings.Cut(host, ".")
+		if !more {
+			return netip.Prefix{}, false
+		}
+		if p, ok := dnswire.ParseReverse(rest); ok {
+			return p, true
+		}
+		host = rest
+	}
 }
 
 // ipv4only is answered as in a network without NAT64 (RFC 8880, section 7.1): the channel decides how an address is

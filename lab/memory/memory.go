@@ -37,7 +37,6 @@ type Internet struct {
 	links     []*link
 	learned   []fact
 	resolvers []*Resolver
-	proxies   []*Proxy
 	closers   []func()
 }
 

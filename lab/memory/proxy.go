@@ -35,19 +35,21 @@ const (
 // Proxy is an upstream proxy: SOCKS5 (RFC 1928, RFC 1929) or HTTP CONNECT. It resolves the names that it is given,
 // as the last proxy of a channel with `resolve: exit` does.
 type Proxy struct {
-	Name           string
-	At             netip.AddrPort
-	User, Password string
+	Name string
+	At   netip.AddrPort
 
 	in    *Internet
 	serve func(*bufio.Reader, net.Conn)
 
 	mu      sync.Mutex
+	want    credentials
 	trouble Trouble
 	stop    func()
 	asked   []string
 	conns   map[net.Conn]bool
 }
+
+type credentials struct{ user, password string }
 
 // dialLimit is how long a proxy waits for the far side.
 const dialLimit = 10 * time.Second
@@ -68,7 +70,7 @@ func (in *Internet) CONNECT(name, at, user, password string) *Proxy {
 
 func (in *Internet) proxy(name, at, user, password string) *Proxy {
 	p := &Proxy{
-		Name: name, At: netip.MustParseAddrPort(at), User: user, Password: password,
+		Name: name, At: netip.MustParseAddrPort(at), want: credentials{user, password},
 		in: in, conns: map[net.Conn]bool{},
 	}
 	p.Start()
@@ -99,6 +101,19 @@ func (p *Proxy) Fail(t Trouble) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.trouble = t
+}
+
+// Want changes the user and the password that the proxy wants, for connections from now on.
+func (p *Proxy) Want(user, password string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.want = credentials{user, password}
+}
+
+func (p *Proxy) wants() credentials {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.want
 }
 
 // Asked gives the targets that the proxy was asked for, as they were written.
@@ -195,8 +210,8 @@ func (p *Proxy) serveSOCKS(r *bufio.Reader, conn net.Conn) {
 	if _, err := io.ReadFull(r, methods); err != nil {
 		return
 	}
-	method := byte(0)
-	if p.User != "" {
+	want, method := p.wants(), byte(0)
+	if want.user != "" {
 		method = 2
 	}
 	if !slices.Contains(methods, method) {
@@ -204,7 +219,7 @@ func (p *Proxy) serveSOCKS(r *bufio.Reader, conn net.Conn) {
 		return
 	}
 	_, _ = conn.Write([]byte{5, method})
-	if method == 2 && !p.password(r, conn) {
+	if method == 2 && !readPassword(r, conn, want) {
 		return
 	}
 	host, port, err := readSOCKSRequest(r)
@@ -230,8 +245,8 @@ func (p *Proxy) serveSOCKS(r *bufio.Reader, conn net.Conn) {
 // BoundName is what SOCKS5 proxies say they are bound to: text that nobody may resolve.
 const BoundName = "bound-q4x9.provider-exit.net"
 
-// password reads RFC 1929, section 2.
-func (p *Proxy) password(r *bufio.Reader, conn net.Conn) bool {
+// readPassword reads RFC 1929, section 2, and says whether it is what is wanted.
+func readPassword(r *bufio.Reader, conn net.Conn, want credentials) bool {
 	var fields [2]string
 	if _, err := r.ReadByte(); err != nil {
 		return false
@@ -247,7 +262,7 @@ func (p *Proxy) password(r *bufio.Reader, conn net.Conn) bool {
 		}
 		fields[i] = string(b)
 	}
-	good := fields == [2]string{p.User, p.Password}
+	good := fields == [2]string{want.user, want.password}
 	if !good {
 		_, _ = conn.Write([]byte{1, 1})
 		return false
@@ -297,7 +312,7 @@ func (p *Proxy) serveHTTP(r *bufio.Reader, conn net.Conn) {
 	if err != nil {
 		return
 	}
-	credentials := ""
+	given := ""
 	for {
 		field, err := r.ReadString('\n')
 		if err != nil {
@@ -308,11 +323,11 @@ func (p *Proxy) serveHTTP(r *bufio.Reader, conn net.Conn) {
 			break
 		}
 		if key, value, _ := strings.Cut(field, ":"); strings.EqualFold(key, "Proxy-Authorization") {
-			credentials = strings.TrimSpace(value)
+			given = strings.TrimSpace(value)
 		}
 	}
-	want := "Basic " + base64.StdEncoding.EncodeToString([]byte(p.User+":"+p.Password))
-	if p.User != "" && credentials != want {
+	want := p.wants()
+	if want.user != "" && given != "Basic "+base64.StdEncoding.EncodeToString([]byte(want.user+":"+want.password)) {
 		_, _ = io.WriteString(conn, "HTTP/1.1 407 Proxy Authentication Required\r\nProxy-Authenticate: Basic realm=\"x\"\r\nContent-Length: 0\r\n\r\n")
 		return
 	}
