@@ -75,15 +75,70 @@ func newRoot() *cobra.Command {
 		SilenceErrors: true,
 		Args:          noArgs,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		Version:       versionLine(),
 	}
-	root.CompletionOptions.HiddenDefaultCmd = false
+	root.SetVersionTemplate("{{.Version}}\n")
+	root.SetUsageTemplate(usage)
+	root.CompletionOptions.DisableDefaultCmd = true // ours refuses a shell that it does not know
+	root.SetHelpCommand(newHelp())
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usageError{fmt.Errorf("%w\n`%s --help` shows the flags", err, cmd.CommandPath())}
 	})
 	root.AddCommand(
-		newRun(), newResolve(), newStatus(), newReload(), newConfig(), newEnv(), newDemo(), newVersion(),
+		newRun(), newResolve(), newStatus(), newReload(), newConfig(), newEnv(), newDemo(), newVersion(), newCompletion(),
 	)
 	return root
+}
+
+// usage is how every command is used, in few lines.
+const usage = `Usage:
+  {{if .HasAvailableSubCommands}}{{.CommandPath}} COMMAND{{else}}{{.UseLine}}{{end}}
+{{- if .HasAvailableSubCommands}}
+
+Commands:{{range .Commands}}{{if or .IsAvailableCommand (eq .Name "help")}}
+  {{rpad .Name .NamePadding}} {{.Short}}{{end}}{{end}}{{end}}
+{{- if .HasAvailableLocalFlags}}
+
+Flags:
+{{.LocalFlags.FlagUsages | trimTrailingWhitespaces}}{{end}}
+{{- if .HasAvailableSubCommands}}
+
+` + "`{{.CommandPath}} COMMAND --help`" + ` tells more about a command.{{end}}
+`
+
+func newHelp() *cobra.Command {
+	return &cobra.Command{
+		Use:   "help [COMMAND]",
+		Short: "Tell about a command",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			about, rest, err := cmd.Root().Find(args)
+			if err == nil && len(rest) > 0 {
+				err = noArgs(about, rest)
+			}
+			if err != nil {
+				return err
+			}
+			about.InitDefaultHelpFlag()
+			about.InitDefaultVersionFlag()
+			return about.Help()
+		},
+		ValidArgsFunction: func(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+			about, rest, err := cmd.Root().Find(args)
+			if err != nil || len(rest) > 0 {
+				return nil, cobra.ShellCompDirectiveNoFileComp
+			}
+			return commandsOf(about), cobra.ShellCompDirectiveNoFileComp
+		},
+	}
+}
+
+// commandsOf gives the names of the commands below cmd.
+func commandsOf(cmd *cobra.Command) []string {
+	var names []string
+	for _, c := range cmd.Commands() {
+		names = append(names, c.Name())
+	}
+	return names
 }
 
 // noArgs refuses arguments, as bad usage, with the nearest command for one that looks mistyped.
@@ -91,12 +146,12 @@ func noArgs(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
 	}
-	text := fmt.Sprintf("%q is not a command of `%s`", args[0], cmd.CommandPath())
 	if !cmd.HasSubCommands() {
-		text = fmt.Sprintf("`%s` takes no argument %q", cmd.CommandPath(), args[0])
+		return usageError{fmt.Errorf("`%[1]s` takes no argument %[2]q\n`%[1]s --help` shows what there is", cmd.CommandPath(), args[0])}
 	}
-	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
-		text += "; did you mean `" + near[0] + "`?"
+	text := fmt.Sprintf("%q is not a command of `%s`", args[0], cmd.CommandPath())
+	if near, ok := config.Nearest(args[0], commandsOf(cmd)); ok {
+		text += "; did you mean `" + near + "`?"
 	}
 	return usageError{fmt.Errorf("%s\n`%s --help` shows what there is", text, cmd.CommandPath())}
 }
@@ -105,7 +160,7 @@ func noArgs(cmd *cobra.Command, args []string) error {
 func argsBetween(least, most int) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		if len(args) < least || len(args) > most {
-			return usageError{fmt.Errorf("%d arguments given; usage: %s", len(args), cmd.UseLine())}
+			return usageError{fmt.Errorf("%d arguments are given; usage: %s", len(args), cmd.UseLine())}
 		}
 		return nil
 	}
@@ -120,19 +175,28 @@ type options struct {
 // addFile adds -c.
 func (o *options) addFile(cmd *cobra.Command) {
 	cmd.Flags().StringVarP(&o.file, "config", "c", "", "the configuration `FILE`; without it, the usual places are searched")
-	_ = cmd.MarkFlagFilename("config", "yaml", "yml", "json")
+	_ = cmd.MarkFlagFilename("config", "yaml", "yml", "json") // the flag is there
+}
+
+// addListen adds --listen.
+func (o *options) addListen(cmd *cobra.Command, what string) {
+	cmd.Flags().StringArrayVar(&o.over.Listen, "listen", nil, what)
 }
 
 // add adds -c and the flags that override the file.
 func (o *options) add(cmd *cobra.Command) {
 	o.addFile(cmd)
 	f := cmd.Flags()
-	f.StringArrayVar(&o.over.Listen, "listen", nil, "listen on `ADDR` (repeatable), instead of 127.0.0.1:8080")
+	o.addListen(cmd, "listen on `ADDR` (repeatable), instead of 127.0.0.1:8080")
 	f.StringArrayVar(&o.over.Resolver, "resolver", nil, "resolve with `URL` (repeatable): a preset, https://… or tls://…")
 	f.StringVar(&o.over.CA, "ca", "", "trust the certificates of `FILE` for the resolvers of --resolver, and no others")
 	f.StringArrayVar(&o.over.Via, "via", nil, "send everything through the proxy `URL` (repeated: a chain, first hop first)")
-	f.StringVar(&o.over.LogLevel, "log-level", "", "debug, info, warn or error")
-	f.StringVar(&o.over.LogFormat, "log-format", "", "text or json")
+	f.StringVar(&o.over.LogLevel, "log-level", "", "from which `LEVEL` on to log: debug, info, warn or error")
+	f.StringVar(&o.over.LogFormat, "log-format", "", "the log's `FORMAT`: text or json")
+	complete(cmd, "resolver", presets)
+	complete(cmd, "log-level", fixed("debug", "info", "warn", "error"))
+	complete(cmd, "log-format", fixed("text", "json"))
+	_ = cmd.MarkFlagFilename("ca", "pem", "crt") // the flag is there
 }
 
 // load reads the configuration; its errors are bad usage.

@@ -33,7 +33,9 @@ func newEnv() *cobra.Command {
 			return nil
 		},
 	}
-	o.add(cmd)
+	o.addFile(cmd)
+	o.addListen(cmd, "the `ADDR` of the proxy, instead of what the configuration says")
 	cmd.Flags().StringVar(&shell, "shell", "sh", "the `SHELL` to write for: sh, fish or powershell")
+	complete(cmd, "shell", fixed("sh", "fish", "powershell"))
 	return cmd
 }

@@ -2,13 +2,16 @@ package cli
 
 import (
 	"fmt"
+	"net/url"
 	"strings"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
+	"watertight/config"
 	"watertight/daemon"
 	"watertight/dnswire"
+	"watertight/fault"
 	"watertight/name"
 )
 
@@ -27,21 +30,17 @@ func newResolve() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			types := []dnswire.Type{dnswire.AAAA, dnswire.A}
-			if len(args) == 2 {
-				t, err := dnswire.ParseType(args[1])
-				if err != nil {
-					return usageError{err}
-				}
-				types = []dnswire.Type{t}
-			}
-			host, err := name.ParseHost(args[0])
+			host, err := hostOf(args[0])
 			if err != nil {
-				return usageError{fmt.Errorf("%q: %w", args[0], err)}
+				return err
+			}
+			types, err := typesOf(host, args[1:])
+			if err != nil {
+				return err
 			}
 			if channel != "" {
 				if _, ok := c.Channel(channel); !ok {
-					return usageError{fmt.Errorf("there is no channel %q in the configuration", channel)}
+					return usageError{fmt.Errorf("there is no channel %q; the configuration has %s", channel, strings.Join(channelsOf(c), ", "))}
 				}
 			}
 			found, err := daemon.Resolve(cmd.Context(), c, channel, host, types)
@@ -67,10 +66,58 @@ func newResolve() *cobra.Command {
 	return cmd
 }
 
+// hostOf reads NAME. People paste URLs and targets: they are told what to leave out.
+func hostOf(s string) (name.Host, error) {
+	host, err := name.ParseHost(s)
+	if err == nil {
+		return host, nil
+	}
+	if u, urlErr := url.Parse(s); urlErr == nil && u.Host != "" {
+		if _, err := name.ParseHost(u.Hostname()); err == nil {
+			return host, usageError{fmt.Errorf("a name is resolved, not a URL: write %s", u.Hostname())}
+		}
+	}
+	if t, targetErr := name.Parse(s); targetErr == nil {
+		return host, usageError{fmt.Errorf("a name is resolved without a port: write %s", t.Host())}
+	}
+	return host, usageError{fmt.Errorf("%q: %w", s, err)}
+}
+
+// typesOf reads TYPE, if it is given. An address is asked for its name, and for nothing else.
+func typesOf(host name.Host, given []string) ([]dnswire.Type, error) {
+	_, isAddr := host.Addr()
+	if len(given) == 0 {
+		if isAddr {
+			return []dnswire.Type{dnswire.PTR}, nil
+		}
+		return []dnswire.Type{dnswire.AAAA, dnswire.A}, nil
+	}
+	t, err := dnswire.ParseType(given[0])
+	if err != nil {
+		return nil, usageError{err}
+	}
+	if isAddr && t != dnswire.PTR {
+		return nil, usageError{fmt.Errorf("%s is an address: only its name can be asked for, which is type PTR", host)}
+	}
+	return []dnswire.Type{t}, nil
+}
+
+func channelsOf(c *config.Config) []string {
+	var names []string
+	for _, ch := range c.Channels {
+		names = append(names, ch.Name)
+	}
+	return names
+}
+
 func printResolution(cmd *cobra.Command, r *daemon.Resolution) {
 	w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 4, 2, ' ', 0)
 	fmt.Fprintf(w, "name\t%s\n", r.Name)
-	fmt.Fprintf(w, "channel\t%s\n", r.Channel)
+	if r.Error != nil {
+		fmt.Fprintf(w, "error\t%s (%s)\n", r.Error.Message, r.Error.Code)
+	} else {
+		fmt.Fprintf(w, "channel\t%s\n", r.Channel)
+	}
 	if len(r.Path) > 0 {
 		fmt.Fprintf(w, "path\t%s\n", strings.Join(r.Path, " -> "))
 	}
@@ -78,8 +125,10 @@ func printResolution(cmd *cobra.Command, r *daemon.Resolution) {
 		switch {
 		case a.Error != nil:
 			fmt.Fprintf(w, "%s\t%s (%s)\n", a.Type, a.Error.Message, a.Error.Code)
+		case a.RCode == dnswire.RCodeText(dnswire.NXDomain):
+			fmt.Fprintf(w, "%s\tthe name does not exist (%s)\n", a.Type, fault.DNSNXDomain)
 		case len(a.Records) == 0:
-			fmt.Fprintf(w, "%s\tno record\n", a.Type)
+			fmt.Fprintf(w, "%s\tno record (%s)\n", a.Type, a.RCode)
 		}
 		for _, rec := range a.Records {
 			fmt.Fprintf(w, "%s\t%s\tTTL %d s\n", a.Type, rec.Data, rec.TTL)
@@ -89,6 +138,10 @@ func printResolution(cmd *cobra.Command, r *daemon.Resolution) {
 		}
 	}
 	_ = w.Flush() // the terminal's trouble is not ours
+	if f := r.Error; f != nil && f.Hint != "" {
+		fmt.Fprintln(cmd.ErrOrStderr(), "hint: "+f.Hint)
+		return
+	}
 	for _, a := range r.Answers {
 		if a.Error != nil && a.Error.Hint != "" {
 			fmt.Fprintln(cmd.ErrOrStderr(), "hint: "+a.Error.Hint)

@@ -30,7 +30,7 @@ func newReload() *cobra.Command {
 			return err
 		},
 	}
-	o.add(cmd)
+	o.addRunning(cmd)
 	return cmd
 }
 
@@ -61,7 +61,7 @@ func newStatus() *cobra.Command {
 			return err
 		},
 	}
-	o.add(cmd)
+	o.addRunning(cmd)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	cmd.Flags().BoolVar(&watch, "watch", false, "print it again every two seconds, until interrupted")
 	return cmd
@@ -79,6 +79,12 @@ func showStatus(cmd *cobra.Command, socket string, asJSON bool) error {
 		return printJSON(cmd, s)
 	}
 	return control.RenderStatus(cmd.OutOrStdout(), s)
+}
+
+// addRunning adds the flags that say which running proxy is meant.
+func (o *options) addRunning(cmd *cobra.Command) {
+	o.addFile(cmd)
+	o.addListen(cmd, "the `ADDR` on which the proxy listens, instead of what the configuration says")
 }
 
 // socket gives the control socket of the proxy that runs with this configuration.

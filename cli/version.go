@@ -28,16 +28,21 @@ func newVersion() *cobra.Command {
 			if asJSON {
 				return printJSON(cmd, v)
 			}
-			line := "watertight " + v.Version
-			if v.Commit != "" {
-				line += " (" + v.Commit + ")"
-			}
-			_, err := fmt.Fprintf(cmd.OutOrStdout(), "%s, %s, %s/%s\n", line, v.Go, v.OS, v.Arch)
+			_, err := fmt.Fprintln(cmd.OutOrStdout(), versionLine())
 			return err
 		},
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return cmd
+}
+
+// versionLine is the version for people.
+func versionLine() string {
+	line := "watertight " + version
+	if c := commit(); c != "" {
+		line += " (" + c + ")"
+	}
+	return fmt.Sprintf("%s, %s, %s/%s", line, runtime.Version(), runtime.GOOS, runtime.GOARCH)
 }
 
 // commit is the revision that the binary was built from, if the build knew it.
