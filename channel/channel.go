@@ -146,11 +146,14 @@ func (c *Channel) DialChecked(ctx context.Context, t name.Target, check Check) (
 		}
 		return c.attempt(ctx, ap)
 	}
+	host, _ := t.Host().Name()
 	if c.spec.ResolveAtExit {
+		if err := resolve.Local(host); err != nil {
+			return nil, err
+		}
 		conn, err := c.dialer.Dial(ctx, t)
 		return conn, dialFault(ctx, t.String(), err)
 	}
-	host, _ := t.Host().Name()
 	if err := c.readyFor(ctx, dnswire.Question{Name: host, Type: dnswire.A}); err != nil {
 		return nil, err
 	}

@@ -416,6 +416,20 @@ func TestWithResolveAtExitNobodyResolvesTheTargetBefore(t *testing.T) {
 		if n := w.dns.Count("api.example.com", dnswire.A) + w.dns.Count("api.example.com", dnswire.AAAA); n != 0 {
 			t.Errorf("the name was looked up here %d times too", n)
 		}
+		for host, want := range map[string]fault.Code{
+			"printer.local": fault.DNSNXDomain, "wpad": fault.DNSNXDomain, "localhost": fault.PolicyPrivateTarget,
+		} {
+			target, err := name.New(name.MustHost(host), 443)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := c.DialChecked(t.Context(), target, anyAddress); codeOf(err) != want {
+				t.Errorf("%s went to the exit, or gave another reason: %v", host, err)
+			}
+		}
+		if got := asked(); len(got) != 1 {
+			t.Errorf("special-use names reached the proxy: %q", got)
+		}
 		if _, err := c.Lookup(t.Context(), "api.example.com"); codeOf(err) != fault.DNSServFail {
 			t.Errorf("a look-up in a channel without resolver gave %v", err)
 		}

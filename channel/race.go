@@ -23,7 +23,7 @@ func (c *Channel) race(ctx context.Context, t name.Target, check Check) (net.Con
 	host, _ := t.Host().Name()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel() // ends the losers' attempts; an established connection does not depend on it
-	r := &race{c: c, port: t.Port(), check: check, answers: make(chan family, 2), results: make(chan attempt)}
+	r := &race{c: c, host: host, port: t.Port(), check: check, answers: make(chan family, 2), results: make(chan attempt)}
 	defer r.abandon()
 	for _, typ := range []dnswire.Type{dnswire.AAAA, dnswire.A} {
 		addrs, err, known := c.resolver.Cached(host, typ)
@@ -56,6 +56,7 @@ type attempt struct {
 // race is one run of Happy Eyeballs. One goroutine owns it; the others speak to it over its channels.
 type race struct {
 	c       *Channel
+	host    string
 	port    uint16
 	check   Check
 	answers chan family
@@ -178,11 +179,12 @@ func (r *race) abandon() {
 // verdict is the failure to report when nothing is left to try.
 func (r *race) verdict() error {
 	for _, err := range []error{r.dialErr, r.refusal, r.lookupErr} {
-		if err != nil {
+		var f *fault.Error
+		if err != nil && (!errors.As(err, &f) || f.Code != fault.DNSNoData) {
 			return err
 		}
 	}
-	return fault.New(fault.DNSNoData, "the name has no address", nil)
+	return fault.New(fault.DNSNoData, r.host+" has no address record", nil)
 }
 
 // expired is the failure to report when the time is up, or the client has gone.

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"watertight/dnswire"
+	"watertight/fault"
 )
 
 // localTTL is the TTL in seconds of what is answered here.
@@ -82,6 +83,27 @@ func Forwardable(suffix string) error {
 		return fmt.Errorf("%q is no special-use suffix that can be forwarded (such as test, internal or home.arpa)", suffix)
 	}
 	return nil
+}
+
+// Local gives the outcome for a host name that must not leave this program, also where an exit would resolve it: the
+// fault, for nearly all of them. It gives nil for an ordinary name.
+func Local(host string) error {
+	q := dnswire.Question{Name: dnswire.CanonicalName(host), Type: dnswire.A}
+	l, ok := special(q)
+	if !ok {
+		return nil
+	}
+	a, err := l.answer(q)
+	if err != nil {
+		return badQuestion(q, err).fault
+	}
+	if f := Verdict(a); f != nil {
+		return f
+	}
+	return &fault.Error{
+		Code: fault.PolicyPrivateTarget, Message: shown(q.Name) + " means this host, not one behind the exit",
+		Hint: "take the name out of the request; add it to NO_PROXY",
+	}
 }
 
 // IsLocal says whether a question is answered here, so that no upstream need be ready for it.

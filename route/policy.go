@@ -107,12 +107,22 @@ func (t *Table) foreignResolver(host name.Host, port uint16) error {
 	return nil
 }
 
+// isOwn says whether a socket address is one of the program's own listeners. One that listens on every address is
+// found on loopback.
+func (t *Table) isOwn(a netip.Addr, port uint16) bool {
+	if t.own[netip.AddrPortFrom(a, port)] {
+		return true
+	}
+	every := t.own[netip.AddrPortFrom(netip.IPv4Unspecified(), port)] || t.own[netip.AddrPortFrom(netip.IPv6Unspecified(), port)]
+	return every && (a.IsLoopback() || a.IsUnspecified())
+}
+
 // check is the policy on addresses: it is asked about each address before it is dialled, and what it was asked about
 // is what is dialled.
 func (t *Table) check(target name.Target) channel.Check {
 	return func(a netip.Addr) error {
 		a = a.Unmap()
-		if t.own[netip.AddrPortFrom(a, target.Port())] {
+		if t.isOwn(inner(a), target.Port()) {
 			return &fault.Error{
 				Code: fault.PolicyPrivateTarget, Message: "the target is this proxy itself",
 				Hint: "take the proxy's own address out of the request; add it to NO_PROXY",
@@ -120,7 +130,7 @@ func (t *Table) check(target name.Target) channel.Check {
 		}
 		if t.policy.ForeignResolvers == Refuse && target.Port() == 443 {
 			for _, r := range t.policy.ResolverAddrs {
-				if r == a {
+				if r == inner(a) {
 					return fault.New(fault.PolicyForeignResolver, a.String()+" is a resolver of the client's own", nil)
 				}
 			}

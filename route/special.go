@@ -42,17 +42,23 @@ var (
 	sixto4 = netip.MustParsePrefix("2002::/16")    // RFC 3056
 )
 
-// special says what kind of address a is if it is not one of the public internet, or "". An IPv6 address that
-// carries an IPv4 address is what that IPv4 address is.
-func special(a netip.Addr) string {
+// inner gives the IPv4 address that an IPv6 address carries, or a itself.
+func inner(a netip.Addr) netip.Addr {
 	a = a.Unmap()
 	b := a.As16()
 	switch {
 	case nat64.Contains(a):
-		return special(netip.AddrFrom4([4]byte(b[12:16])))
+		return netip.AddrFrom4([4]byte(b[12:16]))
 	case sixto4.Contains(a):
-		return special(netip.AddrFrom4([4]byte(b[2:6])))
+		return netip.AddrFrom4([4]byte(b[2:6]))
 	}
+	return a
+}
+
+// special says what kind of address a is if it is not one of the public internet, or "". An IPv6 address that
+// carries an IPv4 address is what that IPv4 address is.
+func special(a netip.Addr) string {
+	a = inner(a)
 	for i := range specials {
 		if specials[i].prefix.Contains(a) {
 			return specials[i].kind
