@@ -11,11 +11,13 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"os"
 	"regexp"
 	"runtime"
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -264,16 +266,21 @@ func listens(at netip.AddrPort) bool {
 	return err == nil || !errors.Is(err, io.EOF)
 }
 
-// freePort gives an address on which nobody listens.
+// freePort gives an address on which nobody listens: each time another of loopback's many, so that no other test and
+// no outgoing connection takes its port in the meantime.
 func freePort(t *testing.T) netip.AddrPort {
 	t.Helper()
-	socket, err := net.Listen("tcp", "127.0.0.1:0")
+	n := freePorts.Add(1)
+	ip := netip.AddrFrom4([4]byte{127, byte(1 + os.Getpid()%200), byte(n >> 8), byte(n)})
+	socket, err := net.ListenTCP("tcp", net.TCPAddrFromAddrPort(netip.AddrPortFrom(ip, 0)))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer socket.Close()
 	return socket.Addr().(*net.TCPAddr).AddrPort()
 }
+
+var freePorts atomic.Uint32
 
 // lines is a log that may be read while it is written.
 type lines struct {
