@@ -159,7 +159,8 @@ func (l *link) refusedHTTP(resp connect.Response, t name.Target) error {
 		said += " " + reason
 	}
 	cause := fmt.Errorf("http status %d, proxy-status error %q", resp.Status, resp.Error)
-	if resp.Status == 407 {
+	// A refusal of the login is 407; some releases of tinyproxy say 401, which no other answer to CONNECT is.
+	if resp.Status == 407 || resp.Status == 401 {
 		if l.User == "" {
 			return fault.New(fault.HopAuth, l.label+" asks for a user and a password: "+said, cause)
 		}

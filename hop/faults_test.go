@@ -144,6 +144,7 @@ func TestAFailingHTTPProxyIsExplained(t *testing.T) {
 		{"endless head", endless, fault.HopRefused, "does not answer as an HTTP proxy should"},
 		{"bare LF", says("HTTP/1.1 200 OK\n\n"), fault.HopRefused, "does not answer as an HTTP proxy should"},
 		{"wrong password", status("407 Proxy Authentication Required", "Proxy-Authenticate: Basic\r\n"), fault.HopAuth, "refused user and password: 407 Proxy Authentication Required"},
+		{"wrong password, said by a server's status", status("401 Unauthorized", "WWW-Authenticate: Basic\r\n"), fault.HopAuth, "refused user and password: 401 Unauthorized"},
 		{"repeats the password", status("407 no user:hunter2 here", ""), fault.HopAuth, "refused user and password: 407"},
 		{"repeats the password encoded", status("407 no dXNlcjpodW50ZXIy here", ""), fault.HopAuth, "refused user and password: 407"},
 		{"repeats the name", status("502 no Secret-Name.example", ""), fault.ConnectUnreachable, "cannot reach the destination: 502"},
