@@ -9,9 +9,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"os/signal"
 	"strings"
+	"sync"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -33,9 +36,8 @@ func (e usageError) Unwrap() error { return e.err }
 
 // Main runs the program with its arguments and gives its exit code.
 func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	ctx, stop := untilSignal()
 	defer stop()
-	context.AfterFunc(ctx, stop) // a second signal is not caught: it ends the program at once
 	root := newRoot()
 	root.SetArgs(args)
 	root.SetIn(stdin)
@@ -57,6 +59,43 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 		fmt.Fprintln(stderr, "watertight: "+strings.TrimRight(err.Error(), "\n"))
 		return exitFailed
 	}
+}
+
+// untilSignal gives a context that the first SIGINT or SIGTERM ends. The second ends the program at once, as if it had
+// never been caught.
+func untilSignal() (ctx context.Context, stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
+	done := make(chan struct{})
+	go func() {
+		for range 2 {
+			select {
+			case s := <-signals:
+				if ctx.Err() != nil {
+					dieOf(s)
+				}
+				cancel()
+			case <-done:
+				return
+			}
+		}
+	}()
+	return ctx, sync.OnceFunc(func() {
+		signal.Stop(signals)
+		close(done)
+		cancel()
+	})
+}
+
+// dieOf lets a signal do what it does to a program that does not catch it.
+func dieOf(s os.Signal) {
+	signal.Reset(s)
+	if self, err := os.FindProcess(os.Getpid()); err == nil {
+		_ = self.Signal(s) // if it cannot be sent, the exit code says that it failed
+	}
+	time.Sleep(time.Second) // it comes long before
+	os.Exit(exitFailed)
 }
 
 // quietError ends the program with a code when everything has been said already.

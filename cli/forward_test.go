@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"strings"
@@ -13,7 +14,7 @@ import (
 // talk is a conversation with the proxy, line by line.
 type talk struct {
 	t    *testing.T
-	conn io.Writer
+	conn net.Conn
 	r    *bufio.Reader
 }
 
@@ -48,7 +49,7 @@ func TestAWebSocketIsOpenedInAbsoluteForm(t *testing.T) {
 	c := x.talk(t)
 	c.say("GET http://%[1]s/socket HTTP/1.1\r\nHost: %[1]s\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: x\r\n\r\n", x.plain)
 	head := c.until("\r\n\r\n")
-	mustSay(t, head, "HTTP/1.1 101 ", "Upgrade: websocket", "Sec-WebSocket-Accept: x")
+	mustSay(t, strings.ToLower(head), "http/1.1 101 ", "upgrade: websocket", "sec-websocket-accept: x")
 	for _, word := range []string{"first", "second"} {
 		c.say("%s", word)
 		if got := c.until(word); got != word {

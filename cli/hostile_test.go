@@ -4,7 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
+	"regexp"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -28,6 +29,9 @@ func long(n int) string {
 
 // smuggled is a second request, hidden in octets that two parsers would read in two ways. It must never be served.
 const smuggled = "GET http://HOST/smuggled HTTP/1.1\r\nHost: HOST\r\n\r\n"
+
+// answers finds status lines.
+var answers = regexp.MustCompile(`HTTP/1\.1 \d\d\d `)
 
 func TestARequestWithTwoReadingsIsRefusedAndNeverServed(t *testing.T) {
 	x := startProxy(t, testWorld(t))
@@ -61,7 +65,7 @@ func TestARequestWithTwoReadingsIsRefusedAndNeverServed(t *testing.T) {
 			if !strings.HasPrefix(got, "HTTP/1.1 400 ") || !strings.Contains(got, c.says) || !strings.Contains(got, "(BAD_REQUEST)") {
 				t.Errorf("got %q", got)
 			}
-			if strings.Count(got, "HTTP/1.1 ") > 1+strings.Count(c.says, "HTTP/1.1")*3 {
+			if len(answers.FindAllString(got, -1)) != 1 {
 				t.Errorf("more than one answer: %q", got)
 			}
 		})
@@ -90,7 +94,7 @@ func TestATargetThatIsNoTargetIsRefusedWithItsReason(t *testing.T) {
 		{"CONNECT " + strings.Repeat("a", 64) + ".example.net:443", "HOST", "a label of 64 octets"},
 		{"CONNECT a..example.net:443", "HOST", "a label is empty"},
 		{"CONNECT api.shop.example.net..:443", "HOST", "a label is empty"},
-		{"CONNECT [fe80::1%25eth0]:443", "HOST", "brackets hold an IPv6 address"},
+		{"CONNECT [fe80::1%25eth0]:443", "HOST", "an IPv6 zone has no meaning"},
 		{"CONNECT [fe80::1%eth0]:443", "HOST", "an IPv6 zone has no meaning"},
 		{"CONNECT ::1:443", "HOST", "write an IPv6 address in brackets"},
 		{"CONNECT [::1:443", "HOST", "a bracket is not closed"},
@@ -148,7 +152,7 @@ func TestSpellingsOfOneNameAreOneName(t *testing.T) {
 }
 
 func portOctets(port string) []byte {
-	p, _ := net.LookupPort("tcp", port)
+	p, _ := strconv.ParseUint(port, 10, 16) // it is the port of a listener
 	return []byte{byte(p >> 8), byte(p)}
 }
 
@@ -156,7 +160,7 @@ func TestSOCKSGarbageIsRefusedInItsOwnLanguage(t *testing.T) {
 	x := startProxy(t, testWorld(t))
 	hello := "\x05\x01\x00"
 	name := func(s string, port string) string {
-		return hello + "\x05\x01\x00\x03" + string(rune(0))[:0] + string([]byte{byte(len(s))}) + s + port
+		return hello + "\x05\x01\x00\x03" + string([]byte{byte(len(s))}) + s + port
 	}
 	for _, c := range []struct{ what, octets, want string }{
 		{"no method", "\x05\x00", "\x05\xff"},

@@ -109,6 +109,7 @@ type proxy struct {
 	*world
 	t       testing.TB
 	address string
+	stopped bool // by the test itself
 }
 
 // listening is the line of the banner with the address of the port.
@@ -123,7 +124,11 @@ func startProxy(t testing.TB, w *world, args ...string) *proxy {
 		t.Fatal(err)
 	}
 	x := &proxy{program: p, world: w, t: t}
-	t.Cleanup(x.stop)
+	t.Cleanup(func() {
+		if !x.stopped {
+			x.stop()
+		}
+	})
 	at, err := p.out.await(listening, p.ended)
 	if err == nil {
 		_, err = p.out.await(regexp.MustCompile(`(?m)^ready: `), p.ended)

@@ -3,6 +3,7 @@ package fault
 import (
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"testing"
 )
@@ -73,5 +74,17 @@ func TestAFaultIsFoundInAChainAndAnythingElseIsInternal(t *testing.T) {
 	f.Hint = "rotate it"
 	if f.NextStep() != "rotate it" {
 		t.Error("a fault's own hint is not used")
+	}
+}
+
+func TestTheDocumentationListsEveryCodeWithItsStatus(t *testing.T) {
+	text, err := os.ReadFile("../docs/configuration.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range Codes() {
+		if row := fmt.Sprintf("| `%s` | %d |", c, c.HTTPStatus()); !strings.Contains(string(text), row) {
+			t.Errorf("docs/configuration.md has no row that begins %q", row)
+		}
 	}
 }

@@ -14,7 +14,7 @@ import (
 // DNSDist starts dnsdist in front of a plaintext server, for DNS over TLS (port 853) and HTTPS (port 443, /dns-query).
 func DNSDist(t testing.TB, h *internet.Host, cert tls.Certificate, backend netip.AddrPort) *internet.Process {
 	t.Helper()
-	certificate, key := certFiles(t, cert)
+	certificate, key := CertFiles(t, cert)
 	d := dir(t, map[string]string{"cert.pem": certificate, "key.pem": key})
 	certPath, keyPath := filepath.Join(d, "cert.pem"), filepath.Join(d, "key.pem")
 	var b strings.Builder

@@ -15,7 +15,7 @@ import (
 // everything.
 func KnotResolver(t testing.TB, h *internet.Host, cert tls.Certificate, forward netip.AddrPort) *internet.Process {
 	t.Helper()
-	certificate, key := certFiles(t, cert)
+	certificate, key := CertFiles(t, cert)
 	d := dir(t, map[string]string{"cert.pem": certificate, "key.pem": key})
 	var b strings.Builder
 	for _, a := range wildcards(h) {

@@ -14,7 +14,7 @@ import (
 // "hello from HOST".
 func Nginx(t testing.TB, h *internet.Host, cert tls.Certificate) *internet.Process {
 	t.Helper()
-	certificate, key := certFiles(t, cert)
+	certificate, key := CertFiles(t, cert)
 	d := dir(t, map[string]string{"cert.pem": certificate, "key.pem": key})
 	var listen strings.Builder
 	for _, a := range wildcards(h) {

@@ -68,8 +68,8 @@ func (s server) start(t testing.TB, h *internet.Host) *internet.Process {
 	return p
 }
 
-// certFiles gives a certificate with its chain, and its key, as servers read them.
-func certFiles(t testing.TB, c tls.Certificate) (cert, key string) {
+// CertFiles gives a certificate with its chain, and its key, as servers read them.
+func CertFiles(t testing.TB, c tls.Certificate) (cert, key string) {
 	t.Helper()
 	for _, der := range c.Certificate {
 		cert += string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))

@@ -27,7 +27,7 @@ cache_log stdio:/dev/stderr
 cache_store_log none
 netdb_filename none
 coredump_dir %[1]s
-shutdown_lifetime 1 seconds
+shutdown_lifetime 0 seconds
 workers 1
 pinger_enable off
 visible_hostname squid.lab

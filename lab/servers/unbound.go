@@ -15,7 +15,7 @@ import (
 // for everything.
 func Unbound(t testing.TB, h *internet.Host, cert tls.Certificate, forward netip.AddrPort) *internet.Process {
 	t.Helper()
-	certificate, key := certFiles(t, cert)
+	certificate, key := CertFiles(t, cert)
 	d := dir(t, map[string]string{"cert.pem": certificate, "key.pem": key})
 	var b strings.Builder
 	fmt.Fprintf(&b, `server:
