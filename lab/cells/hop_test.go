@@ -1,0 +1,230 @@
+package cells
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"watertight/capture"
+	"watertight/dnswire"
+	"watertight/lab"
+	"watertight/lab/internet"
+	"watertight/name"
+	"watertight/socks"
+)
+
+var proxyAt = netip.MustParseAddrPort(lab.ProxyAddress)
+
+// kind is a protocol of hops.
+type kind struct {
+	name, scheme string
+	port         uint16
+}
+
+var kinds = []kind{{"socks5", "socks5", 1080}, {"http", "http", 3128}}
+
+// hop is an upstream proxy that notes what it was asked for.
+type hop struct {
+	*internet.Host
+	authority netip.AddrPort
+
+	bound   string      // the name in its replies of SOCKS; empty: none
+	cut     atomic.Bool // it ends each connection with the first octets that it should carry to port 443
+	hangsUp atomic.Bool // it ends each connection at once
+
+	mu       sync.Mutex
+	listener net.Listener
+	conns    []net.Conn
+	asked    []string // as it was sent: names as names, addresses as addresses
+}
+
+// log gives what the hop was asked for.
+func (h *hop) log() []string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return append([]string(nil), h.asked...)
+}
+
+// addHop connects a hop that speaks a protocol, and publishes its name.
+func addHop(t testing.TB, s *lab.Scene, host string, k kind) *hop {
+	t.Helper()
+	h := &hop{Host: lab.Must(s.AddHost("hop"))(t), authority: s.Authority.At(53)}
+	if err := s.Authority.Publish(host, h.Host); err != nil {
+		t.Fatal(err)
+	}
+	h.open(t, k)
+	return h
+}
+
+func (h *hop) open(t testing.TB, k kind) {
+	t.Helper()
+	l := listen(t, h.Host, k.port)
+	h.mu.Lock()
+	h.listener = l
+	h.mu.Unlock()
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			h.mu.Lock()
+			h.conns = append(h.conns, conn)
+			h.mu.Unlock()
+			go h.serve(t.Context(), k, conn)
+		}
+	}()
+}
+
+// close lets nothing listen at the hop any more, and ends its connections.
+func (h *hop) close(t testing.TB) {
+	t.Helper()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	lab.Must(0, h.listener.Close())(t)
+	for _, conn := range h.conns {
+		_ = conn.Close()
+	}
+}
+
+func (h *hop) serve(ctx context.Context, k kind, near net.Conn) {
+	defer near.Close()
+	if h.hangsUp.Load() {
+		return
+	}
+	var (
+		buf    socks.Buffer
+		from   io.Reader = near
+		target name.Target
+		reply  []byte
+	)
+	if k.scheme == "http" {
+		r := bufio.NewReader(near)
+		request, err := http.ReadRequest(r)
+		if err != nil || request.Method != http.MethodConnect {
+			return
+		}
+		if target, err = name.Parse(request.Host); err != nil {
+			return
+		}
+		from, reply = r, []byte("HTTP/1.1 200 OK\r\n\r\n")
+	} else {
+		request, early, err := socks.ReadRequest(near, nil, &buf)
+		if err != nil || len(early) > 0 {
+			return
+		}
+		if target, err = name.New(request.Host, request.Port); err != nil {
+			return
+		}
+		reply = request.AppendReply(nil, socks.Succeeded, netip.AddrPort{})
+		if h.bound != "" {
+			const domain = 3
+			reply = append([]byte{5, 0, 0, domain, byte(len(h.bound))}, h.bound+"\x01\xbb"...)
+		}
+	}
+	h.mu.Lock()
+	h.asked = append(h.asked, target.String())
+	h.mu.Unlock()
+	far, err := h.reach(ctx, target)
+	if err != nil {
+		return
+	}
+	defer far.Close()
+	if _, err := near.Write(reply); err != nil {
+		return
+	}
+	if h.cut.Load() && target.Port() == 443 {
+		_, _ = from.Read(make([]byte, 1))
+		return
+	}
+	go func() {
+		_, _ = io.Copy(far, from)
+		_ = far.(*net.TCPConn).CloseWrite()
+	}()
+	_, _ = io.Copy(near, far)
+}
+
+// reach connects to a target. A name is resolved as hops do it: in plaintext, here by asking the authority itself.
+func (h *hop) reach(ctx context.Context, target name.Target) (net.Conn, error) {
+	if at, ok := target.AddrPort(); ok {
+		return h.Dial(ctx, at)
+	}
+	host, _ := target.Host().Name()
+	q := dnswire.Question{Name: host, Type: dnswire.A}
+	if !h.Addr4.IsValid() {
+		q.Type = dnswire.AAAA
+	}
+	message, err := dnswire.Query(q, 1, 0)
+	if err != nil {
+		return nil, err
+	}
+	b, err := h.Ask(h.authority, message)
+	if err != nil {
+		return nil, err
+	}
+	answer, err := dnswire.ParseAnswer(b, q, 1)
+	if err != nil {
+		return nil, err
+	}
+	for _, a := range answer.Addrs() {
+		return h.Dial(ctx, netip.AddrPortFrom(a, target.Port()))
+	}
+	return nil, fmt.Errorf("%s has no address", host)
+}
+
+// farChannel is a configuration whose traffic goes to the channel `far`, over `direct` and through a hop that has a
+// name.
+type farChannel struct {
+	kind    kind
+	missing bool   // the hop's name is not published
+	login   string // "user:password@", or empty
+
+	hop      *hop
+	resolver *internet.Resolver // of `far`
+}
+
+// host is the hop's name. The canary's label is in it: it is searched for like the canary.
+func (f *farChannel) host(s *lab.Scene) string { return "gw-" + s.Label + ".example.net" }
+
+// arrange connects the hop and the resolver of `far`, and permits the client's host what it needs and no more: the
+// origin and the resolver of `far` are reached through the hop, or not at all.
+func (f *farChannel) arrange(t testing.TB, s *lab.Scene) {
+	t.Helper()
+	host := f.host(s)
+	if f.missing {
+		host = "unused.example.net"
+	}
+	f.hop = addHop(t, s, host, f.kind)
+	f.resolver = lab.Must(s.AddResolver("dns2.example.net"))(t)
+	s.Permitted = append(s.Resolver.Peers(), f.hop.Peers(capture.TCP, f.kind.port)...)
+	s.Readers = f.hop.Peers(capture.TCP, f.kind.port)
+	s.Asking = []*internet.Host{f.resolver.Host}
+}
+
+// config gives the configuration with `resolve: here` or `resolve: exit`.
+func (f *farChannel) config(s *lab.Scene, resolve string) string {
+	far := fmt.Sprintf("over: direct, proxy: %q, resolve: %s", fmt.Sprintf("%s://%s%s:%d", f.kind.scheme, f.login, f.host(s), f.kind.port), resolve)
+	if resolve == "here" {
+		far += ", resolver: " + resolver(s, f.resolver.DoTURL())
+	}
+	return direct(s, s.Resolver.DoTURL()) + "  far: {" + far + "}\nroutes:\n  - {to: \"*\", channel: far}\n"
+}
+
+func (f *farChannel) cell(resolve string) lab.Cell {
+	return lab.Cell{
+		Arrange: func(t testing.TB, s *lab.Scene) {
+			f.arrange(t, s)
+			if resolve == "exit" {
+				s.Asking = []*internet.Host{f.hop.Host}
+			}
+		},
+		Start: with(func(s *lab.Scene) string { return f.config(s, resolve) }),
+	}
+}
