@@ -64,8 +64,9 @@ func (h *Host) Program(name string, args ...string) *Program {
 	return &Program{Path: name, Args: args, host: h}
 }
 
-// masks are where the real host's resolvers listen on sockets that network namespaces do not hide.
-var masks = []string{"/run", "/var/run", "/var/lib/sss"}
+// masks are where the real host's resolvers listen on sockets that network namespaces do not hide, and where programs
+// of the same name would find each other's shared memory (squid).
+var masks = []string{"/run", "/var/run", "/var/lib/sss", "/dev/shm"}
 
 func (p *Program) resolv() string {
 	if p.Resolv != "" {
