@@ -28,9 +28,6 @@ const (
 	DialLimit    = 30 * time.Second // for one Dial, look-up and every attempt included
 	attemptLimit = 10 * time.Second // for one address
 	maxAttempts  = 8                // addresses tried for one name
-	readyWait    = 5 * time.Second  // how long a request waits for a channel that is not ready yet
-	probeFirst   = 250 * time.Millisecond
-	probeMost    = 15 * time.Second
 )
 
 // Below is what a channel stands on: another channel, or the ground.
@@ -79,6 +76,8 @@ type Channel struct {
 
 	ready     chan struct{} // closed when the resolver has answered once
 	readyOnce sync.Once
+	tried     chan struct{} // closed when it was asked for the first time, whatever came of it
+	triedOnce sync.Once
 
 	mu       sync.Mutex
 	notReady error // why the last probe failed
@@ -98,7 +97,7 @@ func Open(s Spec, below Below) (*Channel, error) {
 		}
 		dialer = chain
 	}
-	c := &Channel{spec: s, dialer: dialer, ready: make(chan struct{})}
+	c := &Channel{spec: s, dialer: dialer, ready: make(chan struct{}), tried: make(chan struct{})}
 	if s.ResolveAtExit {
 		c.markReady()
 		return c, nil
@@ -154,6 +153,7 @@ func (c *Channel) DialChecked(ctx context.Context, t name.Target, check Check) (
 		conn, err := c.dialer.Dial(ctx, t)
 		return conn, dialFault(ctx, t.String(), err)
 	}
+	fault.Waiting(ctx, c.unresolved)
 	if err := c.readyFor(ctx, dnswire.Question{Name: host, Type: dnswire.A}); err != nil {
 		return nil, err
 	}
@@ -164,6 +164,9 @@ func (c *Channel) DialChecked(ctx context.Context, t name.Target, check Check) (
 func (c *Channel) attempt(ctx context.Context, to netip.AddrPort) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, attemptLimit)
 	defer cancel()
+	if fault.Watched(ctx) {
+		fault.Waiting(ctx, func() error { return dialFault(ctx, to.String(), context.DeadlineExceeded) })
+	}
 	conn, err := c.dialAddr(ctx, to)
 	return conn, dialFault(ctx, to.String(), err)
 }
@@ -223,87 +226,6 @@ func (c *Channel) ResolverStats() (resolve.Stats, bool) {
 		return resolve.Stats{}, false
 	}
 	return c.resolver.Stats(), true
-}
-
-// Run asks the resolver once, again and again with growing pauses, until it has answered, authenticated; then it
-// waits for ctx. It gives ctx's error.
-func (c *Channel) Run(ctx context.Context) error {
-	pause := probeFirst
-	for !c.Ready() {
-		err := c.resolver.Probe(ctx)
-		if err == nil {
-			c.markReady()
-			break
-		}
-		c.mu.Lock()
-		c.notReady = err
-		c.mu.Unlock()
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(pause):
-		}
-		pause = min(2*pause, probeMost)
-	}
-	<-ctx.Done()
-	return ctx.Err()
-}
-
-func (c *Channel) markReady() { c.readyOnce.Do(func() { close(c.ready) }) }
-
-// Ready says whether the resolver has answered once, authenticated.
-func (c *Channel) Ready() bool {
-	select {
-	case <-c.ready:
-		return true
-	default:
-		return false
-	}
-}
-
-// WhyNotReady gives the last probe's error, or nil.
-func (c *Channel) WhyNotReady() error {
-	if c.Ready() {
-		return nil
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.notReady
-}
-
-// Await is closed when the channel is ready.
-func (c *Channel) Await() <-chan struct{} { return c.ready }
-
-// readyFor waits a little for a channel that is not ready yet, unless the question is answered without its upstreams.
-func (c *Channel) readyFor(ctx context.Context, q dnswire.Question) error {
-	if c.Ready() || c.resolver.IsLocal(q) {
-		return nil
-	}
-	return c.WaitReady(ctx)
-}
-
-// WaitReady waits a little for a channel that is not ready yet. The error is a [*fault.Error] with NOT_READY.
-func (c *Channel) WaitReady(ctx context.Context) error {
-	if c.Ready() {
-		return nil
-	}
-	timer := time.NewTimer(readyWait)
-	defer timer.Stop()
-	select {
-	case <-c.ready:
-		return nil
-	case <-timer.C:
-	case <-ctx.Done():
-	}
-	cause := c.WhyNotReady()
-	message := "channel " + c.spec.Name + " is not ready: its resolver has not answered"
-	f := &fault.Error{Code: fault.NotReady, Message: message, Channel: c.spec.Name, Err: cause}
-	if cause != nil {
-		why := fault.Of(cause)
-		f.Message = "channel " + c.spec.Name + " is not ready: " + why.Message
-		f.Hint = why.NextStep()
-	}
-	return f
 }
 
 // Flush empties the cache.

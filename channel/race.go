@@ -64,7 +64,6 @@ type race struct {
 
 	pending int          // families still being looked up
 	v6, v4  []netip.Addr // addresses not tried yet
-	has6    bool         // the IPv6 question is answered
 	lastV6  bool         // the last attempt was for IPv6
 	tried   int
 	active  int // attempts under way
@@ -76,9 +75,6 @@ type race struct {
 
 // take books an answer.
 func (r *race) take(f family) {
-	if f.typ == dnswire.AAAA {
-		r.has6 = true
-	}
 	if f.err != nil {
 		r.lookupErr = worse(r.lookupErr, f.err)
 		return

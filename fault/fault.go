@@ -83,7 +83,7 @@ var faces = map[Code]face{
 	PolicyRoute:           {403, "http_request_denied", socksPolicy, 5, 15, "no route leads there: add one under `routes`"},
 	Limit:                 {503, "connection_limit_reached", socksGeneral, 2, 14, "a limit is reached; see `limits` in the configuration"},
 	AuthRequired:          {407, "http_request_denied", socksPolicy, 5, 15, "give the proxy's user and password"},
-	BadRequest:            {400, "http_request_error", socksGeneral, 1, 0, "the request is malformed"},
+	BadRequest:            {400, "http_request_error", socksGeneral, 1, 0, "mend the client's request as the message says; `curl -v -x` shows one that is well formed"},
 	Internal:              {500, "proxy_internal_error", socksGeneral, 2, 0, "this is a fault of Watertight; please report it"},
 }
 
@@ -126,6 +126,7 @@ type Error struct {
 	Code    Code
 	Message string // one line, without secret, shown to the client
 	Channel string // the channel's name, empty if none was chosen
+	Hop     string // HOST:PORT of the upstream proxy that was asked last, where nobody can tell its silence from the target's
 	Target  string // the client's target in text, empty if unknown
 	Hint    string // what to do next; empty means the code's own
 	Err     error  // the cause, for logs only

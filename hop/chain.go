@@ -96,7 +96,13 @@ func (c *chain) through(ctx context.Context, last int, t name.Target) (net.Conn,
 func (c *chain) reach(ctx context.Context, i int) (net.Conn, error) {
 	l := c.links[i]
 	if i == 0 {
-		conn, err := c.first.Dial(ctx, l.at)
+		below := l.retold(ctx, "")
+		if fault.Watched(ctx) {
+			fault.Waiting(below, func() error {
+				return fault.New(fault.ConnectTimeout, "no connection in time", context.DeadlineExceeded)
+			})
+		}
+		conn, err := c.first.Dial(below, l.at)
 		if err != nil {
 			return nil, l.unreached(err, "")
 		}
@@ -104,11 +110,16 @@ func (c *chain) reach(ctx context.Context, i int) (net.Conn, error) {
 	}
 	via := ", through " + c.links[i-1].label
 	if _, isAddr := l.at.AddrPort(); isAddr {
-		conn, err := c.through(ctx, i-1, l.at)
+		conn, err := c.through(l.retold(ctx, via), i-1, l.at)
 		if err != nil {
 			return nil, l.unreached(err, via)
 		}
 		return conn, nil
+	}
+	if fault.Watched(ctx) {
+		fault.Waiting(l.retold(ctx, ""), func() error {
+			return fault.New(fault.DNSTimeout, "no address in time", context.DeadlineExceeded)
+		})
 	}
 	addrs, err := c.addresses(ctx, l)
 	if err != nil {
@@ -116,7 +127,7 @@ func (c *chain) reach(ctx context.Context, i int) (net.Conn, error) {
 	}
 	for _, to := range addrs {
 		var conn net.Conn
-		if conn, err = c.through(ctx, i-1, to); err == nil {
+		if conn, err = c.through(l.retold(ctx, via), i-1, to); err == nil {
 			return conn, nil
 		}
 		// Only what is wrong with this address can be better with the next one.
@@ -127,6 +138,14 @@ func (c *chain) reach(ctx context.Context, i int) (net.Conn, error) {
 	return nil, l.unreached(err, via)
 }
 
+// retold gives a context for reaching l under which what is waited for is told as a fault of l.
+func (l *link) retold(ctx context.Context, via string) context.Context {
+	if !fault.Watched(ctx) {
+		return ctx
+	}
+	return fault.Retold(ctx, func(err error) error { return l.unreached(err, via) })
+}
+
 // addresses resolves the name of l, and gives at least one address or an error.
 func (c *chain) addresses(ctx context.Context, l *link) ([]name.Target, error) {
 	host, _ := l.at.Host().Name()
@@ -135,6 +154,7 @@ func (c *chain) addresses(ctx context.Context, l *link) ([]name.Target, error) {
 		return nil, err
 	}
 	var targets []name.Target
+	found = alternating(found)
 	for _, a := range found[:min(len(found), maxAddresses)] {
 		t, err := name.FromAddrPort(netip.AddrPortFrom(a, l.at.Port()))
 		if err != nil {
@@ -146,4 +166,26 @@ func (c *chain) addresses(ctx context.Context, l *link) ([]name.Target, error) {
 		return nil, fault.New(fault.DNSNoData, l.label+" has no address", nil)
 	}
 	return targets, nil
+}
+
+// alternating gives addresses with the families in turns (RFC 8305, section 4), so that many of one that the proxy
+// before cannot reach leave room for the other.
+func alternating(found []netip.Addr) []netip.Addr {
+	var families [2][]netip.Addr // that of the first address, and the other
+	for _, a := range found {
+		i := 0
+		if a.Is4() != found[0].Is4() {
+			i = 1
+		}
+		families[i] = append(families[i], a)
+	}
+	var all []netip.Addr
+	for i := range found {
+		for _, f := range families {
+			if i < len(f) {
+				all = append(all, f[i])
+			}
+		}
+	}
+	return all
 }

@@ -101,7 +101,9 @@ func (l *link) unreached(err error, via string) error {
 func (l *link) lost(err error, asked bool) error {
 	switch {
 	case isTimeout(err) && asked:
-		return fault.New(fault.ConnectTimeout, l.label+" did not connect in time", err)
+		f := fault.New(fault.ConnectTimeout, l.label+" did not connect in time", err)
+		f.Hop = l.at.String()
+		return f
 	case isTimeout(err):
 		return fault.New(fault.HopRefused, l.label+" accepts connections but does not answer", err)
 	case isClosed(err):
@@ -158,7 +160,7 @@ func (l *link) refusedHTTP(resp connect.Response, t name.Target) error {
 	if reason := l.harmless(resp.Reason, t); reason != "" {
 		said += " " + reason
 	}
-	cause := fmt.Errorf("http status %d, proxy-status error %q", resp.Status, resp.Error)
+	cause := fmt.Errorf("http status %d, proxy-status error %q", resp.Status, l.harmless(resp.Error, t))
 	// A refusal of the login is 407; some releases of tinyproxy say 401, which no other answer to CONNECT is.
 	if resp.Status == 407 || resp.Status == 401 {
 		if l.User == "" {

@@ -148,6 +148,7 @@ func TestAFailingHTTPProxyIsExplained(t *testing.T) {
 		{"repeats the password", status("407 no user:hunter2 here", ""), fault.HopAuth, "refused user and password: 407"},
 		{"repeats the password encoded", status("407 no dXNlcjpodW50ZXIy here", ""), fault.HopAuth, "refused user and password: 407"},
 		{"repeats the name", status("502 no Secret-Name.example", ""), fault.ConnectUnreachable, "cannot reach the destination: 502"},
+		{"repeats the password as an error type", proxyStatus("error=hunter2"), fault.ConnectUnreachable, "502"},
 		{"402", status("402 Payment Required", ""), fault.HopRefused, "refused the request: 402 Payment Required"},
 		{"403", status("403 Forbidden", ""), fault.HopRefused, "refused the request: 403 Forbidden"},
 		{"302", status("302 Found", "Location: http://portal.example/\r\n"), fault.HopRefused, "refused the request: 302 Found"},

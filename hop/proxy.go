@@ -176,16 +176,16 @@ func (p Proxy) validate() error {
 // target gives HOST:PORT, for errors and for dialling.
 func (p Proxy) target() (name.Target, error) { return name.New(p.Host, p.Port) }
 
-// String gives the proxy as ParseProxy reads it, with *** for the password.
+// String gives the proxy as ParseProxy reads it, with *** for the password. A user without a password is a secret by
+// itself: providers give out keys that stand there.
 func (p Proxy) String() string {
 	var b strings.Builder
 	b.WriteString(p.Scheme + "://")
-	if p.User != "" {
-		b.WriteString(url.User(p.User).String())
-		if p.Password != "" {
-			b.WriteString(":***")
-		}
-		b.WriteByte('@')
+	switch {
+	case p.Password != "":
+		b.WriteString(url.User(p.User).String() + ":***@")
+	case p.User != "":
+		b.WriteString("***@")
 	}
 	if t, err := p.target(); err == nil {
 		b.WriteString(t.String())

@@ -101,6 +101,13 @@ func TestUnsupportedSchemesNameTheSupportedOnes(t *testing.T) {
 	}
 }
 
+func TestAUserWithoutAPasswordIsAKeyAndNotPrinted(t *testing.T) {
+	p, err := ParseProxy("socks5://hunter2@gw.example")
+	if err != nil || p.String() != "socks5://***@gw.example:1080" {
+		t.Errorf("got %s, %v", p, err)
+	}
+}
+
 func TestNothingPrintsThePassword(t *testing.T) {
 	p, err := ParseProxy("socks5://customer-1:hunter2@gw.example")
 	if err != nil {
@@ -143,7 +150,7 @@ func FuzzParseProxy(f *testing.F) {
 		if err := p.validate(); err != nil {
 			t.Fatal(err)
 		}
-		if p.Password != "" {
+		if p.User != "" {
 			return // masked, so it does not read the same
 		}
 		if again, err := ParseProxy(p.String()); err != nil || again != p {

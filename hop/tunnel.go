@@ -16,7 +16,7 @@ import (
 
 // HandshakeLimit is the most time that one proxy gets to open a tunnel, its own dialling included. A nearer deadline
 // of the context counts.
-const HandshakeLimit = 15 * time.Second
+const HandshakeLimit = 10 * time.Second
 
 // longAgo is a deadline that has passed.
 var longAgo = time.Unix(1, 0)
@@ -29,10 +29,12 @@ func (l *link) tunnel(ctx context.Context, conn net.Conn, t name.Target) (net.Co
 		return nil, l.lost(err, false)
 	}
 	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(longAgo) })
-	head, err := l.ask(conn, t)
+	head, err := l.ask(ctx, conn, t)
 	stopped := stop()
 	if err == nil && stopped {
-		err = conn.SetDeadline(time.Time{})
+		if err = conn.SetDeadline(time.Time{}); err != nil {
+			err = l.lost(err, true) // it closed the connection with its last word
+		}
 	}
 	if !stopped && errors.Is(ctx.Err(), context.Canceled) {
 		err = fault.New(fault.ConnectTimeout, "the request was given up while "+l.label+" was asked", ctx.Err())
@@ -47,22 +49,32 @@ func (l *link) tunnel(ctx context.Context, conn net.Conn, t name.Target) (net.Co
 }
 
 // ask speaks the proxy's protocol. It gives what was read beyond the proxy's answer.
-func (l *link) ask(conn net.Conn, t name.Target) (head []byte, err error) {
+func (l *link) ask(ctx context.Context, conn net.Conn, t name.Target) (head []byte, err error) {
 	if l.Scheme == SchemeSOCKS5 {
-		return nil, l.askSOCKS5(conn, t)
+		l.waiting(ctx, false)
+		return nil, l.askSOCKS5(ctx, conn, t)
 	}
+	l.waiting(ctx, true)
 	return l.askHTTP(conn, t)
+}
+
+// waiting notes whose silence it is, for a resolver that gives up before this proxy's time is over.
+func (l *link) waiting(ctx context.Context, asked bool) {
+	if fault.Watched(ctx) {
+		fault.Waiting(ctx, func() error { return l.lost(context.DeadlineExceeded, asked) })
+	}
 }
 
 var socksBuffers = sync.Pool{New: func() any { return new(socks.Buffer) }}
 
 // askSOCKS5 is the client's side of RFC 1928, one message at a time: there are servers that drop what comes early.
-func (l *link) askSOCKS5(conn net.Conn, t name.Target) error {
+func (l *link) askSOCKS5(ctx context.Context, conn net.Conn, t name.Target) error {
 	buf := socksBuffers.Get().(*socks.Buffer)
 	defer socksBuffers.Put(buf)
 	if err := l.negotiate(conn, buf); err != nil {
 		return err
 	}
+	l.waiting(ctx, true)
 	if _, err := conn.Write(socks.AppendRequest(buf[:0], socks.Connect, t)); err != nil {
 		return l.lost(err, false)
 	}

@@ -65,7 +65,13 @@ func (u *upstream) dialFailure(ctx context.Context, err error) *failure {
 		case fault.ConnectUnreachable:
 			return u.unreachable("cannot be reached", err)
 		case fault.ConnectTimeout:
-			return u.timeout(err)
+			late := u.timeout(err)
+			if f.Hop != "" {
+				late.late = ""
+				late.fault.Message = "the proxy " + f.Hop + " did not connect to the resolver " + u.Host + " in time"
+				late.fault.Hint = "the upstream proxy is silent, or cannot reach the resolver"
+			}
+			return late
 		}
 		return &failure{fault: f, foreign: true}
 	}
@@ -139,6 +145,9 @@ func Verdict(a *dnswire.Answer) *fault.Error {
 		f = fault.New(fault.DNSNXDomain, shown(a.Name)+" does not exist", nil)
 	} else {
 		f = fault.New(fault.DNSNoData, shown(a.Name)+" has no "+a.Type.String()+" record", nil)
+		if a.Type != dnswire.A && a.Type != dnswire.AAAA {
+			f.Hint = "the name exists but has no record of that type"
+		}
 	}
 	// A special-use name that was forwarded got its answer from a server, which says nothing of the kind.
 	if l, ok := special(a.Question); ok && slices.Contains(a.EDE, dnswire.EDE{Code: edeSynthesized, Text: l.hint}) {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"watertight/dnswire"
+	"watertight/fault"
 )
 
 // Limits of an upstream's connections.
@@ -30,6 +31,7 @@ type slot struct {
 	inFlight  int
 	lastReply time.Time
 	idle      *time.Timer
+	leaving   bool // out of use: closed with its last question
 }
 
 // links keeps the connections of one upstream. One dial at a time serves all who wait for a connection.
@@ -38,6 +40,7 @@ type links struct {
 
 	mu      sync.Mutex
 	closed  bool
+	era     uint64 // counts flushes
 	seq     uint64
 	slots   []*slot
 	dialing *dialing
@@ -45,8 +48,9 @@ type links struct {
 }
 
 type dialing struct {
-	done chan struct{}
-	fail *failure
+	done  chan struct{}
+	fail  *failure
+	watch *fault.Watch
 }
 
 // take gives a connection that is younger than the one numbered after, and books a question on it.
@@ -65,8 +69,10 @@ func (p *links) take(ctx context.Context, after uint64) (*slot, *failure) {
 		}
 		if p.dialing == nil && len(p.slots) < maxLinks {
 			d := &dialing{done: make(chan struct{})}
+			var watched context.Context
+			watched, d.watch = fault.WithWatch(p.u.ctx)
 			p.dialing = d
-			p.u.wg.Go(func() { p.dial(d) })
+			p.u.wg.Go(func() { p.dial(watched, d) })
 		}
 		d, freed := p.dialing, p.freed
 		p.mu.Unlock()
@@ -81,9 +87,20 @@ func (p *links) take(ctx context.Context, after uint64) (*slot, *failure) {
 			}
 		case <-freed:
 		case <-ctx.Done():
-			return nil, p.u.timeout(ctx.Err())
+			return nil, p.u.late(ctx, d)
 		}
 	}
+}
+
+// late is what a question fails with whose time is over before it has a connection: the fault of what the dial under
+// way waits for, where that is known.
+func (u *upstream) late(ctx context.Context, d *dialing) *failure {
+	if d != nil && ctx.Err() == context.DeadlineExceeded {
+		if err := d.watch.Err(); err != nil {
+			return u.dialFailure(ctx, err)
+		}
+	}
+	return u.timeout(ctx.Err())
 }
 
 func (p *links) pick(after uint64) *slot {
@@ -96,10 +113,13 @@ func (p *links) pick(after uint64) *slot {
 }
 
 // dial opens a connection for whoever waits. It does not depend on any of them.
-func (p *links) dial(d *dialing) {
-	ctx, cancel := context.WithTimeout(p.u.ctx, p.u.limit)
+func (p *links) dial(ctx context.Context, d *dialing) {
+	ctx, cancel := context.WithTimeout(ctx, p.u.limit)
 	defer cancel()
 	started := p.u.now()
+	p.mu.Lock()
+	era := p.era
+	p.mu.Unlock()
 	l, fail := p.u.open(ctx)
 	if fail != nil && p.u.ctx.Err() == nil {
 		p.u.health.failed(started, p.u.now(), fail)
@@ -108,13 +128,15 @@ func (p *links) dial(d *dialing) {
 	defer p.mu.Unlock()
 	d.fail = fail
 	p.dialing = nil
-	if fail == nil {
-		if p.closed {
-			l.close()
-			d.fail = &failure{fault: closed(), final: true}
-		} else {
-			p.add(l)
-		}
+	switch {
+	case fail != nil:
+	case p.closed:
+		l.close()
+		d.fail = &failure{fault: closed(), final: true}
+	case p.era != era:
+		l.close() // those who wait dial again
+	default:
+		p.add(l)
 	}
 	close(d.done)
 }
@@ -137,6 +159,9 @@ func (p *links) give(s *slot, replied bool) {
 	s.inFlight--
 	if replied {
 		s.lastReply = p.u.now()
+	}
+	if s.leaving && s.inFlight == 0 {
+		p.u.wg.Go(s.close)
 	}
 	if s.inFlight == 0 && slices.Contains(p.slots, s) {
 		s.idle.Reset(p.u.idle)
@@ -177,6 +202,22 @@ func (p *links) retire(s *slot) {
 	s.idle.Stop()
 	p.mu.Unlock()
 	s.close()
+}
+
+// flush takes every connection out of use; one that has questions under way is closed with the last of them.
+func (p *links) flush() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.era++
+	for _, s := range p.slots {
+		s.idle.Stop()
+		if s.inFlight == 0 {
+			p.u.wg.Go(s.close)
+		}
+		s.leaving = true
+	}
+	p.slots = nil
+	p.wake()
 }
 
 func (p *links) close() {

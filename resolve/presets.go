@@ -29,7 +29,8 @@ func Presets() []Preset {
 	return list
 }
 
-// KnownResolvers gives the host names and addresses of every preset: where encrypted DNS is known to be spoken.
+// KnownResolvers gives host names and addresses where encrypted DNS is known to be spoken: those of every preset, and
+// the names of other public resolvers.
 func KnownResolvers() (hosts []string, addrs []netip.Addr) {
 	for _, p := range presets {
 		for _, h := range p.hosts() {
@@ -38,6 +39,11 @@ func KnownResolvers() (hosts []string, addrs []netip.Addr) {
 			}
 		}
 		addrs = append(addrs, p.Addrs...)
+	}
+	for _, h := range foreign {
+		if !slices.Contains(hosts, h) {
+			hosts = append(hosts, h)
+		}
 	}
 	return hosts, addrs
 }

@@ -164,8 +164,8 @@ func (r *Resolver) Probe(ctx context.Context) error {
 	return nil
 }
 
-// Flush empties the cache and forgets the sessions of TLS, so that nothing links what comes with what was. Look-ups
-// under way do not fill the cache, and nobody joins them any more.
+// Flush empties the cache, leaves the connections and forgets the sessions of TLS, so that nothing links what comes
+// with what was. Look-ups under way end as they would have, do not fill the cache, and nobody joins them any more.
 func (r *Resolver) Flush() {
 	r.mu.Lock()
 	r.cache.flush()
@@ -173,6 +173,7 @@ func (r *Resolver) Flush() {
 	r.mu.Unlock()
 	for _, u := range r.upstreams {
 		u.tickets.forget()
+		u.links.flush()
 	}
 }
 

@@ -14,6 +14,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"watertight/fault"
 )
 
 // stagger is how long an address of an upstream has before the next one is tried beside it.
@@ -35,13 +37,12 @@ func (u *upstream) secured(now func() time.Time) (*tls.Config, error) {
 		alpn = "h2"
 	}
 	return &tls.Config{
-		MinVersion:         tls.VersionTLS13,
-		ServerName:         u.ServerName,
-		RootCAs:            roots,
-		NextProtos:         []string{alpn},
-		ClientSessionCache: u.tickets,
-		VerifyConnection:   u.verify,
-		Time:               now,
+		MinVersion:       tls.VersionTLS13,
+		ServerName:       u.ServerName,
+		RootCAs:          roots,
+		NextProtos:       []string{alpn},
+		VerifyConnection: u.verify,
+		Time:             now,
 	}, nil
 }
 
@@ -69,18 +70,12 @@ type tickets struct {
 
 func newTickets() *tickets { return &tickets{lru: tls.NewLRUClientSessionCache(4)} }
 
-// Get gives the session for a server.
-func (t *tickets) Get(key string) (*tls.ClientSessionState, bool) {
+// current is where a new connection finds its session and leaves others: one that was made before forget, and gets a
+// ticket after it, leaves that where nobody looks any more.
+func (t *tickets) current() tls.ClientSessionCache {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.lru.Get(key)
-}
-
-// Put keeps a session.
-func (t *tickets) Put(key string, s *tls.ClientSessionState) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.lru.Put(key, s)
+	return t.lru
 }
 
 func (t *tickets) forget() {
@@ -149,7 +144,10 @@ func (u *upstream) handshake(ctx context.Context, to netip.AddrPort) (*tls.Conn,
 	if err != nil {
 		return nil, u.dialFailure(ctx, err)
 	}
-	conn := tls.Client(raw, u.tls)
+	fault.Reached(ctx)
+	secured := u.tls.Clone()
+	secured.ClientSessionCache = u.tickets.current()
+	conn := tls.Client(raw, secured)
 	if err := conn.HandshakeContext(ctx); err != nil {
 		raw.Close()
 		return nil, u.tlsFailure(ctx, err)

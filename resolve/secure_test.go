@@ -1,6 +1,7 @@
 package resolve_test
 
 import (
+	"context"
 	"crypto/tls"
 	"strings"
 	"sync"
@@ -58,9 +59,49 @@ func TestFlushForgetsTheSessionsOfTLS(t *testing.T) {
 		r := g.resolver(resolve.Options{}, g.upstream(resolve.DoT, first))
 		wantAddrs(t, r, "four.shop.example", "192.0.2.4")
 		r.Flush()
-		s.DropConns()
 		synctest.Wait()
+		if n := r.Stats().Upstreams[0].Conns; n != 0 {
+			t.Errorf("%d connections are in use across Flush", n)
+		}
 		wantAddrs(t, r, "one.shop.example", "192.0.2.11")
+		if n := len(g.net.Dials()); n != 2 {
+			t.Errorf("%d connections were made, want a second one after Flush", n)
+		}
+		for _, q := range s.Log() {
+			if q.Resumed {
+				t.Error("a session was resumed across Flush")
+			}
+		}
+	})
+}
+
+func TestAQuestionUnderWayIsAnsweredAcrossFlush_andLeavesNoSession(t *testing.T) {
+	inBothKinds(t, func(t *testing.T, k resolve.Kind) {
+		g := newRig(t)
+		hold := make(chan struct{})
+		s := g.serve(k, first, func(ctx context.Context, q *dnstest.Query) dnstest.Reply {
+			if q.Question.Name == "one.shop.example" {
+				<-hold
+			}
+			return zone.Handler()(ctx, q)
+		})
+		r := g.resolver(resolve.Options{}, g.upstream(k, first))
+		done := make(chan error, 1)
+		go func() { done <- lookupA(t, r, "one.shop.example") }()
+		synctest.Wait()
+		r.Flush()
+		wantAddrs(t, r, "two.shop.example", "192.0.2.12")
+		close(hold)
+		if err := <-done; err != nil {
+			t.Errorf("the question under way got %v", err)
+		}
+		synctest.Wait()
+		if n := r.Stats().Upstreams[0].Conns; n != 1 {
+			t.Errorf("%d connections, want the new one alone", n)
+		}
+		if n := len(g.net.Dials()); n != 2 {
+			t.Errorf("%d connections were made, want one before Flush and one after", n)
+		}
 		for _, q := range s.Log() {
 			if q.Resumed {
 				t.Error("a session was resumed across Flush")

@@ -40,12 +40,20 @@ var nowhere = map[string]string{
 	"corp":     hintLAN,
 	"home":     hintLAN,
 	"lan":      hintLAN,
+	"mail":     hintLAN, // never to be delegated, with corp and home (ICANN resolution 2018.02.04.12)
+	// What many systems call themselves where nobody gave them a domain.
+	"localdomain": hintLAN,
 }
 
 // arpa are the zones under arpa that are answered locally, by full name.
 var arpa = map[string]string{
 	"home.arpa":    hintLAN + " (RFC 8375)",
 	"service.arpa": hintLAN + " (RFC 9665)",
+
+	// Realms that are no names of hosts.
+	"eap.arpa":      "names under eap.arpa are not looked up (RFC 9965)",
+	"eap-noob.arpa": "names under eap-noob.arpa are not looked up (RFC 9140)",
+	"6tisch.arpa":   "names under 6tisch.arpa are not looked up (RFC 9031)",
 }
 
 // special answers for names that must not leave the channel, nor this program (RFC 6761 and those that add to its

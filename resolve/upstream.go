@@ -180,6 +180,9 @@ func parseEndpoint(s string) (endpoint, error) {
 	if len(s) > maxURL {
 		return endpoint{}, fmt.Errorf("longer than %d octets", maxURL)
 	}
+	if strings.Contains(s, "@") { // nothing else that is meant for an upstream has one, and what is before it may be a secret
+		return endpoint{}, errors.New("an upstream has no user and password")
+	}
 	scheme, rest, hasScheme := strings.Cut(s, "://")
 	if !hasScheme {
 		if p, ok := presetByName(s); ok {

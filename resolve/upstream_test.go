@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"watertight/lab/dnstest"
+	"watertight/name"
 	"watertight/resolve"
 )
 
@@ -71,6 +72,9 @@ func TestUpstreamTextsThatAreRefusedWithTheReasonAndTheMend(t *testing.T) {
 		"tls://9.9.9.9:":               "port",
 		"tls://9.9.9.9/dns-query":      "no path",
 		"https://u:secret@dns.google/": "no user and password",
+		"udp://u:secret@9.9.9.9":       "no user and password",
+		"http://u:secret@9.9.9.9/":     "no user and password",
+		"u:secret@9.9.9.9":             "no user and password",
 		"https://dns.google/?dns=x":    "no query",
 		"https://":                     "host",
 		"tls://[fe80::1%25eth0]":       "zone",
@@ -158,6 +162,20 @@ func TestEqualSpecsBuildEqualUpstreams(t *testing.T) {
 	other.CA = caFile(t, dnstest.NewCA())
 	if reflect.DeepEqual(build(t, s), build(t, other)) {
 		t.Error("another authority makes no difference")
+	}
+}
+
+func TestPublicResolversThatAreNoPresetsAreKnownToo(t *testing.T) {
+	hosts, _ := resolve.KnownResolvers()
+	for i, h := range hosts {
+		if parsed, err := name.ParseHost(h); err != nil || parsed.String() != h || slices.Contains(hosts[:i], h) {
+			t.Errorf("%q is not a canonical name that stands once: %v", h, err)
+		}
+	}
+	for _, h := range []string{"dns.nextdns.io", "doh.opendns.com", "freedns.controld.com", "doh.dns.sb", "dns11.quad9.net"} {
+		if !slices.Contains(hosts, h) {
+			t.Errorf("%s is not known", h)
+		}
 	}
 }
 

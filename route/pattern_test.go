@@ -92,6 +92,10 @@ func TestAddressesBeyondThePublicInternetAreKnown(t *testing.T) {
 		"::ffff:127.0.0.1": true, "::127.0.0.1": true,
 		"64:ff9b::7f00:1": true, "64:ff9b::808:808": false,
 		"2002:7f00:1::": true, "2002:808:808::": false,
+		"64:ff9b::a00:1": true, "64:ff9b:1::808:808": true, "::ffff:0:7f00:1": true, "::ffff:0:808:808": true,
+		"2001:0:4136:e378:8000:63bf:3fff:fdd2": true, "2001:20::1": true, "3fff::1": true, "5f00::1": true, "100::1": true,
+		"100:0:0:1::1": true, "4000::1": true, "fe00::1": true, "1::1": true, "fec0::1": true, "2620:fe::fe": false,
+		"192.0.0.170": true, "192.88.99.1": true, "203.0.113.1": true, "240.0.0.1": true,
 	} {
 		if got := special(netip.MustParseAddr(a)) != ""; got != want {
 			t.Errorf("%s is special: %v", a, got)

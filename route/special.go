@@ -27,6 +27,8 @@ var specials = []struct {
 	{netip.MustParsePrefix("::/96"), "a deprecated IPv4-compatible address (RFC 4291)"},
 	{netip.MustParsePrefix("64:ff9b:1::/48"), "a local translation address (RFC 8215)"},
 	{netip.MustParsePrefix("100::/64"), "a discard address (RFC 6666)"},
+	{netip.MustParsePrefix("100:0:0:1::/64"), "a dummy address (RFC 9780)"},
+	{netip.MustParsePrefix("::ffff:0:0:0/96"), "a translated IPv4 address (RFC 2765)"},
 	{netip.MustParsePrefix("2001::/23"), "a protocol address (RFC 2928)"},
 	{netip.MustParsePrefix("2001:db8::/32"), "a documentation address (RFC 3849)"},
 	{netip.MustParsePrefix("3fff::/20"), "a documentation address (RFC 9637)"},
@@ -40,6 +42,7 @@ var specials = []struct {
 var (
 	nat64  = netip.MustParsePrefix("64:ff9b::/96") // RFC 6052
 	sixto4 = netip.MustParsePrefix("2002::/16")    // RFC 3056
+	global = netip.MustParsePrefix("2000::/3")     // all that IANA gives out (RFC 4291, section 2.4)
 )
 
 // inner gives the IPv4 address that an IPv6 address carries, or a itself.
@@ -63,6 +66,9 @@ func special(a netip.Addr) string {
 		if specials[i].prefix.Contains(a) {
 			return specials[i].kind
 		}
+	}
+	if a.Is6() && !global.Contains(a) {
+		return "a reserved address (RFC 4291)"
 	}
 	return ""
 }

@@ -16,10 +16,10 @@ import (
 // that owns the network namespace.
 var ErrNoCapture = errors.New("this process may not read packets (CAP_NET_RAW)")
 
-// The ring of a capture (packet_mmap(7), TPACKET_V3): 8 MiB in 32 blocks. A packet fits a block, so that none is cut.
+// The ring of a capture (packet_mmap(7), TPACKET_V3): 16 MiB in 64 blocks. A packet fits a block, so that none is cut.
 const (
 	blockSize   = 256 << 10
-	blockCount  = 32
+	blockCount  = 64
 	blockRetire = 5 * time.Millisecond // a block is handed over when full, or this long after its first packet
 )
 
