@@ -25,6 +25,18 @@ type Error string
 
 func (e Error) Error() string { return string(e) }
 
+// TargetError is the refusal of a request for octets in its target that are not visible ASCII: for the door, which
+// may know what was meant. Its text is the [Error]'s.
+type TargetError struct {
+	Target string // as it was sent; it is not for logs
+	Err    Error
+}
+
+func (e *TargetError) Error() string { return e.Err.Error() }
+
+// Unwrap gives the [Error].
+func (e *TargetError) Unwrap() error { return e.Err }
+
 // ErrHTTP2 is the preface of HTTP/2 with prior knowledge (RFC 9113, section 3.4).
 const ErrHTTP2 = Error("this port speaks HTTP/1.1: the client began HTTP/2 without asking")
 
@@ -77,7 +89,7 @@ func (r *Request) KeepAlive() bool {
 	return r.Minor == 1 && !r.Has("Connection", "close") && !r.Has("Proxy-Connection", "close")
 }
 
-// Parse reads a whole head, with the empty line at its end and nothing after it. The error is an [Error].
+// Parse reads a whole head, with the empty line at its end and nothing after it. The error is or wraps an [Error].
 func Parse(head string) (*Request, error) {
 	r := &Request{}
 	if err := r.parse(head); err != nil {
@@ -138,7 +150,7 @@ func (r *Request) parseRequestLine(line string) error {
 	}
 	for i := range len(target) {
 		if c := target[i]; c <= ' ' || c >= 0x7f {
-			return Error(fmt.Sprintf("the request's target holds the octet 0x%02x, which must be percent-encoded", c))
+			return &TargetError{target, Error(fmt.Sprintf("the request's target holds the octet 0x%02x, which must be percent-encoded", c))}
 		}
 	}
 	switch version {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"net"
 	"sync"
 )
 
@@ -77,8 +78,8 @@ func (r *Reader) Ahead() []byte { return bytes.Clone(r.buf[r.begin:r.end]) }
 // HasAhead says whether octets were read beyond the last request.
 func (r *Reader) HasAhead() bool { return r.begin < r.end }
 
-// Next reads the head of the next request, which stays valid until Next is called again. The error is an [Error] if
-// the head is refused, [io.EOF] if the connection ended between requests, and otherwise the connection's.
+// Next reads the head of the next request, which stays valid until Next is called again. The error is or wraps an
+// [Error] if the head is refused, [io.EOF] if the connection ended between requests, and otherwise the connection's.
 func (r *Reader) Next() (*Request, error) {
 	head, err := r.head()
 	if err != nil {
@@ -155,13 +156,16 @@ func (r *Reader) more() error {
 	return err
 }
 
-// Peek waits until octets beyond the last request are there, and keeps them. The error is the connection's; it is
-// [io.EOF] where the client ended.
+// Peek waits until octets beyond the last request are there, and keeps them. While it waits on a [*net.TCPConn] it
+// holds no buffer. The error is the connection's; it is [io.EOF] where the client ended.
 func (r *Reader) Peek() error {
 	if r.begin < r.end {
 		return nil
 	}
-	r.begin, r.end = 0, 0
+	r.Release()
+	if conn, ok := r.src.(*net.TCPConn); ok {
+		return r.await(conn)
+	}
 	return r.more()
 }
 

@@ -18,15 +18,15 @@ type clientBody struct {
 	trailer http.Header // filled at the end of a chunked body
 	asks    bool        // the client waits to be asked for its body
 
-	ended atomic.Bool // the body was read to its end
+	ended  atomic.Bool // the body was read to its end
+	broken atomic.Bool // the origin takes no more of it
 
 	mu      sync.Mutex // held while the client is read
 	failure error      // what reading from the client gave, but its end
 }
 
 func newClientBody(x *exchange, trailer http.Header) *clientBody {
-	asks := !x.old && x.q.Has("Expect", "100-continue")
-	return &clientBody{x: x, b: x.r.Body(x.q), trailer: trailer, asks: asks}
+	return &clientBody{x: x, b: x.r.Body(x.q), trailer: trailer, asks: x.expects()}
 }
 
 // Read reads from the client. The first one asks a client for its body that waits to be asked.
@@ -38,7 +38,7 @@ func (c *clientBody) Read(p []byte) (int, error) {
 		return 0, io.EOF
 	case c.failure != nil:
 		return 0, c.failure
-	case c.x.over.Load():
+	case c.over():
 		return 0, http.ErrBodyReadAfterClose
 	case c.asks:
 		c.asks = false
@@ -47,14 +47,14 @@ func (c *clientBody) Read(p []byte) (int, error) {
 		}
 	}
 	_ = c.x.conn.SetReadDeadline(time.Now().Add(c.x.d.o.StallTimeout))
-	if c.x.over.Load() {
-		_ = c.x.conn.SetReadDeadline(past) // stop interrupted before that deadline was set
+	if c.over() {
+		_ = c.x.conn.SetReadDeadline(past) // it was interrupted before that deadline was set
 	}
 	n, err := c.b.Read(p)
 	switch {
 	case err == io.EOF:
 		c.end()
-	case err != nil:
+	case err != nil && !c.over(): // and not interrupted
 		c.failure = err
 	}
 	return n, err
@@ -68,9 +68,25 @@ func (c *clientBody) end() {
 			c.trailer[k] = append(c.trailer[k], f.Value)
 		}
 	}
+	c.x.mu.Lock()
 	_ = c.x.conn.SetReadDeadline(time.Time{})
-	c.x.watch()
 	c.ended.Store(true)
+	c.x.mu.Unlock()
+	c.x.watch()
+}
+
+// over says that no more of the body is wanted.
+func (c *clientBody) over() bool { return c.x.over.Load() || c.broken.Load() }
+
+// originGone ends a Read that waits, unless the exchange is over: then others read from the client.
+func (c *clientBody) originGone() {
+	c.x.mu.Lock()
+	defer c.x.mu.Unlock()
+	if c.x.over.Load() || c.ended.Load() {
+		return
+	}
+	c.broken.Store(true)
+	_ = c.x.conn.SetReadDeadline(past)
 }
 
 // Close does nothing: who reads is stopped by stop, and the connection outlives the body.

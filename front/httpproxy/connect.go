@@ -2,6 +2,7 @@ package httpproxy
 
 import (
 	"context"
+	"errors"
 	"net"
 	"time"
 
@@ -22,15 +23,18 @@ func (s *session) connect(ctx context.Context, q *httphead.Request) (more bool) 
 	switch {
 	case err != nil:
 		return s.reject(q, event.DoorCONNECT, target,
-			fault.New(fault.BadRequest, "CONNECT asks for a host and a port: "+err.Error(), nil))
+			badTarget("CONNECT asks for a host and a port: ", q.Target, err))
 	case q.HasBody():
 		return s.reject(q, event.DoorCONNECT, target,
-			fault.New(fault.BadRequest, "a CONNECT request has no body", nil))
+			badRequest("a CONNECT request has no body", "send what is for the far side after the answer 200"))
 	case s.isSelf(target):
 		return s.reject(q, event.DoorCONNECT, target, loop())
 	}
-	server, err := s.d.o.Dialer.Dial(ctx, route.Request{Door: event.DoorCONNECT, Client: s.client, Target: target})
-	if err != nil {
+	server, gone, err := s.dialTunnel(ctx, target)
+	switch {
+	case gone:
+		return false
+	case err != nil:
 		return s.refuse(q, fault.Of(err))
 	}
 	if err := s.write(established); err != nil {
@@ -39,6 +43,20 @@ func (s *session) connect(ctx context.Context, q *httphead.Request) (more bool) 
 	}
 	s.tunnel(ctx, event.DoorCONNECT, server)
 	return false
+}
+
+// dialTunnel connects to the far side of a tunnel, unless the client hangs up before. gone says that it did, and that
+// there is nobody to answer.
+func (s *session) dialTunnel(ctx context.Context, t name.Target) (server net.Conn, gone bool, err error) {
+	r := route.Request{Door: event.DoorCONNECT, Client: s.client, Target: t}
+	if s.r.HasAhead() {
+		server, err = s.d.o.Dialer.Dial(ctx, r)
+		return server, false, err
+	}
+	watched, stop := wire.WatchHangUp(ctx, s.conn)
+	server, err = s.d.o.Dialer.Dial(watched, r)
+	stop()
+	return server, err != nil && errors.Is(context.Cause(watched), wire.ErrHungUp), err
 }
 
 // tunnel relays between the client, with what it sent already, and server.

@@ -175,9 +175,9 @@ func (s *session) request(ctx context.Context) (more bool) {
 	switch {
 	case err == nil:
 	case httphead.IsMalformed(err):
-		return s.refuseHead(err.Error())
+		return s.refuseHead(err.Error(), headHint(err))
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		return s.refuseHead("the request's head did not come within " + s.d.o.HeadTimeout.String())
+		return s.refuseHead("the request's head did not come within "+s.d.o.HeadTimeout.String(), "send the head at once, and end it with an empty line")
 	default:
 		return false // the client is gone
 	}
@@ -188,8 +188,8 @@ func (s *session) request(ctx context.Context) (more bool) {
 }
 
 // refuseHead answers what is not a request. Where the next one would begin is unknown: the connection ends.
-func (s *session) refuseHead(message string) bool {
-	f := fault.New(fault.BadRequest, message, nil)
+func (s *session) refuseHead(message, hint string) bool {
+	f := badRequest(message, hint)
 	s.report(event.DoorHTTP, name.Target{}, f)
 	_ = s.write(httphead.Refusal{Fault: f, Close: true}.Append(nil)) // the connection ends either way
 	s.lingerClose()

@@ -4,14 +4,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptrace"
 	"net/textproto"
 	"net/url"
+	"os"
 	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"watertight/event"
@@ -64,15 +67,9 @@ func (x *exchange) forward(ctx context.Context) (more bool) {
 func (x *exchange) request(ctx context.Context) *http.Request {
 	u := &url.URL{Scheme: "http", Host: x.target.String(), Opaque: x.originForm}
 	if strings.HasPrefix(x.originForm, "//") {
-		// As an opaque part it would be read as an authority.
-		path, query, _ := strings.Cut(x.originForm, "?")
-		u.Opaque, u.RawPath, u.RawQuery = "", path, query
-		u.Path, _ = url.PathUnescape(path) // a path that cannot be unescaped is escaped anew
-		if u.Path == "" {
-			u.Path = path
-		}
+		u = doubleSlash(x.target, x.originForm)
 	}
-	h := headerOf(endToEnd(x.q))
+	h := headerOf(endToEnd(x.q.Fields))
 	if x.q.Has("TE", "trailers") {
 		h["Te"], h["Connection"] = []string{"trailers"}, []string{"TE"}
 	}
@@ -92,12 +89,30 @@ func (x *exchange) request(ctx context.Context) *http.Request {
 	}
 	return req.WithContext(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 		GotConn: func(i httptrace.GotConnInfo) {
+			if c, ok := i.Conn.(*originConn); ok {
+				c.user.Store(x.body)
+			}
 			if i.Reused { // the dialer was not asked, so it did not report
 				x.d.o.Sink.Request(&event.Request{Door: event.DoorHTTP, Client: x.client, Target: x.target})
 			}
 		},
 		Got1xxResponse: x.interim,
 	}))
+}
+
+// doubleSlash gives the URL of a target whose path begins with two slashes: as an opaque part it would be read as an
+// authority. Its octets stay as they are. Where net/http would escape some of them anew, the origin is asked in
+// absolute form, which every server must understand (RFC 9112, section 3.2.2).
+func doubleSlash(t name.Target, originForm string) *url.URL {
+	path, query, asked := strings.Cut(originForm, "?")
+	u := &url.URL{Scheme: "http", Host: t.String(), RawPath: path, RawQuery: query, ForceQuery: asked}
+	if p, err := url.PathUnescape(path); err == nil {
+		u.Path = p
+	}
+	if u.EscapedPath() != path {
+		return &url.URL{Scheme: "http", Host: t.String(), Opaque: "//" + hostField(t) + originForm}
+	}
+	return u
 }
 
 // announced gives the trailer fields that the client says it will send. It is never nil: others may come too.
@@ -116,12 +131,21 @@ func announced(q *httphead.Request) http.Header {
 	return t
 }
 
-// interim sends an interim response on. 100 is not: the client gets it when its body is asked for.
+// expects says that the client waits to be asked for its body (RFC 9110, section 10.1.1).
+func (x *exchange) expects() bool {
+	return !x.old && x.q.HasBody() && x.q.Has("Expect", "100-continue")
+}
+
+// interim sends an interim response on (RFC 9110, section 15.2). 100 is not where the client waits for it: it gets
+// one when its body is asked for.
 func (x *exchange) interim(code int, h textproto.MIMEHeader) error {
-	if code == http.StatusContinue || x.old {
+	if x.old || code == http.StatusContinue && x.expects() {
 		return nil
 	}
 	fields := http.Header(h).Clone()
+	if why := malformed(fields); why != "" {
+		return errors.New(why)
+	}
 	stripResponse(fields)
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -163,8 +187,10 @@ func (x *exchange) begin() {
 
 // settle ends what reads from the client, and says whether the request was read to its end.
 func (x *exchange) settle() (ended bool) {
-	x.begin()
+	x.mu.Lock()
+	x.final = true
 	x.over.Store(true)
+	x.mu.Unlock()
 	ended = x.body == nil || x.body.stop()
 	if x.watching != nil {
 		_ = x.conn.SetReadDeadline(past)
@@ -176,10 +202,14 @@ func (x *exchange) settle() (ended bool) {
 // fail answers for an origin that did not.
 func (x *exchange) fail(ctx context.Context, err error) (more bool) {
 	if x.body != nil && x.body.failure != nil { // settled: nobody writes it any more
-		if !httphead.IsMalformed(x.body.failure) {
-			return false // the client is gone
+		switch failure := x.body.failure; {
+		case httphead.IsMalformed(failure):
+			return x.reject(x.q, event.DoorHTTP, x.target, badRequest(failure.Error(), ""))
+		case errors.Is(failure, os.ErrDeadlineExceeded):
+			return x.reject(x.q, event.DoorHTTP, x.target,
+				badRequest("nothing came of the request's body for "+x.d.o.StallTimeout.String(), "send the body without long pauses"))
 		}
-		return x.reject(x.q, event.DoorHTTP, x.target, fault.New(fault.BadRequest, x.body.failure.Error(), nil))
+		return false // the client is gone
 	}
 	var f *fault.Error
 	switch {
@@ -188,7 +218,18 @@ func (x *exchange) fail(ctx context.Context, err error) (more bool) {
 	case x.gone.Load() || ctx.Err() != nil:
 		return false // there is nobody to answer
 	}
-	f = fault.New(fault.OriginFailed, x.target.Host().String()+" broke off before it answered", err)
+	why := "broke off, or did not answer in HTTP/1.1"
+	for _, end := range []error{io.EOF, io.ErrUnexpectedEOF, syscall.ECONNRESET, syscall.EPIPE} {
+		if errors.Is(err, end) {
+			why = "broke off before it answered"
+		}
+	}
+	return x.originFailed(why, err)
+}
+
+// originFailed answers for an origin that was reached and did not do its part.
+func (x *exchange) originFailed(why string, cause error) (more bool) {
+	f := fault.New(fault.OriginFailed, x.target.Host().String()+" "+why, cause)
 	f.Target = x.target.String()
 	return x.refuse(x.q, f)
 }

@@ -47,11 +47,11 @@ func listed(fields []httphead.Field) map[string]bool {
 	return names
 }
 
-// endToEnd gives the fields of a request that go on to the origin, in their order.
-func endToEnd(q *httphead.Request) []httphead.Field {
-	drop := listed(q.Fields)
-	kept := make([]httphead.Field, 0, len(q.Fields))
-	for _, f := range q.Fields {
+// endToEnd gives the fields of a message that go on to the far side, in their order.
+func endToEnd(fields []httphead.Field) []httphead.Field {
+	drop := listed(fields)
+	kept := make([]httphead.Field, 0, len(fields))
+	for _, f := range fields {
 		if n := strings.ToLower(f.Name); !hopByHop[n] && !drop[n] {
 			kept = append(kept, f)
 		}
@@ -83,8 +83,20 @@ func stripResponse(h http.Header) {
 	}
 }
 
+// malformed says what is wrong with the names of a response's fields; empty if nothing is. net/http lets names with
+// blanks through. A blank before the colon would make one field of two: some recipients take it away (RFC 9112,
+// section 5.1), and then see a length or an encoding that others do not.
+func malformed(h http.Header) (why string) {
+	for k := range h {
+		if !httphead.IsToken(k) {
+			return "answered with a header whose name is not a token"
+		}
+	}
+	return ""
+}
+
 // mayTrail says whether a field may stand in a trailer section.
 func mayTrail(key string) bool {
 	n := strings.ToLower(key)
-	return !hopByHop[n] && !notInTrailers[n]
+	return httphead.IsToken(n) && !hopByHop[n] && !notInTrailers[n]
 }

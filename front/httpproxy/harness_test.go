@@ -27,6 +27,7 @@ type dialer struct {
 	mu    sync.Mutex
 	asked []route.Request
 	fail  func(route.Request) error
+	hold  func(context.Context, route.Request) error // waits before it dials; set before the first request
 }
 
 func (d *dialer) Dial(ctx context.Context, r route.Request) (net.Conn, error) {
@@ -36,6 +37,11 @@ func (d *dialer) Dial(ctx context.Context, r route.Request) (net.Conn, error) {
 	d.mu.Unlock()
 	if fail != nil {
 		if err := fail(r); err != nil {
+			return nil, err
+		}
+	}
+	if d.hold != nil {
+		if err := d.hold(ctx, r); err != nil {
 			return nil, err
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"watertight/event"
@@ -47,7 +48,11 @@ func (o *origins) get(s *session) *http.Transport {
 			if err != nil {
 				return nil, err
 			}
-			return s.dialPlain(ctx, t)
+			conn, err := s.dialPlain(ctx, t)
+			if err != nil {
+				return nil, err
+			}
+			return &originConn{Conn: conn}, nil
 		},
 		DialTLSContext:         func(context.Context, string, string) (net.Conn, error) { return nil, errNoTLS },
 		DisableCompression:     true,
@@ -62,7 +67,24 @@ func (o *origins) get(s *session) *http.Transport {
 	return o.transport
 }
 
-// close ends the connections that no exchange uses.
+// originConn tells the exchange that uses it when reading from the origin fails: net/http waits for the rest of the
+// request's body then, which a client that waits for the answer never sends.
+type originConn struct {
+	net.Conn
+	user atomic.Pointer[clientBody] // of the last exchange that has a body
+}
+
+func (c *originConn) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	if err != nil {
+		if user := c.user.Load(); user != nil {
+			user.originGone()
+		}
+	}
+	return n, err
+}
+
+// close ends the connections that no exchange uses, and dials that no exchange waits for.
 func (o *origins) close() {
 	if o.transport != nil {
 		o.transport.CloseIdleConnections()

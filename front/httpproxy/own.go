@@ -30,14 +30,14 @@ func (s *session) plain(ctx context.Context, q *httphead.Request) (more bool) {
 	case s.isSelf(target):
 		return s.reject(q, event.DoorHTTP, target, loop())
 	case q.Method == "TRACE" && q.HasBody():
-		return s.reject(q, event.DoorHTTP, target, fault.New(fault.BadRequest, "a TRACE request has no body", nil))
+		return s.reject(q, event.DoorHTTP, target, badRequest("a TRACE request has no body", "leave the body out"))
 	}
 	forwards := -1
 	if q.Method == "TRACE" || q.Method == "OPTIONS" {
 		var ok bool
 		if forwards, ok = maxForwards(q); !ok {
 			return s.reject(q, event.DoorHTTP, target,
-				fault.New(fault.BadRequest, "Max-Forwards is not one plain decimal number", nil))
+				badRequest("Max-Forwards is not one plain decimal number", "send it once, as Max-Forwards: 10, or not at all"))
 		}
 	}
 	switch {

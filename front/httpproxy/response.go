@@ -9,8 +9,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-
-	"watertight/fault"
 )
 
 const (
@@ -38,11 +36,10 @@ const (
 func (x *exchange) respond(resp *http.Response) (more bool) {
 	defer resp.Body.Close()
 	x.begin()
-	if resp.StatusCode == http.StatusSwitchingProtocols { // nobody asked to
+	if why := unfit(resp); why != "" {
 		x.settle()
-		f := fault.New(fault.OriginFailed, x.target.Host().String()+" switched protocols unasked", nil)
-		f.Target = x.target.String()
-		return x.refuse(x.q, f)
+		x.origin.close() // what follows the response is as doubtful as it is
+		return x.originFailed(why, nil)
 	}
 	how := x.framingOf(resp)
 	more = x.q.KeepAlive() && !x.body.unread() && how != byClose && !x.d.isDraining()
@@ -62,6 +59,17 @@ func (x *exchange) respond(resp *http.Response) (more bool) {
 	}
 	x.lingerClose()
 	return false
+}
+
+// unfit says why a final response is not sent on; empty if it is.
+func unfit(resp *http.Response) (why string) {
+	switch {
+	case resp.StatusCode == http.StatusSwitchingProtocols:
+		return "switched protocols unasked"
+	case resp.StatusCode < 200: // net/http lets 000 to 099 through
+		return "answered with a status that HTTP does not have"
+	}
+	return malformed(resp.Header)
 }
 
 func (x *exchange) framingOf(resp *http.Response) framing {

@@ -17,25 +17,25 @@ func absolute(q *httphead.Request) (t name.Target, origin string, err *fault.Err
 	scheme, rest, ok := strings.Cut(q.Target, "://")
 	switch {
 	case !ok:
-		return t, "", fault.New(fault.BadRequest, "the target is neither HOST:PORT after CONNECT nor an http:// URL", nil)
+		return t, "", badRequest("the target is neither HOST:PORT after CONNECT nor an http:// URL", "write the whole URL, as GET http://example.com/ HTTP/1.1")
 	case strings.EqualFold(scheme, "https"):
 		return t, "", &fault.Error{
 			Code: fault.BadRequest, Message: "an https:// URL is not sent to a proxy in clear text: the client must use CONNECT",
 			Hint: "this client does not tunnel TLS through a proxy; use one that does, or `watertight exec`",
 		}
 	case !strings.EqualFold(scheme, "http"):
-		return t, "", fault.New(fault.BadRequest, "a URL is fetched over http:// only", nil)
+		return t, "", badRequest("a URL is fetched over http:// only", "reach other schemes through CONNECT or SOCKS")
 	}
 	authority := rest
 	if i := strings.IndexAny(rest, "/?#"); i >= 0 {
 		authority, origin = rest[:i], rest[i:]
 	}
 	if strings.IndexByte(origin, '#') >= 0 {
-		return t, "", fault.New(fault.BadRequest, "a fragment is not part of a request's target", nil)
+		return t, "", badRequest("a fragment is not part of a request's target", "take the # and what follows out of the URL")
 	}
 	t, cause := parseAuthority(authority)
 	if cause != nil {
-		return t, "", fault.New(fault.BadRequest, "the URL's host: "+cause.Error(), nil)
+		return t, "", badTarget("the URL's host: ", authority, cause)
 	}
 	switch {
 	case origin == "" && q.Method == "OPTIONS":
@@ -46,7 +46,7 @@ func absolute(q *httphead.Request) (t name.Target, origin string, err *fault.Err
 	if q.HasHost {
 		// A parser behind us that believed the Host would see another request than we do: so the two must agree.
 		if h, cause := parseAuthority(q.Host); cause != nil || h != t {
-			return t, "", fault.New(fault.BadRequest, "the Host header does not name the host of the URL", nil)
+			return t, "", badRequest("the Host header does not name the host of the URL", "send a Host header with the URL's host and port, "+hostField(t))
 		}
 	}
 	return t, origin, nil

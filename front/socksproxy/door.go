@@ -177,7 +177,10 @@ func (d *Door) connect(ctx context.Context, conn *net.TCPConn, req socks.Request
 		d.farewell(ctx, conn, req.AppendReply(nil, socks.Reply(fault.BadRequest.SOCKSReply()), netip.AddrPort{}))
 		return
 	}
-	server, err := d.o.Dialer.Dial(ctx, route.Request{Door: doorOf(req), Client: clientOf(conn), Target: target})
+	server, gone, err := d.dial(ctx, conn, route.Request{Door: doorOf(req), Client: clientOf(conn), Target: target}, early)
+	if gone {
+		return
+	}
 	if err != nil {
 		d.fail(ctx, conn, req, err)
 		return
@@ -193,6 +196,19 @@ func (d *Door) connect(ctx context.Context, conn *net.TCPConn, req socks.Request
 	began := time.Now()
 	up, down, _ := d.o.Relay(ctx, wire.WithHead(conn, early), server) // how it ended is between the two ends
 	d.o.Sink.Tunnel(&event.Tunnel{Door: doorOf(req), Up: up, Down: down, Took: time.Since(began)})
+}
+
+// dial connects to the far side, unless the client hangs up before. gone says that it did, and that there is nobody
+// to answer.
+func (d *Door) dial(ctx context.Context, conn *net.TCPConn, r route.Request, early []byte) (server net.Conn, gone bool, err error) {
+	if len(early) > 0 {
+		server, err = d.o.Dialer.Dial(ctx, r)
+		return server, false, err
+	}
+	watched, stop := wire.WatchHangUp(ctx, conn)
+	server, err = d.o.Dialer.Dial(watched, r)
+	stop()
+	return server, err != nil && errors.Is(context.Cause(watched), wire.ErrHungUp), err
 }
 
 // fail says why the far side was not reached, as well as SOCKS can.

@@ -19,6 +19,7 @@ type inside struct {
 	err    error
 	addrs  []netip.Addr
 	ptr    string
+	hold   func(context.Context) error // waits before anything is dialled
 
 	mu       sync.Mutex
 	asked    []route.Request
@@ -33,8 +34,13 @@ func (in *inside) remember(r route.Request) {
 	in.asked = append(in.asked, r)
 }
 
-func (in *inside) Dial(_ context.Context, r route.Request) (net.Conn, error) {
+func (in *inside) Dial(ctx context.Context, r route.Request) (net.Conn, error) {
 	in.remember(r)
+	if in.hold != nil {
+		if err := in.hold(ctx); err != nil {
+			return nil, err
+		}
+	}
 	if in.err != nil {
 		return nil, in.err
 	}
