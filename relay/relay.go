@@ -30,7 +30,8 @@ var ErrNilConn = errors.New("relay: two connections are needed")
 //
 // The end of one way is passed on (CloseWrite) and the other way goes on. A connection without CloseWrite is closed
 // whole instead. Where reading fails, both ways end at once and the other side sees a reset. Where writing fails,
-// what the far side had sent before is still carried back. Cancelling ctx ends both ways; the error is then ctx's.
+// what the far side had sent before is still carried back. A side that is reset after its clean end ends the other way
+// too, after a short term. Cancelling ctx ends both ways; the error is then ctx's.
 func Pipe(ctx context.Context, client, server net.Conn) (up, down int64, err error) {
 	if client == nil || server == nil {
 		return 0, 0, ErrNilConn
@@ -94,8 +95,9 @@ type flow struct {
 	carried  int64
 	socket   // the system's part; empty where there is none
 
-	ended   bool // src ended and dst was told; guarded by mu
-	refused bool // dst takes no more; guarded by mu
+	ended   bool  // src ended cleanly; guarded by mu
+	refused bool  // dst takes no more; guarded by mu
+	lost    error // why src, which had ended, is gone; guarded by mu
 }
 
 func (f *flow) runAndTell() {
@@ -111,6 +113,7 @@ func (f *flow) run() {
 	}
 	if err == nil {
 		f.end()
+		f.watch()
 		return
 	}
 	var w *writeError
@@ -119,15 +122,23 @@ func (f *flow) run() {
 		err = w.err
 	}
 	f.mu.Lock()
-	if f.failed == nil {
+	lost := f.other.lost
+	switch {
+	case f.failed != nil:
+	case lost != nil && !refused:
+		f.failed, f.err = f.other, lost
+	default:
 		f.failed, f.err = f, err
 	}
 	f.mu.Unlock()
 	if refused {
 		f.discard()
-	} else {
-		f.abort()
+		return
 	}
+	if lost != nil && taken(f.src) {
+		resetOnClose(f.src)
+	}
+	f.abort()
 }
 
 // writeError marks an error of the writing side.
@@ -149,20 +160,27 @@ func (f *flow) writeHead() error {
 	return nil
 }
 
-// end passes a clean end of src on to dst. If the other way only waits for src to fall silent, it gets its term.
+// end passes a clean end of src on to dst. If the other way only waits for src to fall silent, it gets its term; if it
+// has ended before, its watch is over.
 func (f *flow) end() {
+	f.mu.Lock()
+	f.ended = true
+	switch {
+	case f.other.refused:
+		f.endSoon()
+	case f.other.ended: // the watch would see the end below too, but later, by way of the poller
+		_ = f.dst.SetReadDeadline(time.Unix(1, 0))
+	}
+	f.mu.Unlock()
 	if c, ok := f.dst.(interface{ CloseWrite() error }); ok {
 		_ = c.CloseWrite() // it fails where dst is gone, and then the other way ends too
 	} else {
 		_ = f.dst.Close()
 	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.ended = true
-	if f.other.refused {
-		_ = f.dst.SetReadDeadline(time.Now().Add(linger))
-	}
 }
+
+// endSoon lets the other way read for a short term, and no longer.
+func (f *flow) endSoon() { _ = f.dst.SetReadDeadline(time.Now().Add(linger)) }
 
 // discard is the end of a flow whose destination takes no more. What the source sends is thrown away, so that it is
 // not blocked in sending while the answer comes back, until the other way has ended and a term after it.
@@ -170,7 +188,7 @@ func (f *flow) discard() {
 	f.mu.Lock()
 	f.refused = true
 	if f.other.ended {
-		_ = f.src.SetReadDeadline(time.Now().Add(linger))
+		f.other.endSoon()
 	}
 	f.mu.Unlock()
 	b := buffers.Get().(*buffer)
