@@ -4,7 +4,9 @@
 //
 // It promises that a target's name or address stands in a line only if the configuration says `log.names: true`, at
 // any level; that the one who reports an event never waits for the log, not even when nobody reads it: lines that do
-// not fit are dropped, and counted in the next line that does. It never reads anything and never reaches the network.
+// not fit are dropped, and counted in the next line that does; and that no client can fill the log with refusals: of
+// each code 60 are written at once and then one a second, and the rest are counted. It never reads anything and never
+// reaches the network.
 package accesslog
 
 import (
@@ -29,11 +31,12 @@ type Log struct {
 	names   atomic.Bool
 	lines   chan line
 	dropped atomic.Uint64 // since the last line that was written
+	paces   *paces
 }
 
 var _ event.Sink = (*Log)(nil)
 
-// line is an event that waits for the writer. It holds values only, so that no event outlives its report.
+// line is an event that waits for the writer. It holds values only, so that no event outlives its report; the pace is the log's own.
 type line struct {
 	at    time.Time
 	level slog.Level
@@ -50,6 +53,9 @@ type line struct {
 	up, down int64
 	took     time.Duration
 	mark     bool // client-resolved, or cached
+
+	pace    *pace  // of a refusal
+	leftOut uint64 // refusals of this code before it that were not written
 }
 
 type kind uint8
@@ -69,7 +75,7 @@ func New(to *slog.Logger, names bool) (*Log, error) {
 	if to == nil {
 		return nil, errors.New("accesslog: no logger is given")
 	}
-	l := &Log{handler: to.Handler(), lines: make(chan line, backlog)}
+	l := &Log{handler: to.Handler(), lines: make(chan line, backlog), paces: newPaces()}
 	l.SetNames(names)
 	return l, nil
 }
@@ -88,6 +94,13 @@ func (l *Log) Request(r *event.Request) {
 	}
 	if !l.wants(n.level) {
 		return
+	}
+	if n.of == refusal {
+		n.pace = l.paces.ofCode(r.Code)
+		if !n.pace.allows(l.paces.now()) {
+			return
+		}
+		n.leftOut = n.pace.leftOut.Swap(0)
 	}
 	n.door, n.client, n.channel, n.code = r.Door, r.Client, r.Channel, string(r.Code)
 	n.port, n.took, n.mark = r.Target.Port(), r.Took, r.ClientResolved
@@ -127,15 +140,23 @@ func (l *Log) put(n line) {
 	case l.lines <- n:
 	default:
 		l.dropped.Add(1)
+		if n.pace != nil {
+			n.pace.leftOut.Add(n.leftOut) // for the next one to tell
+		}
 	}
 }
 
 // Run writes until ctx is done, then writes what still waits. It gives nil.
 func (l *Log) Run(ctx context.Context) error {
+	defer l.tellLeftOut()
+	quiet := time.NewTicker(summary)
+	defer quiet.Stop()
 	for {
 		select {
 		case n := <-l.lines:
 			l.write(n)
+		case <-quiet.C:
+			l.tellLeftOut()
 		case <-ctx.Done():
 			for {
 				select {
@@ -165,6 +186,9 @@ func (l *Log) write(n line) {
 		}
 	}
 	r.AddAttrs(slog.Duration("took", n.took))
+	if n.leftOut > 0 {
+		r.AddAttrs(slog.Uint64("left_out", n.leftOut))
+	}
 	if dropped := l.dropped.Swap(0); dropped > 0 {
 		r.AddAttrs(slog.Uint64("lines_dropped", dropped))
 	}

@@ -169,7 +169,7 @@ func (s stuck) Handle(ctx context.Context, r slog.Record) error {
 func TestReporter_NeverWaitsForAStuckLogAndTheLossIsCounted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var out bytes.Buffer
-		h := stuck{slog.NewJSONHandler(&out, nil), make(chan struct{})}
+		h := stuck{slog.NewJSONHandler(&out, &slog.HandlerOptions{Level: slog.LevelDebug}), make(chan struct{})}
 		l, err := New(slog.New(h), false)
 		if err != nil {
 			t.Fatal(err)
@@ -177,10 +177,11 @@ func TestReporter_NeverWaitsForAStuckLogAndTheLossIsCounted(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error, 1)
 		go func() { done <- l.Run(ctx) }()
-		l.Request(refused)
+		ended := &event.Tunnel{Door: event.DoorCONNECT}
+		l.Tunnel(ended)
 		synctest.Wait() // the writer holds this one
 		for range backlog + 5 {
-			l.Request(refused) // a wait here would be a deadlock, which synctest reports
+			l.Tunnel(ended) // a wait here would be a deadlock, which synctest reports
 		}
 		close(h.free)
 		cancel()

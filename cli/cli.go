@@ -9,8 +9,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -36,6 +38,7 @@ func (e usageError) Unwrap() error { return e.err }
 
 // Main runs the program with its arguments and gives its exit code.
 func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	log.SetOutput(io.Discard) // net/http writes there what origins send unasked; our own logger is another
 	ctx, stop := untilSignal()
 	defer stop()
 	root := newRoot()
@@ -49,7 +52,11 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	}
 	var usage usageError
 	var quiet quietError
+	var problems config.Problems
 	switch {
+	case errors.As(err, &problems) && problems[0].Line > 0:
+		fmt.Fprintln(stderr, problems.Error()) // as compilers do: a line begins with its place, and editors follow it
+		return exitUsage
 	case errors.As(err, &quiet):
 		return quiet.code
 	case errors.As(err, &usage):
@@ -115,6 +122,8 @@ func newRoot() *cobra.Command {
 		Args:          noArgs,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 		Version:       versionLine(),
+
+		PersistentPreRunE: noEmptyFlags,
 	}
 	root.SetVersionTemplate("{{.Version}}\n")
 	root.SetUsageTemplate(usage)
@@ -193,6 +202,24 @@ func noArgs(cmd *cobra.Command, args []string) error {
 		text += "; did you mean `" + near + "`?"
 	}
 	return usageError{fmt.Errorf("%s\n`%s --help` shows what there is", text, cmd.CommandPath())}
+}
+
+// noEmptyFlags refuses a flag with nothing behind it: `-c "$FILE"` with an unset variable must not mean "no -c".
+func noEmptyFlags(cmd *cobra.Command, _ []string) error {
+	for _, name := range []string{"config", "listen", "resolver", "ca", "via", "log-level", "log-format", "shell"} {
+		f := cmd.Flags().Lookup(name)
+		if f == nil || !f.Changed {
+			continue
+		}
+		empty := f.Value.String() == ""
+		if list, ok := f.Value.(interface{ GetSlice() []string }); ok {
+			empty = slices.Contains(list.GetSlice(), "")
+		}
+		if empty {
+			return usageError{fmt.Errorf("--%s is empty; give it a value, or leave it out", name)}
+		}
+	}
+	return nil
 }
 
 // argsBetween wants so many arguments, and says so as bad usage.

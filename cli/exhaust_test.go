@@ -171,11 +171,10 @@ func (x *proxy) memory(t *testing.T) int {
 	return 0
 }
 
-// Bounds of the memory for an idle connection: its goroutine, its sockets' state, and where it waits for another
-// request a buffer of 4 KiB.
+// Bounds of the memory for an idle connection: its goroutine and its sockets' state, and no buffer.
 const (
 	maxSilent   = 12 << 10
-	maxWaiting  = 24 << 10
+	maxWaiting  = 14 << 10
 	manyClients = 10000
 )
 

@@ -4,11 +4,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
+	"os"
 	"regexp"
 	"strconv"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // stillServes fails the test unless an ordinary request works.
@@ -201,4 +204,37 @@ func (x *proxy) hear(t *testing.T, octets string) (string, error) {
 	}
 	got, err := io.ReadAll(conn)
 	return string(got), err
+}
+
+func TestWhatAnOriginSendsUnaskedIsNotLogged(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	letGo := make(chan error, 1)
+	go func() {
+		conn, err := l.Accept()
+		if err != nil {
+			letGo <- err
+			return
+		}
+		defer conn.Close()
+		_ = conn.SetDeadline(time.Now().Add(patience))
+		_, _ = conn.Read(make([]byte, 4096))
+		_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nokHTTP/1.1 200 OK\r\nX: private words\r\n\r\n")
+		_, err = conn.Read(make([]byte, 1))
+		letGo <- err
+	}()
+	x := startProxy(t, testWorld(t))
+	host := apiName + ":" + portOf(l.Addr())
+	mustSay(t, x.say(t, "GET http://"+host+"/ HTTP/1.1\r\nHost: "+host+"\r\nConnection: close\r\n\r\n"), "HTTP/1.1 200 ", "ok")
+	if err := <-letGo; errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Fatal("the connection is kept, and nothing is shown:", err)
+	}
+	x.stopped = true
+	x.stop()
+	if got := x.all.String(); strings.Contains(got, "private words") {
+		t.Errorf("the proxy wrote %q", got)
+	}
 }

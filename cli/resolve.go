@@ -11,7 +11,6 @@ import (
 	"watertight/config"
 	"watertight/daemon"
 	"watertight/dnswire"
-	"watertight/fault"
 	"watertight/name"
 )
 
@@ -122,13 +121,8 @@ func printResolution(cmd *cobra.Command, r *daemon.Resolution) {
 		fmt.Fprintf(w, "path\t%s\n", strings.Join(r.Path, " -> "))
 	}
 	for _, a := range r.Answers {
-		switch {
-		case a.Error != nil:
+		if a.Error != nil {
 			fmt.Fprintf(w, "%s\t%s (%s)\n", a.Type, a.Error.Message, a.Error.Code)
-		case a.RCode == dnswire.RCodeText(dnswire.NXDomain):
-			fmt.Fprintf(w, "%s\tthe name does not exist (%s)\n", a.Type, fault.DNSNXDomain)
-		case len(a.Records) == 0:
-			fmt.Fprintf(w, "%s\tno record (%s)\n", a.Type, a.RCode)
 		}
 		for _, rec := range a.Records {
 			fmt.Fprintf(w, "%s\t%s\tTTL %d s\n", a.Type, rec.Data, rec.TTL)
@@ -140,6 +134,9 @@ func printResolution(cmd *cobra.Command, r *daemon.Resolution) {
 	_ = w.Flush() // the terminal's trouble is not ours
 	if f := r.Error; f != nil && f.Hint != "" {
 		fmt.Fprintln(cmd.ErrOrStderr(), "hint: "+f.Hint)
+		return
+	}
+	if !r.Failed() { // that one family has no record is nothing to mend
 		return
 	}
 	for _, a := range r.Answers {

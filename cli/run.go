@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"strings"
+	"sync"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -42,15 +43,17 @@ func newRun() *cobra.Command {
 }
 
 func run(cmd *cobra.Command, o *options, c *config.Config) error {
-	log := newLogger(cmd.ErrOrStderr(), c.Log)
+	output := newLog(cmd.ErrOrStderr(), c.Log)
+	log := slog.New(output)
 	reportEnvironment(log)
 	d, err := daemon.New(daemon.Options{
 		Config:  c,
-		Load:    func() (*config.Config, error) { return config.Load(o.file, o.over) },
+		Load:    o.again(c.File),
 		Log:     log,
 		Version: version,
 		Ground:  wire.Dialer{},
 		Control: true,
+		InForce: func(c *config.Config) { output.set(c.Log) },
 		Ready:   func() { fmt.Fprintln(cmd.OutOrStdout(), "ready: the resolver of every channel has answered") },
 		Listening: func(l daemon.Listening) {
 			banner(cmd.OutOrStdout(), c, l)
@@ -61,12 +64,15 @@ func run(cmd *cobra.Command, o *options, c *config.Config) error {
 	}
 	reload := make(chan os.Signal, 1)
 	signal.Notify(reload, syscall.SIGHUP)
+	var reloads sync.WaitGroup
+	defer reloads.Wait()
+	defer close(reload)
 	defer signal.Stop(reload)
-	go func() {
+	reloads.Go(func() {
 		for range reload {
 			_ = d.Reload(cmd.Context()) // it logs what came of it
 		}
-	}()
+	})
 	err = d.Run(cmd.Context())
 	if errors.Is(err, context.Canceled) {
 		return nil
@@ -74,17 +80,23 @@ func run(cmd *cobra.Command, o *options, c *config.Config) error {
 	return err
 }
 
-// newLogger makes the program's log, on standard error.
-func newLogger(w io.Writer, c config.Log) *slog.Logger {
-	var level slog.Level
-	if err := level.UnmarshalText([]byte(c.Level)); err != nil {
-		level = slog.LevelInfo // the configuration has been checked; this is its default
+// again reads the configuration for a reload. Once a file was found it is that file or an error: one that has vanished
+// does not let another, or the defaults, take its place.
+func (o *options) again(file string) func() (*config.Config, error) {
+	return func() (*config.Config, error) { // one at a time
+		if file == "" {
+			c, err := config.Load(o.file, o.over)
+			if err == nil {
+				file = c.File
+			}
+			return c, err
+		}
+		c, err := config.Read(file, config.ThisHost())
+		if err != nil {
+			return nil, err
+		}
+		return c.Override(o.over)
 	}
-	opts := &slog.HandlerOptions{Level: level}
-	if c.Format == "json" {
-		return slog.New(slog.NewJSONHandler(w, opts))
-	}
-	return slog.New(slog.NewTextHandler(w, opts))
 }
 
 // reportEnvironment says which proxy variables are set: our own traffic does not obey them.

@@ -219,6 +219,9 @@ func at(doc any, path []string) (any, bool) {
 	return doc, true
 }
 
+// placed begins an error of a configuration file: its place.
+var placed = regexp.MustCompile(`^[^ :]+:\d+:\d+: `)
+
 // cmdWrong tries wrong inputs. Each must be refused as bad usage, with nothing on standard output, in few lines, and
 // without the trace of a fault of the program.
 func cmdWrong(ts *testscript.TestScript, _ bool, args []string) {
@@ -250,7 +253,7 @@ func cmdWrong(ts *testscript.TestScript, _ bool, args []string) {
 			ts.Fatalf("%q: bad usage writes to standard output", command)
 		case !regexp.MustCompile(want).MatchString(said):
 			ts.Fatalf("%q does not say %q, but:\n%s", command, want, said)
-		case !strings.HasPrefix(said, "watertight: "), strings.Count(said, "\n") > 4, strings.Contains(said, "goroutine "):
+		case !strings.HasPrefix(said, "watertight: ") && !placed.MatchString(said), strings.Count(said, "\n") > 4, strings.Contains(said, "goroutine "):
 			ts.Fatalf("%q: an ugly error:\n%s", command, said)
 		}
 	}

@@ -56,8 +56,12 @@ func newWorld(dir string) (*world, func(), error) {
 		}
 		ls = append(ls, l)
 	}
-	_ = ls[4].Close()
-	w.dead = portOf(ls[4].Addr())
+	// A port on which nobody listens, and which nobody else can take: it is the near end of a connection.
+	held, err := (&net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)}}).Dial("tcp", ls[4].Addr().String())
+	if err != nil {
+		return nil, nil, err
+	}
+	w.dead = portOf(held.LocalAddr())
 	zone := dnstest.Zone{
 		apiName + ". 300 A 127.0.0.1",
 		idnName + ". 300 A 127.0.0.1",
@@ -83,6 +87,8 @@ func newWorld(dir string) (*world, func(), error) {
 	w.plain = apiName + ":" + w.port
 	w.secure = apiName + ":" + portOf(ls[3].Addr())
 	end := func() {
+		_ = held.Close()
+		_ = ls[4].Close()
 		_ = w.dot.Close()
 		_ = w.doh.Close()
 		plain.CloseClientConnections()

@@ -23,6 +23,7 @@ func testHost(env, files map[string]string) Host {
 			}
 			return []byte(text), nil
 		},
+		Exposed: func(path string) bool { return strings.HasSuffix(path, ".exposed") },
 	}
 }
 

@@ -23,7 +23,7 @@ var exercised = map[string]string{
 	"Channels.Proxies":               "TestChannel_IsReadWithItsHopsAndItsResolver",
 	"Channels.ResolveAtExit":         "TestChannel_IsReadWithItsHopsAndItsResolver",
 	"Channels.Resolver.Upstreams":    "TestChannel_IsReadWithItsHopsAndItsResolver",
-	"Channels.Resolver.Timeout":      "TestChannel_IsReadWithItsHopsAndItsResolver",
+	"Channels.Resolver.Timeout":      "TestResolverTimeout_IsHowLongALookupMayTake",
 	"Channels.Resolver.Forward":      "TestForward_TakesSpecialUseSuffixesOnly",
 	"Channels.Resolver.CacheEntries": "TestChannel_IsReadWithItsHopsAndItsResolver",
 	"Channels.Resolver.forward":      "TestForward_TakesSpecialUseSuffixesOnly",
@@ -37,11 +37,11 @@ var exercised = map[string]string{
 	"Policy.PrivateTargets.Allow":    "TestPolicy_PrivateTargetsAllowIsWarnedOf",
 	"Policy.PrivateTargets.Networks": "TestPolicy_IsReadKeyByKey",
 	"Policy.ClientResolved":          "TestPolicy_IsReadKeyByKey",
-	"Limits.Connections":             "TestLimitsAndLog_AreRead",
-	"Limits.Drain":                   "TestLimitsAndLog_AreRead",
+	"Limits.Connections":             "TestLimitsConnections_TurnsOneMoreAway_AndHoldsFromTheReloadOn",
+	"Limits.Drain":                   "TestLimitsDrain_HoldsFromTheReloadOn",
 	"Log.Level":                      "TestLimitsAndLog_AreRead",
 	"Log.Format":                     "TestLimitsAndLog_AreRead",
-	"Log.Names":                      "TestLimitsAndLog_AreRead",
+	"Log.Names":                      "TestLogNames_ShowsNamesFromTheReloadOn_AndOnlyThen",
 	"Warnings":                       "TestListener_BeyondLoopbackNeedsTheWordAndIsWarnedOf",
 	"written":                        "TestShow_MasksEverySecret",
 	"overrides: Listen":              "TestOverrides_ReplaceWhatTheyNameAndLeaveTheFileAlone",
@@ -74,6 +74,11 @@ func TestConfig_EveryFieldHasATestThatExercisesIt(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	running, err := filepath.Glob("../daemon/*_test.go") // what a key changes in a running program is shown there
+	if err != nil || len(running) == 0 {
+		t.Fatalf("the daemon's tests are not found: %v", err)
+	}
+	files = append(files, running...)
 	tests := map[string]bool{}
 	for _, name := range files {
 		file, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.SkipObjectResolution)

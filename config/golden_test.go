@@ -69,7 +69,7 @@ func TestNearest_FindsSlipsOfTheFingerAndNothingElse(t *testing.T) {
 	words := []string{"listen", "channels", "routes", "policy", "limits", "log", "connections"}
 	for word, want := range map[string]string{
 		"lisen": "listen", "listne": "listen", "Channels": "channels", "chanel": "channels", "route": "routes", "conn": "connections",
-		"lgo": "log", "zebra": "", "": "", "x": "", strings.Repeat("a", 100): "",
+		"lgo": "log", "foo": "", "zebra": "", "": "", "x": "", strings.Repeat("a", 100): "",
 	} {
 		if got, ok := Nearest(word, words); got != want || ok != (want != "") {
 			t.Errorf("%q: %q, want %q", word, got, want)

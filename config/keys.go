@@ -28,7 +28,6 @@ type Key struct {
 
 	form    form
 	list    bool // a list of it may stand there too
-	only    bool // nothing but a list may
 	orMap   bool // a map with the keys below may stand there too
 	orText  bool // a choice may be a list of other texts instead
 	choices []string
@@ -74,7 +73,7 @@ var Keys = []Key{
 	},
 	{Path: "channels.*.resolver", form: formMap, Doc: "The channel's encrypted resolver."},
 	{
-		Path: "channels.*.resolver.upstreams", form: formText, list: true, only: true, orMap: true, Default: "[" + DefaultUpstream + "]",
+		Path: "channels.*.resolver.upstreams", form: formText, list: true, orMap: true, Default: "[" + DefaultUpstream + "]",
 		Doc: "The servers asked, in order of preference: a preset, https://HOST[:PORT]/PATH or tls://HOST[:PORT]. The default is for `direct` only.",
 	},
 	{Path: "channels.*.resolver.upstreams.url", form: formText, Doc: "The server: a preset, https://HOST[:PORT]/PATH or tls://HOST[:PORT]."},
@@ -104,7 +103,7 @@ var Keys = []Key{
 		Doc: "How many answers it keeps at most; 0 keeps none but failures.",
 	},
 
-	{Path: "routes", form: formMap, list: true, only: true, Doc: "Which target takes which channel; the first that matches decides."},
+	{Path: "routes", form: formMap, list: true, Doc: "Which target takes which channel; the first that matches decides."},
 	{
 		Path: "routes.to", form: formText, list: true,
 		Doc: "What it is for: `*`, a name, `*.suffix` (below it), `.suffix` (it and below), an IP address, a network.",
@@ -123,7 +122,7 @@ var Keys = []Key{
 	},
 	{
 		Path: "policy.private_targets", form: formChoice, choices: []string{"refuse", "allow"}, orText: true, Default: "refuse",
-		Doc: "Addresses that are not public; a list of networks allows just those.",
+		Doc: "Addresses that are not public; a network, or a list of them, allows just those.",
 	},
 	{
 		Path: "policy.client_resolved", form: formChoice, choices: []string{"report", "refuse", "allow"}, Default: "report",

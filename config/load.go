@@ -3,8 +3,10 @@ package config
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 
 	"watertight/resolve"
 	"watertight/route"
@@ -44,9 +46,25 @@ func Read(path string, host Host) (*Config, error) {
 	}
 	data, err := host.ReadFile(path, MaxFile)
 	if err != nil {
-		return nil, Problems{{File: path, What: "the configuration cannot be read: " + reason(err), Mend: "check the path and its permissions"}}
+		return nil, Problems{{File: path, What: "the configuration cannot be read: " + reason(err), Mend: mendRead(err)}}
 	}
 	return Parse(path, data, host)
+}
+
+// mendRead says what to do about a configuration that cannot be read.
+func mendRead(err error) string {
+	switch {
+	case errors.Is(err, errTooLarge):
+		return "check that it is the right file; if it is, give the routes fewer, wider patterns"
+	case errors.Is(err, errSilent):
+		return "check the command that writes to it"
+	case errors.Is(err, syscall.EISDIR):
+		return "name the file in it, such as watertight.yaml"
+	case errors.Is(err, fs.ErrPermission):
+		return "give this user the right to read it (chmod, chown), or run as a user who may"
+	default:
+		return "check the path and its permissions"
+	}
 }
 
 // Parse reads a configuration from data; file is what messages call it, and where relative paths in it begin. The

@@ -6,7 +6,7 @@ import "strings"
 const maxNearest = 64
 
 // Nearest gives the candidate that word was probably meant to be: the one with the fewest letters added, left out,
-// changed or swapped, and at most a third of them. It says false where none is near. Case does not count.
+// changed or swapped: at most a third of them, and one more where the first is right. It says false where none is near. Case does not count.
 func Nearest(word string, candidates []string) (string, bool) {
 	best, least := "", len(word)/3+2
 	if len(word) > maxNearest || word == "" {
@@ -20,6 +20,9 @@ func Nearest(word string, candidates []string) (string, bool) {
 		d := distance(low, strings.ToLower(c))
 		if len(word) >= 3 && strings.HasPrefix(strings.ToLower(c), low) {
 			d = min(d, 1)
+		}
+		if d > 1 && d > len(word)/3 && low[0] != strings.ToLower(c)[0] {
+			continue // a slip is rarely in the first letter
 		}
 		if d < least && d < len(c) {
 			best, least = c, d

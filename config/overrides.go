@@ -182,7 +182,11 @@ func (p *override) word(c *Config, flag, value, path string, set *string) {
 	}
 	row := keyAt(path)
 	if !slices.Contains(row.choices, value) {
-		p.problem(fmt.Sprintf("%s can be %s, not `%s`", flag, either(row.choices), clip(value)), orNearest(value, row.choices, ""))
+		mend := "write one of them, or leave the flag out to have " + row.Default
+		if near, ok := Nearest(value, row.choices); ok {
+			mend = "did you mean `" + near + "`?"
+		}
+		p.problem(fmt.Sprintf("%s can be %s, not `%s`", flag, either(row.choices), clip(value)), mend)
 		return
 	}
 	c.forget(path)

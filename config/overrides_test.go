@@ -124,7 +124,7 @@ func TestOverrides_ThatAreAmbiguousOrWrongAreRefused(t *testing.T) {
 		{"", Overrides{Listen: []string{"127.0.0.1:1", "127.0.0.1:1"}}, []string{"taken already"}},
 		{"listen: {admin: 127.0.0.1:1}", Overrides{Listen: []string{"127.0.0.1:1"}}, []string{"taken already"}},
 		{"", Overrides{Resolver: []string{"9.9.9.9", "https://dns.example.net/q"}}, []string{"--resolver: 9.9.9.9 is plain DNS", "write tls://9.9.9.9", "--resolver: the resolver dns.example.net is given by its name", "tls://IP"}},
-		{"", Overrides{Resolver: []string{"quad9", "tls://192.0.2.1"}, CA: "none.pem"}, []string{"--ca: the CA file", "it does not exist"}},
+		{"", Overrides{Resolver: []string{"quad9", "tls://192.0.2.1"}, CA: "none.pem"}, []string{"--ca: the CA file none.pem cannot", "it does not exist", "check the path: a relative one begins at the working directory"}},
 		{routed, Overrides{Resolver: []string{"quad9"}}, []string{"no route of watertight.yaml leads to `direct`"}},
 		{routed, Overrides{Via: []string{"http://192.0.2.1:1"}}, []string{"--via takes all traffic, and watertight.yaml has routes"}},
 		{"", Overrides{Via: []string{"https://u:hunter2@192.0.2.1:1"}}, []string{"--via: ", "not carried by this version"}},

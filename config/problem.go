@@ -18,8 +18,8 @@ type Problem struct {
 	Mend   string // what to do about it, in the same way
 }
 
-// place is the file, line and column as editors read them.
-func (p Problem) place() string {
+// Place is the file, line and column as editors read them, or `command line`.
+func (p Problem) Place() string {
 	switch {
 	case p.File == "":
 		return "command line"
@@ -31,7 +31,7 @@ func (p Problem) place() string {
 }
 
 // Error gives the problem in one line: place, what is wrong, how to mend it.
-func (p Problem) Error() string { return p.place() + ": " + p.What + "; " + p.Mend }
+func (p Problem) Error() string { return p.Place() + ": " + p.What + "; " + p.Mend }
 
 // String is Error, for a problem that is only a warning.
 func (p Problem) String() string { return p.Error() }
@@ -48,7 +48,7 @@ func (ps Problems) Error() string {
 			fmt.Fprintf(&b, "... and %d more", len(ps)-i)
 			break
 		}
-		fmt.Fprintf(&b, "%s: %s\n    %s\n", p.place(), p.What, p.Mend)
+		fmt.Fprintf(&b, "%s: %s\n    %s\n", p.Place(), p.What, p.Mend)
 	}
 	return strings.TrimSuffix(b.String(), "\n")
 }

@@ -139,14 +139,23 @@ func (l *loader) isMap(n *node, row, path string) bool {
 	case n.kind == kindMap:
 		return true
 	case n.kind == kindWrong || n.kind == kindNull:
-	case path == "":
+	case path == "" && (n.kind != kindText || !startsKey(n.text, below(""))):
 		l.problem(n.pos, "the file is not a map of keys", "begin with keys such as `listen:`; known here: "+strings.Join(below(""), ", "))
 	case len(below(row)) == 0:
 		l.problem(n.pos, fmt.Sprintf("`%s` is not a map of names", path), "write `name: value` below it")
+	case n.kind == kindText && startsKey(n.text, below(row)):
+		key, _, _ := strings.Cut(n.text, ":")
+		l.problem(n.pos, fmt.Sprintf("a space is missing behind `%s:`", key), "write `"+key+": VALUE`: without the space YAML reads one text")
 	default:
 		l.problem(n.pos, fmt.Sprintf("`%s` is not a map of keys", path), "known below it: "+strings.Join(below(row), ", "))
 	}
 	return false
+}
+
+// startsKey says that a text is a known key with a colon and, right behind it, a value.
+func startsKey(text string, known []string) bool {
+	key, _, found := strings.Cut(text, ":")
+	return found && slices.Contains(known, key)
 }
 
 func (l *loader) repeated(seen map[string]pos, key *node, at string) bool {
@@ -196,6 +205,14 @@ func (l *loader) items(n *node, path string, read func(n *node, path string)) {
 		}
 		read(item, at)
 	}
+}
+
+// asList makes a list of one of a single value, so that the paths below it end in [0] as those of a list do.
+func asList(n *node) *node {
+	if n.kind == kindList || n.kind == kindWrong {
+		return n
+	}
+	return &node{kind: kindList, pos: n.pos, list: []*node{n}}
 }
 
 // text reads a string: any scalar, just as it is written. `NO` is the text NO.

@@ -264,3 +264,51 @@ func TestForward_TakesSpecialUseSuffixesOnly(t *testing.T) {
 		wantOne(t, bad(t, "channels: {direct: {resolver: {forward: "+suffix+"}}}"), 1, 41, "no special-use suffix", "home.arpa")
 	}
 }
+
+// The interface says "or a list" of these: one value is short for a list of one.
+func TestOneValue_StandsForAListOfOne(t *testing.T) {
+	for one, list := range map[string]string{
+		"listen: {proxy: 127.0.0.1:1, admin: 127.0.0.1:2}":                                   "listen: {proxy: [127.0.0.1:1], admin: [127.0.0.1:2]}",
+		"listen: {proxy: {address: 127.0.0.1:1}}":                                            "listen: {proxy: [{address: 127.0.0.1:1}]}",
+		"channels: {direct: {resolver: {upstreams: mullvad}}}":                               "channels: {direct: {resolver: {upstreams: [mullvad]}}}",
+		"channels: {direct: {resolver: {upstreams: {url: mullvad}}}}":                        "channels: {direct: {resolver: {upstreams: [{url: mullvad}]}}}",
+		"policy: {private_targets: 10.0.0.0/8}":                                              "policy: {private_targets: [10.0.0.0/8]}",
+		"policy: {private_targets: 192.0.2.1}":                                               "policy: {private_targets: [192.0.2.1]}",
+		"routes: {to: .corp.example, channel: direct}":                                       "routes: [{to: [.corp.example], channel: direct}]",
+		"channels: {a: {proxy: 'http://h:1', resolve: exit}}\nroutes: {to: '*', channel: a}": "channels: {a: {proxy: ['http://h:1'], resolve: exit}}\nroutes: [{to: ['*'], channel: a}]",
+	} {
+		got, err := good(t, one).Show()
+		if err != nil {
+			t.Fatal(err)
+		}
+		want, err := good(t, list).Show()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(string(want), string(got)); diff != "" {
+			t.Errorf("%s\n%s", one, diff)
+		}
+		if s := theSchema(t); !conforms(t, s, s, treeOf(t, one)) {
+			t.Errorf("the schema refuses %s", one)
+		}
+	}
+}
+
+func TestAForgottenSpaceBehindAColon_IsNamed(t *testing.T) {
+	wantOne(t, bad(t, "listen:\n  proxy:127.0.0.1:1"), 2, 3, "a space is missing behind `proxy:`", "write `proxy: VALUE`")
+	wantOne(t, bad(t, "listen:{}"), 1, 1, "a space is missing behind `listen:`")
+	wantOne(t, bad(t, "listen:\n  proxies:x"), 2, 3, "`listen` is not a map of keys")
+}
+
+// One wrong key of an upstream does not hide the others.
+func TestUpstream_EveryWrongKeyIsReported(t *testing.T) {
+	ps := bad(t, "channels:\n  direct:\n    resolver:\n      upstreams:\n        - url: tls://192.0.2.1\n          addresses: 192.0.2.1:53\n"+
+		"          pins: abc\n          ca: none.pem\n          name: a b\n          tls: 1\n")
+	var lines []int
+	for _, p := range ps {
+		lines = append(lines, p.Line)
+	}
+	if !slices.Equal(lines, []int{6, 7, 8, 9, 10}) {
+		t.Errorf("%v", ps)
+	}
+}

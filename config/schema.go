@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 )
 
 // Schema gives the JSON Schema (draft-07) of a configuration file, made from [Keys]. Editors check and complete with
@@ -61,8 +62,9 @@ func (k *Key) schema() schema {
 			items = schema{"type": "string"}
 		}
 		list := schema{"type": "array", "minItems": 1, "items": items}
-		if all = append(slices.Clone(one), list); k.only {
-			all = []schema{list}
+		all = append(slices.Clone(one), list)
+		if k.orText {
+			all = append(all, schema{"type": "string", "pattern": `[.:/]`}) // one of the texts
 		}
 	}
 	s := anyOf(all)
@@ -111,8 +113,6 @@ func (k *Key) value() schema {
 // value0 is the default as a JSON value.
 func (k *Key) value0() any {
 	switch {
-	case k.only:
-		return []string{DefaultUpstream}
 	case k.form == formBool:
 		return k.Default == "true"
 	case k.form == formInt:
@@ -121,6 +121,8 @@ func (k *Key) value0() any {
 			return k.Default
 		}
 		return n
+	case strings.HasPrefix(k.Default, "["):
+		return []string{strings.Trim(k.Default, "[]")}
 	default:
 		return k.Default
 	}

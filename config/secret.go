@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
+	"time"
 )
 
 // MaxSecret is the most octets a file may have that ${file:PATH} reads.
@@ -19,14 +21,16 @@ type Host struct {
 	Getenv func(name string) (string, bool)
 	// ReadFile gives the content of a file, or an error if it has more than limit octets.
 	ReadFile func(path string, limit int64) ([]byte, error)
+	// Exposed says that every user of the machine may read or change a file; a secret does not belong into it.
+	Exposed func(path string) bool
 }
 
 // ThisHost is the machine the program runs on.
-func ThisHost() Host { return Host{Getenv: os.LookupEnv, ReadFile: readFile} }
+func ThisHost() Host { return Host{Getenv: os.LookupEnv, ReadFile: readFile, Exposed: exposed} }
 
 func (h Host) validate() error {
-	if h.Getenv == nil || h.ReadFile == nil {
-		return errors.New("config: a Host needs Getenv and ReadFile")
+	if h.Getenv == nil || h.ReadFile == nil || h.Exposed == nil {
+		return errors.New("config: a Host needs Getenv, ReadFile and Exposed")
 	}
 	return nil
 }
@@ -34,20 +38,57 @@ func (h Host) validate() error {
 // errTooLarge is wrapped by the error for a file beyond its limit.
 var errTooLarge = errors.New("the file is too large")
 
+// pipeTime is how long a pipe may take until its end: it may have a writer that never writes.
+const pipeTime = 10 * time.Second
+
+// errSilent is for a pipe that nobody writes to.
+var errSilent = errors.New("it is a pipe, and nothing came out of it")
+
+// readFile reads a file, or a pipe as a shell gives it for <(COMMAND). It never waits for longer than pipeTime.
 func readFile(path string, limit int64) ([]byte, error) {
-	f, err := os.Open(path)
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // opening a pipe without a writer would wait for one
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, limit+1))
+	info, err := f.Stat()
 	if err != nil {
 		return nil, err
 	}
-	if int64(len(b)) > limit {
+	_ = f.SetReadDeadline(time.Now().Add(pipeTime)) // a plain file has none, and does not wait
+	b, err := io.ReadAll(io.LimitReader(f, limit+1))
+	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded), err == nil && len(b) == 0 && info.Mode()&fs.ModeNamedPipe != 0:
+		return nil, errSilent
+	case err != nil:
+		return nil, err
+	case int64(len(b)) > limit:
 		return nil, fmt.Errorf("%w: it has more than %d octets", errTooLarge, limit)
 	}
 	return b, nil
+}
+
+// exposed says that every user of this host may read or change a file: its mode lets them, and so do the directories
+// that it stands in.
+func exposed(path string) bool {
+	info, err := os.Stat(path)
+	if err != nil || !info.Mode().IsRegular() || info.Mode().Perm()&0o006 == 0 {
+		return false
+	}
+	dir, err := filepath.Abs(path)
+	if err != nil {
+		return false
+	}
+	if real, err := filepath.EvalSymlinks(dir); err == nil {
+		dir = real
+	}
+	for dir != filepath.Dir(dir) {
+		dir = filepath.Dir(dir)
+		if info, err := os.Stat(dir); err != nil || info.Mode().Perm()&0o001 == 0 {
+			return false
+		}
+	}
+	return true
 }
 
 // reason says why a file could not be read, without its path: the caller names it.
@@ -57,7 +98,7 @@ func reason(err error) string {
 		return "it does not exist"
 	case errors.Is(err, fs.ErrPermission):
 		return "this user may not read it"
-	case errors.Is(err, errTooLarge):
+	case errors.Is(err, errTooLarge), errors.Is(err, errSilent):
 		return err.Error()
 	}
 	var p *fs.PathError
@@ -179,6 +220,9 @@ func (l *loader) reference(at pos, ref string) (string, bool) {
 		if err != nil {
 			l.problem(at, fmt.Sprintf("the file %s cannot be read: %s", arg, reason(err)), "check the path (a relative one begins at the configuration file) and its permissions")
 			return "", false
+		}
+		if path := l.relative(arg); l.host.Exposed(path) {
+			l.warn(at, fmt.Sprintf("every user of this host may read or change the file %s, and a secret stands in it", arg), "chmod 600 "+arg)
 		}
 		v := strings.TrimSuffix(strings.TrimSuffix(string(b), "\n"), "\r")
 		if v == "" {

@@ -2,7 +2,11 @@ package config
 
 import (
 	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -100,5 +104,70 @@ func TestUpstream_ShowsItsReferenceToLogs(t *testing.T) {
 	}
 	if u := c.Channels[0].Resolver.Upstreams[0]; u.Path != "/s3cr3t" || u.Text != "https://192.0.2.1/${env:ID}" {
 		t.Errorf("%q %q", u.Path, u.Text)
+	}
+}
+
+func TestASecretThatEveryUserMayRead_IsWarnedOf(t *testing.T) {
+	files := map[string]string{"dir/pw.exposed": "hunter2", "dir/pw": "hunter2"}
+	c, err := proxyOf(t, "socks5://me:${file:pw.exposed}@h.example:1", testHost(nil, files))
+	if err != nil || len(c.Warnings) != 1 || !strings.Contains(c.Warnings[0].String(), "pw.exposed") || strings.Contains(c.Warnings[0].String(), "hunter2") {
+		t.Errorf("%v %v", c, err)
+	}
+	if c, err := proxyOf(t, "socks5://me:${file:pw}@h.example:1", testHost(nil, files)); err != nil || len(c.Warnings) != 0 {
+		t.Errorf("%v %v", c, err)
+	}
+}
+
+func TestExposed_LooksAtTheFileAndAtItsDirectories(t *testing.T) {
+	outer := t.TempDir()
+	dir := filepath.Join(outer, "dir")
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(dir, "secret")
+	if err := os.WriteFile(file, []byte("x"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		file, dir os.FileMode
+		want      bool
+	}{{0o644, 0o755, true}, {0o602, 0o755, true}, {0o640, 0o755, false}, {0o644, 0o700, false}} {
+		if err := errors.Join(os.Chmod(file, c.file), os.Chmod(dir, c.dir)); err != nil {
+			t.Fatal(err)
+		}
+		for p := outer; p != filepath.Dir(p); p = filepath.Dir(p) {
+			if info, err := os.Stat(p); err != nil || info.Mode().Perm()&0o001 == 0 {
+				c.want = false // the tests' own directory is closed to others
+			}
+		}
+		if got := exposed(file); got != c.want {
+			t.Errorf("file %o in %o: %t", c.file, c.dir, got)
+		}
+	}
+	if exposed(filepath.Join(dir, "none")) || exposed(dir) {
+		t.Error("what is no file is exposed")
+	}
+}
+
+// A pipe is read as a shell gives it for <(COMMAND); one that nobody writes to is not waited for.
+func TestReadFile_OfAPipeEnds(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "pipe")
+	if err := syscall.Mkfifo(path, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Read(path, ThisHost()); err == nil || !strings.Contains(err.Error(), "nothing came out of it") {
+		t.Errorf("%v", err)
+	}
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	if _, err := w.WriteString("log: {level: debug}"); err != nil {
+		t.Fatal(err)
+	}
+	w.Close()
+	if c, err := Read(fmt.Sprintf("/proc/self/fd/%d", r.Fd()), ThisHost()); err != nil || c.Log.Level != "debug" {
+		t.Errorf("%v %v", c, err)
 	}
 }

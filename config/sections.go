@@ -143,12 +143,13 @@ func (l *loader) loopback(one Listener, at pos, path string) {
 }
 
 func (l *loader) routes(n *node, c *Config) {
-	if n.kind != kindList {
+	if n.kind != kindList && n.kind != kindMap {
 		if n.kind != kindWrong {
 			l.problem(n.pos, "`routes` is not a list", "write `- {to: \"*\", channel: direct}` below it, one line for each route")
 		}
 		return
 	}
+	n = asList(n)
 	if len(n.list) == 0 {
 		l.problem(n.pos, "`routes` is an empty list, which could mean everything or nothing",
 			"remove the key, and all traffic takes `direct`; or write `- {to: \"*\", channel: refuse}`, and all is refused")
@@ -242,11 +243,10 @@ func (l *loader) plainDNS(n *node, path string, set *route.Mode) {
 }
 
 func (l *loader) privateTargets(n *node, path string, row *Key, c *Policy) {
+	if n.kind == kindText && strings.ContainsAny(n.text, ".:/") && !strings.Contains(n.text, "${") {
+		n = asList(n) // one network
+	}
 	if n.kind != kindList {
-		if t, err := netip.ParsePrefix(n.text); n.kind == kindText && err == nil {
-			l.problem(n.pos, "`policy.private_targets` is refuse, allow or a list of networks", fmt.Sprintf("write [%s]", t))
-			return
-		}
 		mode := route.Refuse
 		choice(l, n, path, row, &mode)
 		if mode == route.Allow {

@@ -26,7 +26,7 @@ type entry struct {
 // reference to a secret is shown as it was written, and the password of a proxy as ***.
 func (c *Config) Show() ([]byte, error) {
 	var b bytes.Buffer
-	b.WriteString("# the effective configuration, from " + oneLine(c.from()) + " and the defaults; secrets are not shown\n")
+	b.WriteString("# the effective configuration, from " + oneLine(c.from()) + "; secrets are not shown\n")
 	writeMap(&b, c.tree(), "")
 	return b.Bytes(), nil
 }
@@ -37,11 +37,12 @@ func (c *Config) ShowJSON() ([]byte, error) {
 	return append(b, '\n'), err
 }
 
+// from says where the values come from.
 func (c *Config) from() string {
 	if c.File == "" {
-		return "no file"
+		return "the defaults and the command line alone, since no file was found"
 	}
-	return c.File
+	return c.File + " and the defaults"
 }
 
 func (c *Config) tree() entries {

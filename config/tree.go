@@ -180,7 +180,7 @@ func syntaxMend(what string) string {
 	case strings.Contains(what, "reserved character"), strings.Contains(what, "directive"), strings.Contains(what, "alias"), strings.Contains(what, "anchor"):
 		return "put the value in quotes"
 	case strings.Contains(what, "mapping value is not allowed"):
-		return "put a value that has `: ` in it in quotes, and each key on its own line"
+		return "begin all keys of one map in one column, each on its own line, and put a value that has `: ` in it in quotes"
 	case strings.Contains(what, "must be specified"), strings.Contains(what, "not find"), strings.Contains(what, "not found"):
 		return "close what was opened: look for a missing bracket, brace or quote at this place or above it"
 	default:

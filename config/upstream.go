@@ -3,8 +3,10 @@ package config
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/url"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"watertight/name"
@@ -15,7 +17,9 @@ import (
 type source struct {
 	spec   resolve.UpstreamSpec // with references filled in
 	shown  resolve.UpstreamSpec // the same as it was written
+	ca     string               // the CA file as --ca has it; empty for an upstream of a file
 	secret bool                 // the two differ
+	broken bool                 // something in its map is wrong and reported: the rest of it is looked at all the same
 	pos    pos
 	path   string
 }
@@ -30,13 +34,9 @@ func defaultUpstream() (resolve.Upstream, source) {
 	return u, source{spec: spec, shown: spec}
 }
 
-// upstreams reads the list, but makes no upstream yet: `addresses` may stand behind it in the file.
+// upstreams reads one or a list of them, but makes no upstream yet: `addresses` may stand behind it in the file.
 func (l *loader) upstreams(n *node, path string) []source {
-	if n.kind != kindList {
-		l.problem(n.pos, fmt.Sprintf("`%s` is not a list", path), "write ["+DefaultUpstream+"], or one upstream on each line behind a `-`")
-		return nil
-	}
-	if !l.fewer(n.pos, path, len(n.list), maxUpstreams) {
+	if n = asList(n); !l.fewer(n.pos, path, len(n.list), maxUpstreams) {
 		return nil
 	}
 	var found []source
@@ -87,7 +87,8 @@ func (l *loader) upstreamMap(n *node, path string, s *source) bool {
 	if !l.stands(path + ".url") {
 		l.problem(n.pos, fmt.Sprintf("`%s` has no `url`", path), "write `url: https://HOST/dns-query`, `url: tls://HOST` or a preset's name")
 	}
-	return len(l.problems) == before
+	s.broken = len(l.problems) > before
+	return s.spec.URL != ""
 }
 
 // host is the name in the URL, or nothing where the URL has an address or is a preset's name.
@@ -122,11 +123,19 @@ func (l *loader) finish(s source, r *Resolver) {
 		if p, ok := l.places[fmt.Sprintf("%s.%s[%d]", s.path, f.field, f.index)]; ok {
 			at = p
 		}
+		if s.broken && (f.field == "addresses" || l.reported(at)) {
+			continue
+		}
 		if s.secret {
 			what, mend = fmt.Sprintf("`%s` of an upstream is not valid once its references are filled in", f.field), "look at what they stand for: it is not shown here"
 		}
 		l.problem(at, what, mend)
 	}
+}
+
+// reported says that something was found wrong at a place already.
+func (l *loader) reported(at pos) bool {
+	return slices.ContainsFunc(l.problems, func(p Problem) bool { return p.Line == at.line && p.Column == at.column })
 }
 
 // specFault is one error of a spec with its field.
@@ -161,7 +170,7 @@ func (f specFault) told(s source) (what, mend string) {
 		return fmt.Sprintf("the resolver %s is given by its name, and looking that up would need another resolver", host),
 			fmt.Sprintf("write its addresses under `resolver`, as `addresses: {%s: [IP]}`, or take a preset such as quad9, or a URL with an IP address", host)
 	case f.field == "ca":
-		return fmt.Sprintf("the CA file %s cannot be used: %s", clip(s.spec.CA), reason(f.err)), "give a file with certificates in PEM form that this user may read"
+		return s.toldCA(f.err)
 	}
 	text := clipError(f.err)
 	if before, after, ok := strings.Cut(text, "; "); ok {
@@ -190,5 +199,18 @@ func flagSource(flag, ca string) (source, error) {
 		}
 		spec.CA = abs
 	}
-	return source{spec: spec, shown: spec}, nil
+	return source{spec: spec, shown: spec, ca: ca}, nil
+}
+
+// toldCA says what is wrong with a CA file, by the name that the user gave it.
+func (s source) toldCA(err error) (what, mend string) {
+	file, from := s.spec.CA, "the directory of the configuration file"
+	if s.ca != "" {
+		file, from = s.ca, "the working directory"
+	}
+	mend = "give a file with certificates in PEM form that this user may read"
+	if errors.Is(err, fs.ErrNotExist) {
+		mend = "check the path: a relative one begins at " + from
+	}
+	return fmt.Sprintf("the CA file %s cannot be used: %s", clip(file), reason(err)), mend
 }

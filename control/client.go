@@ -10,7 +10,6 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -19,9 +18,6 @@ import (
 	"watertight/wire"
 )
 
-// ErrNotRunning says that no program serves the control socket.
-var ErrNotRunning = errors.New("no Watertight is running for this configuration")
-
 // maxAnswer is the longest answer that the client reads, in octets.
 const maxAnswer = 8 << 20
 
@@ -29,44 +25,13 @@ const maxAnswer = 8 << 20
 const statusLimit = 10 * time.Second
 
 // ReloadError says why the program kept its configuration.
-type ReloadError struct{ Lines []string }
+type ReloadError struct {
+	Lines []string
+	// Invalid says that the new configuration is at fault, and not the host.
+	Invalid bool
+}
 
 func (e *ReloadError) Error() string { return strings.Join(e.Lines, "\n") }
-
-// Find gives the control socket of the running program that has its first proxy port at proxyListen, wherever it was
-// started: as this user, or as a service of the host. It is [ErrNotRunning] if none answers.
-func Find(ctx context.Context, proxyListen string) (string, error) {
-	return thisHost().find(ctx, proxyListen)
-}
-
-func (h host) find(ctx context.Context, proxyListen string) (string, error) {
-	file, err := fileName(proxyListen)
-	if err != nil {
-		return "", err
-	}
-	var refused error // more telling than "not running"
-	var looked []string
-	for _, p := range h.places() {
-		looked = append(looked, p.dir)
-		// What another user puts among the temporary files must not pass for ours.
-		if !p.service && checkPrivate(p.dir) != nil {
-			continue
-		}
-		path := filepath.Join(p.dir, file)
-		conn, err := dial(ctx, path)
-		if err == nil {
-			_ = conn.Close()
-			return path, nil
-		}
-		if refused == nil && !errors.Is(err, ErrNotRunning) {
-			refused = err
-		}
-	}
-	if refused != nil {
-		return "", fmt.Errorf("control: %w", refused)
-	}
-	return "", fmt.Errorf("%w: nothing answers for %s (looked in %s); start it with `watertight run`", ErrNotRunning, proxyListen, strings.Join(looked, ", "))
-}
 
 // dial connects to a control socket, and says in plain words why it could not.
 func dial(ctx context.Context, path string) (net.Conn, error) {
@@ -99,11 +64,11 @@ func Reload(ctx context.Context, socketPath string) error {
 	ctx, cancel := context.WithTimeout(ctx, reloadLimit+statusLimit)
 	defer cancel()
 	var r reloaded
-	if err := ask(ctx, socketPath, http.MethodPost, "/reload", &r, http.StatusOK, http.StatusUnprocessableEntity); err != nil {
+	if err := ask(ctx, socketPath, http.MethodPost, "/reload", &r, http.StatusOK, http.StatusUnprocessableEntity, http.StatusServiceUnavailable); err != nil {
 		return err
 	}
 	if !r.OK {
-		return &ReloadError{r.Errors}
+		return &ReloadError{r.Errors, r.Invalid}
 	}
 	return nil
 }

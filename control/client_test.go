@@ -5,8 +5,8 @@ package control
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
-	"net"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -81,11 +81,18 @@ func TestReload_GivesTheProgramsErrorsAllOfThem(t *testing.T) {
 	if err := Reload(t.Context(), path); err != nil {
 		t.Errorf("a reload that went well: %v", err)
 	}
-	result = errors.Join(errors.New("a.yaml:1:2: unknown key\n    write it right"), errors.New("a.yaml:9:1: more"))
-	err := Reload(t.Context(), path)
-	failed, ok := errors.AsType[*ReloadError](err)
-	if !ok || !slices.Equal(failed.Lines, []string{"a.yaml:1:2: unknown key", "    write it right", "a.yaml:9:1: more"}) {
-		t.Errorf("a reload that failed: %v", err)
+	for _, invalid := range []bool{true, false} {
+		result = errors.Join(errors.New("a.yaml:1:2: unknown key\n    write it right"), errors.New("a.yaml:9:1: more"))
+		want := []string{"a.yaml:1:2: unknown key", "    write it right", "a.yaml:9:1: more"}
+		if invalid {
+			result = fmt.Errorf("%w\n%w", ErrInvalid, result)
+			want = append([]string{ErrInvalid.Error()}, want...)
+		}
+		err := Reload(t.Context(), path)
+		failed, ok := errors.AsType[*ReloadError](err)
+		if !ok || !slices.Equal(failed.Lines, want) || failed.Invalid != invalid {
+			t.Errorf("a reload that failed: %+v", err)
+		}
 	}
 }
 
@@ -164,71 +171,5 @@ func TestClient_GivesUpWhenItIsTold(t *testing.T) {
 	cancel()
 	if _, err := FetchStatus(ctx, path); !errors.Is(err, context.Canceled) {
 		t.Errorf("FetchStatus: %v", err)
-	}
-}
-
-// user is a host with directories of its own for a user.
-func user(t *testing.T) host {
-	t.Helper()
-	base := short(t)
-	for _, d := range []string{"run", "tmp", "xdg"} {
-		if err := os.Mkdir(filepath.Join(base, d), 0o700); err != nil {
-			t.Fatal(err)
-		}
-	}
-	env := map[string]string{"XDG_RUNTIME_DIR": filepath.Join(base, "xdg")}
-	return host{
-		uid: 1000, env: func(k string) string { return env[k] },
-		temp: filepath.Join(base, "tmp"), system: filepath.Join(base, "run", "watertight"),
-	}
-}
-
-func TestFind_LooksWhereAProgramMayHaveBeenStarted(t *testing.T) {
-	const at = "127.0.0.1:8080"
-	for i := range 3 {
-		h := user(t)
-		if _, err := h.find(t.Context(), at); !errors.Is(err, ErrNotRunning) || !strings.Contains(err.Error(), at) {
-			t.Errorf("nothing runs: %v", err)
-		}
-		want := filepath.Join(h.places()[i].dir, "127.0.0.1_8080.sock")
-		running(t, want, &source{})
-		if got, err := h.find(t.Context(), at); err != nil || got != want {
-			t.Errorf("find: %q, %v; want %q", got, err, want)
-		}
-		if _, err := h.find(t.Context(), "127.0.0.1:8081"); !errors.Is(err, ErrNotRunning) {
-			t.Errorf("a program at another address passes for this one: %v", err)
-		}
-	}
-}
-
-func TestFind_PassesOverASocketThatADeadProgramLeft(t *testing.T) {
-	h := user(t)
-	if err := os.Mkdir(h.places()[0].dir, 0o700); err != nil {
-		t.Fatal(err)
-	}
-	leaveStale(t, filepath.Join(h.places()[0].dir, "127.0.0.1_8080.sock"))
-	want := filepath.Join(h.places()[2].dir, "127.0.0.1_8080.sock")
-	running(t, want, &source{})
-	if got, err := h.find(t.Context(), "127.0.0.1:8080"); err != nil || got != want {
-		t.Errorf("find: %q, %v; want %q", got, err, want)
-	}
-}
-
-func TestFind_DoesNotTrustADirectoryThatOthersCanWriteTo(t *testing.T) {
-	h := user(t)
-	dir := h.places()[1].dir // among the temporary files
-	if err := os.Mkdir(dir, 0o700); err != nil {
-		t.Fatal(err)
-	}
-	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: filepath.Join(dir, "127.0.0.1_8080.sock"), Net: "unix"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	if err := os.Chmod(dir, 0o777); err != nil {
-		t.Fatal(err)
-	}
-	if got, err := h.find(t.Context(), "127.0.0.1:8080"); !errors.Is(err, ErrNotRunning) {
-		t.Errorf("find: %q, %v", got, err)
 	}
 }

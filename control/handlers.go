@@ -3,6 +3,7 @@ package control
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"net"
 	"net/http"
 	"net/netip"
@@ -144,8 +145,9 @@ func (s *Server) status(w http.ResponseWriter, _ *http.Request) {
 
 // reloaded is the answer of /reload.
 type reloaded struct {
-	OK     bool     `json:"ok"`
-	Errors []string `json:"errors"`
+	OK      bool     `json:"ok"`
+	Invalid bool     `json:"invalid"` // the configuration is at fault
+	Errors  []string `json:"errors"`
 }
 
 // reload lets the program take its time. Nothing is left to read, so only the limit on writing is moved.
@@ -157,10 +159,14 @@ func (s *Server) reload(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if err := s.o.Source.Reload(ctx); err != nil {
-		s.json(w, http.StatusUnprocessableEntity, reloaded{false, lines(err)})
+		status, invalid := http.StatusServiceUnavailable, errors.Is(err, ErrInvalid)
+		if invalid {
+			status = http.StatusUnprocessableEntity
+		}
+		s.json(w, status, reloaded{Invalid: invalid, Errors: lines(err)})
 		return
 	}
-	s.json(w, http.StatusOK, reloaded{true, []string{}})
+	s.json(w, http.StatusOK, reloaded{OK: true, Errors: []string{}})
 }
 
 // lines gives an error's lines: a configuration's errors are reported all at once.

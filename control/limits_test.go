@@ -190,7 +190,7 @@ func TestReload_IsCancelledAtItsLimit(t *testing.T) {
 		conn := inMemory(t, s).dial()
 		defer conn.Close()
 		r, body := exchange(t, conn, "POST /reload HTTP/1.1\r\nHost: localhost\r\n\r\n")
-		if r.StatusCode != http.StatusUnprocessableEntity || !strings.Contains(body, "given up") {
+		if r.StatusCode != http.StatusServiceUnavailable || !strings.Contains(body, "given up") {
 			t.Errorf("%s %s", r.Status, body)
 		}
 	})
@@ -235,6 +235,16 @@ func TestServer_TellsThatItsListenerFailed(t *testing.T) {
 	l.Close()
 	s := server(t, &source{})
 	if err := s.serve(t.Context(), l, guarded(s.admin())); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("serve: %v", err)
+	}
+}
+
+func TestServer_TakesTheEndOfItsListenerForOrderlyOnceItIsToldToStop(t *testing.T) {
+	l := newMemory()
+	l.Close() // whoever tells it to stop may close the listener too
+	ctx, stop := context.WithCancel(t.Context())
+	stop()
+	if err := server(t, &source{}).serve(ctx, l, guarded(server(t, &source{}).admin())); err != nil {
 		t.Errorf("serve: %v", err)
 	}
 }

@@ -15,17 +15,20 @@ import (
 	"watertight/wire"
 )
 
-// ErrRunning says that another program serves the control socket: it listens on the same address, or did until now.
-var ErrRunning = errors.New("another Watertight is running for this address")
+// ErrRunning says that another program serves the control socket: one with the same process number, in a container.
+var ErrRunning = errors.New("another Watertight serves this control socket")
 
-// answerLimit is how long a program that may be alive has to accept a connection.
-const answerLimit = time.Second
+// Limits on opening a socket.
+const (
+	answerLimit = time.Second     // for a program that may be alive to accept a connection
+	lockLimit   = 5 * time.Second // for others who open theirs in the same directory
+	lockPause   = 10 * time.Millisecond
+)
 
 // Socket is a listening control socket. It takes connections of the process's own user and of root, and of nobody
 // else, where the kernel tells who connects; its mode says the same.
 type Socket struct {
 	listener *net.UnixListener
-	lock     *os.File
 	may      func(*net.UnixConn) error
 	closing  sync.Once
 	closed   error
@@ -35,9 +38,10 @@ var _ net.Listener = (*Socket)(nil)
 
 // Listen opens the control socket at path, whose directory it makes if it is missing: mode 0700 for the directory,
 // 0600 for the socket. A directory that others could write to, that is not the user's own or that is a symbolic
-// link is an error. A socket that a dead program left is replaced; one that is served is [ErrRunning].
+// link is an error. A socket that is served is [ErrRunning]; those that dead programs left in the directory are removed.
 //
-// Beside the socket a lock file stays for good: of two programs that start at the same time, one gets it.
+// A file called lock stays in the directory for good: of programs that start at the same time, one after the other
+// looks for what is dead and opens its own.
 func Listen(ctx context.Context, path string) (*Socket, error) {
 	s, err := listen(ctx, path)
 	if err != nil {
@@ -46,7 +50,7 @@ func Listen(ctx context.Context, path string) (*Socket, error) {
 	return s, nil
 }
 
-func listen(ctx context.Context, path string) (_ *Socket, err error) {
+func listen(ctx context.Context, path string) (*Socket, error) {
 	if len(path) > maxPath {
 		return nil, fmt.Errorf("the path of the control socket has %d octets, and %d fit; set RUNTIME_DIRECTORY to a shorter one: %s", len(path), maxPath, path)
 	}
@@ -57,17 +61,20 @@ func listen(ctx context.Context, path string) (_ *Socket, err error) {
 	if err := checkPrivate(dir); err != nil {
 		return nil, err
 	}
-	lock, err := takeLock(path + ".lock")
+	lock, err := awaitLock(ctx, filepath.Join(dir, "lock"))
 	if err != nil {
 		return nil, err
 	}
-	defer func() {
-		if err != nil {
-			_ = lock.Close() // which gives it back
-		}
-	}()
+	defer lock.Close() // which gives it back
 	if err := removeStale(ctx, path); err != nil {
 		return nil, err
+	}
+	others, err := sockets(dir)
+	if err != nil {
+		return nil, err
+	}
+	for _, other := range others {
+		_ = removeStale(ctx, other) // what cannot be removed, or lives, is in nobody's way
 	}
 	l, err := wire.ListenUnix(path)
 	if err != nil {
@@ -78,8 +85,28 @@ func listen(ctx context.Context, path string) (_ *Socket, err error) {
 		_ = l.Close()
 		return nil, err
 	}
-	return &Socket{listener: l, lock: lock, may: checkPeer}, nil
+	return &Socket{listener: l, may: checkPeer}, nil
 }
+
+// awaitLock takes a lock, after those who have it.
+func awaitLock(ctx context.Context, path string) (*os.File, error) {
+	ctx, cancel := context.WithTimeout(ctx, lockLimit)
+	defer cancel()
+	for {
+		lock, err := takeLock(path)
+		if !errors.Is(err, errLocked) {
+			return lock, err
+		}
+		select {
+		case <-time.After(lockPause):
+		case <-ctx.Done():
+			return nil, fmt.Errorf("%s: %w: %w", path, err, ctx.Err())
+		}
+	}
+}
+
+// errLocked says that another program has the lock.
+var errLocked = errors.New("another program holds the lock")
 
 // removeStale removes a socket that nobody serves. It is called with the lock held.
 func removeStale(ctx context.Context, path string) error {
@@ -120,9 +147,9 @@ func (s *Socket) Accept() (net.Conn, error) {
 	}
 }
 
-// Close removes the socket and gives the lock back. It may be called more than once.
+// Close removes the socket. It may be called more than once.
 func (s *Socket) Close() error {
-	s.closing.Do(func() { s.closed = errors.Join(s.listener.Close(), s.lock.Close()) })
+	s.closing.Do(func() { s.closed = s.listener.Close() })
 	return s.closed
 }
 

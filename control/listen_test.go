@@ -77,7 +77,7 @@ func TestListen_MakesDirectoryAndSocketForTheUserAlone(t *testing.T) {
 	if m := mode(t, path); m != fs.ModeSocket|0o600 {
 		t.Errorf("the socket's mode is %v", m)
 	}
-	if m := mode(t, path+".lock"); m != 0o600 {
+	if m := mode(t, filepath.Join(dir, "lock")); m != 0o600 {
 		t.Errorf("the lock's mode is %v", m)
 	}
 }
@@ -101,16 +101,55 @@ func TestListen_RefusesASecondProgram(t *testing.T) {
 	conn.Close()
 }
 
-func TestListen_RefusesASecondProgramWhileTheFirstIsOnlyStarting(t *testing.T) {
-	path := filepath.Join(short(t), "s.sock")
-	leaveStale(t, path)
-	first, err := takeLock(path + ".lock") // and it has yet to replace the socket
+func TestListen_WaitsForAProgramThatIsStartingInTheSameDirectory(t *testing.T) {
+	dir := short(t)
+	first, err := takeLock(filepath.Join(dir, "lock"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer first.Close()
-	if s, err := Listen(t.Context(), path); !errors.Is(err, ErrRunning) {
-		t.Errorf("the second one: %v, %v", s, err)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	path := filepath.Join(dir, "s.sock")
+	if _, err := Listen(ctx, path); !errors.Is(err, errLocked) || !errors.Is(err, context.Canceled) {
+		t.Errorf("it did not wait: %v", err)
+	}
+	opened := make(chan error, 1)
+	go func() {
+		s, err := Listen(context.Background(), path)
+		if err == nil {
+			err = s.Close()
+		}
+		opened <- err
+	}()
+	select {
+	case err := <-opened:
+		t.Errorf("it did not wait: %v", err)
+	default:
+	}
+	first.Close()
+	if err := <-opened; err != nil {
+		t.Error(err)
+	}
+}
+
+func TestListen_RemovesWhatDeadProgramsLeft_AndNothingElse(t *testing.T) {
+	dir := short(t)
+	dead, alive, other := filepath.Join(dir, "1.sock"), filepath.Join(dir, "2.sock"), filepath.Join(dir, "precious.sock")
+	leaveStale(t, dead)
+	listenAt(t, alive)
+	leaveStale(t, dead) // the one above removed it
+	if err := os.WriteFile(other, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	listenAt(t, filepath.Join(dir, "3.sock"))
+	if _, err := os.Lstat(dead); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the socket of a dead program is left: %v", err)
+	}
+	for _, path := range []string{alive, other} {
+		if _, err := os.Lstat(path); err != nil {
+			t.Error(err)
+		}
 	}
 }
 
@@ -239,7 +278,7 @@ func TestListen_RefusesADirectoryThatIsNotTheUsersOwn(t *testing.T) {
 
 func TestListen_DoesNotFollowALinkInPlaceOfTheLock(t *testing.T) {
 	dir := short(t)
-	if err := os.Symlink("elsewhere", filepath.Join(dir, "s.sock.lock")); err != nil {
+	if err := os.Symlink("elsewhere", filepath.Join(dir, "lock")); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := Listen(t.Context(), filepath.Join(dir, "s.sock")); err == nil {

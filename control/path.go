@@ -1,8 +1,6 @@
 package control
 
 import (
-	"fmt"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -14,26 +12,14 @@ import (
 // maxPath is the longest path that the address of a UNIX socket holds on every system (104 octets with its end).
 const maxPath = 103
 
-// SocketPath is where the control socket of a program belongs that has its first proxy port at proxyListen
-// (`127.0.0.1:8080`; not port 0, but the one that the kernel chose). The directory is $RUNTIME_DIRECTORY, which
-// systemd sets; /run/watertight for root; $XDG_RUNTIME_DIR/watertight; or watertight-UID among the temporary files.
-func SocketPath(proxyListen string) (string, error) {
-	file, err := fileName(proxyListen)
-	if err != nil {
-		return "", err
-	}
-	return filepath.Join(thisHost().places()[0].dir, file), nil
-}
+// suffix ends the name of every control socket.
+const suffix = ".sock"
 
-// fileName makes a file's name of an address: 127.0.0.1_8080.sock, __1_8080.sock. No two addresses share one: the
-// last underscore is before the port.
-func fileName(proxyListen string) (string, error) {
-	at, err := netip.ParseAddrPort(proxyListen)
-	if err != nil || at.Port() == 0 {
-		return "", fmt.Errorf("control: %q is not the address and port of a listener", proxyListen)
-	}
-	text := at.Addr().Unmap().String() + ":" + strconv.Itoa(int(at.Port()))
-	return strings.NewReplacer(":", "_", "/", "_").Replace(text) + ".sock", nil
+// SocketPath is where the control socket of this process belongs: a file called after its number, so that it stays the
+// same wherever a reload lets the program listen. The directory is $RUNTIME_DIRECTORY, which systemd sets;
+// /run/watertight for root; $XDG_RUNTIME_DIR/watertight; or watertight-UID among the temporary files.
+func SocketPath() string {
+	return filepath.Join(thisHost().places()[0].dir, strconv.Itoa(os.Getpid())+suffix)
 }
 
 // host is what the choice of a directory depends on.

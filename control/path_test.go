@@ -1,34 +1,12 @@
 package control
 
 import (
-	"path/filepath"
+	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 )
-
-func TestFileName_IsTheAddress(t *testing.T) {
-	for listen, want := range map[string]string{
-		"127.0.0.1:8080":          "127.0.0.1_8080.sock",
-		"[::1]:8080":              "__1_8080.sock",
-		"[::ffff:127.0.0.1]:8080": "127.0.0.1_8080.sock",
-		"0.0.0.0:1":               "0.0.0.0_1.sock",
-		"[fe80::1%../../etc]:80":  "fe80__1%.._.._etc_80.sock",
-	} {
-		got, err := fileName(listen)
-		if err != nil || got != want {
-			t.Errorf("%s: %q, %v; want %q", listen, got, err, want)
-		}
-		if filepath.Base(got) != got {
-			t.Errorf("%s: %q is more than a file's name", listen, got)
-		}
-	}
-	for _, listen := range []string{"", "8080", "localhost:8080", "127.0.0.1", "127.0.0.1:0", ":8080"} {
-		if got, err := fileName(listen); err == nil {
-			t.Errorf("%q: %q", listen, got)
-		}
-	}
-}
 
 func TestPlaces_AreThoseOfTheServiceTheUserAndTheHost(t *testing.T) {
 	for _, c := range []struct {
@@ -59,9 +37,9 @@ func TestPlaces_AreThoseOfTheServiceTheUserAndTheHost(t *testing.T) {
 	}
 }
 
-func TestSocketPath_IsInTheDirectoryThatTheServiceManagerGives(t *testing.T) {
+func TestSocketPath_IsOfThisProcessInTheDirectoryThatTheServiceManagerGives(t *testing.T) {
 	t.Setenv("RUNTIME_DIRECTORY", "/run/special")
-	if got, err := SocketPath("127.0.0.1:8080"); err != nil || got != "/run/special/127.0.0.1_8080.sock" {
-		t.Errorf("SocketPath: %q, %v", got, err)
+	if got, want := SocketPath(), "/run/special/"+strconv.Itoa(os.Getpid())+".sock"; got != want {
+		t.Errorf("SocketPath: %q, want %q", got, want)
 	}
 }

@@ -40,7 +40,7 @@ func takeLock(path string) (*os.File, error) {
 	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		_ = f.Close()
 		if errors.Is(err, unix.EWOULDBLOCK) {
-			return nil, fmt.Errorf("%w (it holds %s)", ErrRunning, path)
+			return nil, errLocked
 		}
 		return nil, &fs.PathError{Op: "lock", Path: path, Err: err}
 	}

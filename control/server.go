@@ -25,9 +25,13 @@ type Source interface {
 	Status() Status
 	// Ready says whether every channel is ready, and otherwise which is not and why, a line each.
 	Ready() (bool, []string)
-	// Reload loads the configuration again. On an error nothing has changed.
+	// Reload loads the configuration again. On an error nothing has changed; it is [ErrInvalid] where the
+	// configuration is at fault.
 	Reload(ctx context.Context) error
 }
+
+// ErrInvalid is what the error of a reload wraps where the configuration is at fault.
+var ErrInvalid = errors.New("the configuration is not valid")
 
 // Options is what a server needs. All of it must be given.
 type Options struct {
@@ -98,19 +102,20 @@ func (s *Server) serve(ctx context.Context, l net.Listener, h http.Handler) erro
 
 		DisableGeneralOptionsHandler: true, // `OPTIONS *` is refused like every other method
 	}
-	failed := make(chan error, 1)
-	go func() { failed <- server.Serve(netutil.LimitListener(l, maxClients)) }()
-	select {
-	case err := <-failed:
+	drained := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(drained)
+		drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainLimit)
+		defer cancel()
+		if server.Shutdown(drain) != nil {
+			_ = server.Close() // those who did not end in time are cut off
+		}
+	})
+	err := server.Serve(netutil.LimitListener(l, maxClients))
+	if stop() { // nobody told it to end
 		_ = server.Close()
 		return fmt.Errorf("control: %w", err)
-	case <-ctx.Done():
 	}
-	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainLimit)
-	defer cancel()
-	if server.Shutdown(drain) != nil {
-		_ = server.Close() // those who did not end in time are cut off
-	}
-	<-failed
+	<-drained
 	return nil
 }

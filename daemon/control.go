@@ -21,11 +21,7 @@ func (d *Daemon) openControl(live context.Context) error {
 	if err != nil || !d.o.Control {
 		return err
 	}
-	var socket *control.Socket
-	path, err := control.SocketPath(d.serving.at(kindProxy)[0].String())
-	if err == nil {
-		socket, err = control.Listen(live, path)
-	}
+	socket, err := control.Listen(live, control.SocketPath())
 	if err != nil {
 		d.o.Log.Warn("there is no control socket: `watertight status` and `reload` will not find this program; SIGHUP reloads it", "error", err)
 		return nil
@@ -112,6 +108,15 @@ func statusOf(r *running) control.Channel {
 	}
 	return c
 }
+
+// invalid is an error of the configuration, for those who ask for a reload.
+type invalid struct{ error }
+
+// Is implements the interface of [errors.Is].
+func (e invalid) Is(target error) bool { return target == control.ErrInvalid }
+
+// Unwrap gives what is wrong.
+func (e invalid) Unwrap() error { return e.error }
 
 // status tells which configuration is in force.
 func (h *history) status() control.Config {

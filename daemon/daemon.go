@@ -10,7 +10,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/netip"
 	"sync"
 	"sync/atomic"
@@ -40,6 +39,8 @@ type Options struct {
 	Listening func(Listening)
 	// Ready is called once, when every channel is ready.
 	Ready func()
+	// InForce is called with each configuration that a reload puts in force.
+	InForce func(*config.Config)
 	// Control says whether to open the control socket.
 	Control bool
 }
@@ -57,7 +58,7 @@ func (o Options) validate() error {
 		return errors.New("daemon: it needs a ground to stand on")
 	case o.Log == nil:
 		return errors.New("daemon: it needs a log")
-	case o.Listening == nil, o.Ready == nil:
+	case o.Listening == nil, o.Ready == nil, o.InForce == nil:
 		return errors.New("daemon: it needs someone to tell what happens")
 	}
 	return nil
@@ -75,7 +76,6 @@ type Daemon struct {
 	http    *httpproxy.Door
 	port    *mixed.Port
 	manager wire.Manager
-	passed  map[string][]*net.TCPListener // sockets of the service manager
 	shared  shared
 	started time.Time
 
@@ -92,6 +92,8 @@ type Daemon struct {
 
 	history history
 	tunnels atomic.Int64 // relays that are running
+
+	announced atomic.Bool // that it is ready
 }
 
 // New checks the options and opens nothing.
@@ -122,7 +124,7 @@ func New(o Options) (*Daemon, error) {
 	}
 	d.port, err = mixed.New(mixed.Options{
 		Handlers:    mixed.Handlers{HTTP: undrained{d.http}, SOCKS4: socks, SOCKS5: socks},
-		Logger:      o.Log,
+		Logger:      d.access.Sparing(),
 		Connections: o.Config.Limits.Connections,
 		DrainLimit:  o.Config.Limits.Drain,
 	})
@@ -164,12 +166,18 @@ func (d *Daemon) begin(live context.Context) error {
 	if d.manager, err = wire.ServiceManager(); err != nil {
 		return err
 	}
-	if d.passed, err = wire.Activated(); err != nil {
+	sockets, err := wire.Activated()
+	if err != nil {
+		return err
+	}
+	passed, err := passedListeners(sockets)
+	if err != nil {
 		return err
 	}
 	c := d.o.Config
-	serving, err := openListeners(c.Listen, nil, d.passed)
+	serving, err := openListeners(c.Listen, passed)
 	if err != nil {
+		passed.closeUnless(nil)
 		return err
 	}
 	d.shared.own = serving.addresses()
@@ -189,8 +197,16 @@ func (d *Daemon) begin(live context.Context) error {
 		return err
 	}
 	serving.serve(live, d.serve)
+	d.warn(c)
 	d.o.Listening(Listening{Proxy: serving.at(kindProxy), Admin: serving.at(kindAdmin)})
 	return nil
+}
+
+// warn logs what a configuration allows and should not pass unseen.
+func (d *Daemon) warn(c *config.Config) {
+	for _, w := range c.Warnings {
+		d.o.Log.Warn("the configuration deserves a look", "warning", w.String())
+	}
 }
 
 // serve serves one listener until ctx ends.
@@ -229,6 +245,7 @@ func (d *Daemon) announce(ctx context.Context) {
 	}
 	d.o.Log.Info("ready: the resolver of every channel has answered")
 	d.o.Ready()
+	d.announced.Store(true)
 	d.tell(d.manager.Ready("ready"))
 }
 
@@ -251,31 +268,42 @@ func (d *Daemon) finish() {
 	d.closeControl()
 }
 
-// Reload loads the configuration, builds it beside the old one, and swaps. On an error nothing has changed.
+// Reload loads the configuration, builds it beside the old one, and swaps. On an error nothing has changed; it is
+// [control.ErrInvalid] where the configuration is at fault.
 func (d *Daemon) Reload(ctx context.Context) error {
 	d.reloading.Lock()
 	defer d.reloading.Unlock()
 	if d.serving == nil || d.stopped {
 		return errors.New("the program is not running")
 	}
-	d.tell(d.manager.Reloading())
-	defer func() { d.tell(d.manager.Ready("")) }()
+	if d.announced.Load() { // before, the service manager waits for the start, which a reload does not complete
+		d.tell(d.manager.Reloading())
+		defer func() { d.tell(d.manager.Ready("")) }()
+	}
 	c, err := d.o.Load()
-	if err == nil {
+	if err != nil {
+		err = invalid{err}
+	} else {
 		err = d.replace(ctx, c)
 	}
 	d.metrics.Reloaded(err)
 	d.history.loaded(c, err)
 	if err != nil {
 		d.o.Log.Error("the configuration was not reloaded; the one before stays in force", "error", err)
-		return fmt.Errorf("the configuration was not reloaded; the one before stays in force: %w", err)
+		between := " "
+		if errors.Is(err, control.ErrInvalid) {
+			between = "\n" // a problem a line, each with its place first
+		}
+		return fmt.Errorf("the configuration was not reloaded; the one before stays in force:%s%w", between, err)
 	}
+	d.o.InForce(c)
 	d.o.Log.Info("the configuration was reloaded", "file", c.File)
+	d.warn(c)
 	return nil
 }
 
 func (d *Daemon) replace(ctx context.Context, c *config.Config) error {
-	serving, err := openListeners(c.Listen, d.serving, d.passed)
+	serving, err := openListeners(c.Listen, d.serving)
 	if err != nil {
 		return err
 	}
@@ -285,7 +313,7 @@ func (d *Daemon) replace(ctx context.Context, c *config.Config) error {
 	g, err := build(c, s, before)
 	if err != nil {
 		serving.closeUnless(d.serving)
-		return err
+		return invalid{err}
 	}
 	d.shared = s
 	d.metrics.SetChannels(g.names())

@@ -127,10 +127,11 @@ func TestAReloadThatFails_changesNothing(t *testing.T) {
 	taken := l.open("127.0.0.1:0").Addr()
 	before := l.d.current()
 	for what, c := range map[string]struct{ more, says string }{
-		"a port that is taken": {fmt.Sprintf("listen: {proxy: [%q, %q]}\n%s", at, taken, l.channels(", timeout: 2s")), "cannot listen on " + taken.String()},
-		"an unknown key":       {"chanels: {}\n", "channels"},
-		"an unknown channel":   {"routes: [{to: \"*\", channel: dircet}]\n", "direct"},
-		"no YAML":              {"listen: [\n", "live.yaml"},
+		"a port that is taken":               {fmt.Sprintf("listen: {proxy: [%q, %q]}\n%s", at, taken, l.channels(", timeout: 2s")), "cannot listen on " + taken.String()},
+		"every address of a port of its own": {fmt.Sprintf("listen: {proxy: {address: \"0.0.0.0:%d\", allow_insecure: true}}\n", at.Port()), "listens on " + at.String() + " itself"},
+		"an unknown key":                     {"chanels: {}\n", "channels"},
+		"an unknown channel":                 {"routes: [{to: \"*\", channel: dircet}]\n", "direct"},
+		"no YAML":                            {"listen: [\n", "live.yaml"},
 	} {
 		err := l.reload(c.more)
 		if err == nil || !strings.Contains(err.Error(), c.says) || !strings.Contains(err.Error(), "the one before stays in force") {
@@ -175,7 +176,7 @@ func TestAStop_letsTunnelsEndByThemselves_andCutsThemAtTheLimit(t *testing.T) {
 		leavesNothing(t)
 	})
 	t.Run("at the limit", func(t *testing.T) {
-		l := newLive(t, "limits: {drain: 0s}\n").start().awaitReady()
+		l := newLive(t, fmt.Sprintf("limits: {drain: 0s}\nlisten: {proxy: %q}\n", freePort(t))).start().awaitReady()
 		c := l.tunnel(l.at.Proxy[0])
 		if err := l.stop(); err != nil {
 			t.Error(err)
@@ -237,6 +238,7 @@ func TestADaemon_needsAllItIsMadeOf(t *testing.T) {
 		"log":           func(o *Options) { o.Log = nil },
 		"listening":     func(o *Options) { o.Listening = nil },
 		"ready":         func(o *Options) { o.Ready = nil },
+		"in force":      func(o *Options) { o.InForce = nil },
 	} {
 		o := good
 		spoil(&o)

@@ -78,12 +78,12 @@ func everyHop(t *testing.T, test func(w *world, bad *memory.Proxy, conf string))
 
 func atExit(conf string) bool { return strings.Contains(conf, "resolve: exit") }
 
-// silence is what a client is told where a proxy accepts connections and says nothing: nobody can tell then which
-// of those behind it is to blame, and whose patience ends first is named.
+// silence is what a client is told where a proxy accepts connections and says nothing: the proxy is named. Of one
+// that has the request by then, nobody can tell whether it is silent itself or what is behind it.
 func (w *world) silence(p *memory.Proxy, conf string) (fault.Code, string, string) {
 	switch {
-	case !atExit(conf):
-		return fault.DNSTimeout, "in time", ownName
+	case !atExit(conf) && p == w.connect:
+		return fault.DNSTimeout, "did not connect to the resolver", hopLabel
 	case p == w.connect:
 		return fault.ConnectTimeout, "did not connect in time", hopLabel
 	}

@@ -4,10 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/netip"
 	"slices"
+	"strconv"
+	"strings"
 	"sync"
+	"syscall"
 
 	"watertight/config"
 	"watertight/wire"
@@ -40,62 +44,76 @@ type listeners struct {
 	done *sync.WaitGroup
 }
 
-// openListeners gives the listeners of a configuration: those of before that it still names, and new ones. On an error none
-// is opened.
-func openListeners(c config.Listen, before *listeners, passed map[string][]*net.TCPListener) (*listeners, error) {
-	next := &listeners{done: &sync.WaitGroup{}}
-	if before != nil {
-		next.done = before.done
-	}
+// openListeners gives the listeners of a configuration: those of before that it still names, and new ones. Those that
+// the service manager passed stay, whatever the configuration names. On an error none is opened.
+func openListeners(c config.Listen, before *listeners) (*listeners, error) {
+	next := &listeners{done: before.done}
 	for _, want := range []struct {
 		kind kind
 		at   []config.Listener
 	}{{kindProxy, c.Proxy}, {kindAdmin, c.Admin}} {
 		for _, at := range want.at {
-			l, err := next.listen(want.kind, at.Address, before, passed)
+			l, err := next.listen(want.kind, at.Address, before)
 			if err != nil {
 				next.closeUnless(before)
 				return nil, err
 			}
 			next.all = append(next.all, l)
 		}
-		if before == nil {
-			for _, socket := range passed[string(want.kind)] {
-				next.all = append(next.all, &listener{kind: want.kind, socket: socket, passed: true})
-			}
-		}
 	}
-	if before != nil {
-		for _, l := range before.all {
-			if l.passed && !slices.Contains(next.all, l) {
-				next.all = append(next.all, l)
-			}
+	for _, l := range before.all {
+		if l.passed && !slices.Contains(next.all, l) {
+			next.all = append(next.all, l)
 		}
 	}
 	return next, nil
 }
 
-// listen gives a listener that ls does not hold yet: the one of before, one that the service manager passed for that
-// very address, or a new one.
-func (ls *listeners) listen(k kind, at netip.AddrPort, before *listeners, passed map[string][]*net.TCPListener) (*listener, error) {
-	if before != nil {
-		for _, l := range before.all {
-			if l.kind == k && (l.written == at || l.address() == at) && !slices.Contains(ls.all, l) {
-				return l, nil
-			}
+// passedListeners gives the sockets of the service manager, by the names that it gave them: what stands before the
+// first configuration. A name that says nothing here is an error, and then they are closed.
+func passedListeners(sockets map[string][]*net.TCPListener) (*listeners, error) {
+	ls := &listeners{done: &sync.WaitGroup{}}
+	var strange []string
+	for _, name := range slices.Sorted(maps.Keys(sockets)) {
+		if name != string(kindProxy) && name != string(kindAdmin) {
+			strange = append(strange, strconv.Quote(name))
+		}
+		for _, socket := range sockets[name] {
+			ls.all = append(ls.all, &listener{kind: kind(name), socket: socket, passed: true})
 		}
 	}
-	for i, socket := range passed[string(k)] {
-		if socket.Addr().(*net.TCPAddr).AddrPort() == at {
-			passed[string(k)] = slices.Delete(passed[string(k)], i, i+1)
-			return &listener{kind: k, written: at, socket: socket, passed: true}, nil
+	if len(strange) > 0 {
+		ls.closeUnless(nil)
+		return nil, fmt.Errorf("the service manager passed sockets called %s; write FileDescriptorName=%s or %s in the socket unit", strings.Join(strange, ", "), kindProxy, kindAdmin)
+	}
+	return ls, nil
+}
+
+// listen gives a listener that ls does not hold yet: the one of before for that very address, or a new one.
+func (ls *listeners) listen(k kind, at netip.AddrPort, before *listeners) (*listener, error) {
+	for _, l := range before.all {
+		if l.kind == k && (l.written == at || l.address() == at) && !slices.Contains(ls.all, l) {
+			return l, nil
 		}
 	}
 	socket, err := wire.ListenTCP(at)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		for _, l := range slices.Concat(before.all, ls.all) {
+			if overlap(l.address(), at) {
+				return nil, fmt.Errorf("listen.%s: cannot listen on %s: this program listens on %s itself, and keeps it until the new configuration is in force; take another port, or restart it", k, at, l.address())
+			}
+		}
+	}
 	if err != nil {
 		return nil, fmt.Errorf("listen.%s: cannot listen on %s: %w", k, at, cause(err))
 	}
 	return &listener{kind: k, written: at, socket: socket}, nil
+}
+
+// overlap says whether two addresses cannot be listened on at the same time.
+func overlap(a, b netip.AddrPort) bool {
+	x, y := a.Addr().Unmap(), b.Addr().Unmap()
+	return a.Port() == b.Port() && (x == y || x.IsUnspecified() || y.IsUnspecified())
 }
 
 // cause takes the address, which has been said, out of an error of the operating system.
@@ -135,17 +153,17 @@ func (ls *listeners) serve(ctx context.Context, serve func(context.Context, *lis
 	}
 }
 
-// closeUnless ends the listeners that are not those of keep, which may be nil. What is served drains.
+// closeUnless ends the listeners that are not those of keep, which may be nil. When it returns they accept nothing
+// more; what is served on them drains.
 func (ls *listeners) closeUnless(keep *listeners) {
 	for _, l := range ls.all {
 		if keep != nil && slices.Contains(keep.all, l) {
 			continue
 		}
 		if l.stop != nil {
-			l.stop()
-			continue
+			l.stop() // first, so that its server takes the end of the socket for an orderly one
 		}
-		_ = l.socket.Close() // nothing was accepted on it
+		_ = l.socket.Close() // it may be closed already, by its server
 	}
 }
 

@@ -62,6 +62,7 @@ func newLive(t *testing.T, more string) *live {
 		Config: l.load(), Load: func() (*config.Config, error) { return l.parse() },
 		Ground: wire.Dialer{}, Log: slog.New(slog.NewTextHandler(l.log, nil)), Version: "test",
 		Listening: func(at Listening) { l.listening <- at },
+		InForce:   func(*config.Config) {},
 		Ready:     func() { l.ready <- struct{}{} },
 	})
 	if err != nil {

@@ -12,6 +12,7 @@ import (
 	"watertight/fault"
 	"watertight/hop"
 	"watertight/name"
+	"watertight/resolve"
 	"watertight/wire"
 )
 
@@ -32,7 +33,7 @@ type Answer struct {
 	RCode    string       `json:"rcode,omitempty"`
 	Resolver string       `json:"resolver,omitempty"` // empty where it was answered locally
 	TookMS   float64      `json:"took_ms"`
-	Error    *AnswerError `json:"error,omitempty"`
+	Error    *AnswerError `json:"error,omitempty"` // also where the answer is no: beside the RCode then
 }
 
 // Record is one record of an answer.
@@ -86,7 +87,7 @@ func resolveOn(ctx context.Context, ground hop.Ground, c *config.Config, channel
 	result.Answers = make([]Answer, len(types))
 	var asking sync.WaitGroup
 	for i, t := range types {
-		asking.Go(func() { result.Answers[i] = ask(ctx, through, host, t) })
+		asking.Go(func() { result.Answers[i] = ask(ctx, g, through, host, t) })
 	}
 	asking.Wait()
 	for i := range result.Answers {
@@ -125,19 +126,49 @@ func path(g *generation, c *channel.Channel) []string {
 	return hops
 }
 
-func ask(ctx context.Context, c *channel.Channel, host name.Host, t dnswire.Type) Answer {
+// settle waits until the resolver of a channel was asked once, and gives its fault at once if it cannot answer. A hop
+// with a name needs the resolver of the channel underneath, and that one is asked first.
+func settle(ctx context.Context, g *generation, c *channel.Channel) error {
+	for _, r := range g.channels {
+		if r.Channel != c || r.over == nil {
+			continue
+		}
+		for _, p := range r.Spec().Proxies {
+			if _, named := p.Host.Name(); !named {
+				continue
+			}
+			if err := settle(ctx, g, r.over.Channel); err != nil {
+				return err
+			}
+			break
+		}
+	}
+	return c.Settle(ctx)
+}
+
+func ask(ctx context.Context, g *generation, c *channel.Channel, host name.Host, t dnswire.Type) Answer {
 	q := dnswire.Question{Name: host.String(), Type: t}
 	if a, ok := host.Addr(); ok {
 		q = dnswire.Question{Name: dnswire.ReverseName(a), Type: dnswire.PTR}
 	}
 	started := time.Now()
-	found, err := c.Exchange(ctx, q)
+	var found *dnswire.Answer
+	var err error
+	if !c.IsLocal(q) {
+		err = settle(ctx, g, c)
+	}
+	if err == nil {
+		found, err = c.Exchange(ctx, q)
+	}
 	answer := Answer{Type: q.Type.String(), Records: []Record{}, TookMS: milliseconds(time.Since(started))}
 	if err != nil {
 		answer.Error = answerError(err)
 		return answer
 	}
 	answer.RCode = dnswire.RCodeText(found.RCode)
+	if f := resolve.Verdict(found); f != nil {
+		answer.Error = answerError(f)
+	}
 	for _, r := range found.Records {
 		answer.Records = append(answer.Records, Record{Name: r.Name, Type: r.Type.String(), TTL: r.TTL, Data: r.Text()})
 	}

@@ -22,7 +22,11 @@ func (d *Daemon) state() metrics.State {
 		return metrics.State{}
 	}
 	ready, _ := g.ready()
-	s := metrics.State{Ready: ready, Connections: d.port.Stats().Open, Tunnels: d.tunnels.Load()}
+	port := d.port.Stats()
+	s := metrics.State{
+		Ready: ready, Connections: port.Open, Tunnels: d.tunnels.Load(),
+		OverLimit: port.Refused, Unknown: port.Unknown, Faults: port.Panics,
+	}
 	for _, r := range g.channels {
 		c := metrics.ChannelState{Name: r.Name()}
 		if stats, ok := r.ResolverStats(); ok {

@@ -27,7 +27,7 @@ func options() Options {
 		Channels: []string{"direct", "office"},
 		State: func() State {
 			return State{
-				Ready: true, Connections: 7, Tunnels: 3,
+				Ready: true, Connections: 7, Tunnels: 3, OverLimit: 11, Unknown: 12, Faults: 13,
 				Channels: []ChannelState{
 					{Name: "direct", Upstreams: []bool{true, false}, CacheEntries: 5, CacheHits: 40, CacheMisses: 4},
 					{Name: "office"},
@@ -95,6 +95,9 @@ func TestMetrics_ShowTheStateOfTheProgram(t *testing.T) {
 		`watertight_ready 1`,
 		`watertight_connections 7`,
 		`watertight_tunnels_active 3`,
+		`watertight_clients_turned_away_total{reason="limit"} 11`,
+		`watertight_clients_turned_away_total{reason="protocol"} 12`,
+		`watertight_clients_turned_away_total{reason="fault"} 13`,
 		`watertight_host_resolver_trapped_total 0`,
 		`watertight_upstream_up{channel="direct",upstream="1"} 1`,
 		`watertight_upstream_up{channel="direct",upstream="2"} 0`,

@@ -13,7 +13,11 @@ type State struct {
 	Ready       bool
 	Connections int64 // accepted from clients and open
 	Tunnels     int64 // relays that are running
-	Channels    []ChannelState
+	// Clients that got no further than the port, since the program started.
+	OverLimit uint64 // more connections than the limit
+	Unknown   uint64 // a first octet of no protocol spoken there
+	Faults    uint64 // of the program itself
+	Channels  []ChannelState
 }
 
 // ChannelState is how one channel does. A channel whose exit resolves has no upstreams and no cache.
@@ -29,7 +33,7 @@ type ChannelState struct {
 type stateCollector struct {
 	state func() State
 
-	ready, connections, tunnels, trapped, up, entries, hits, misses *prometheus.Desc
+	ready, connections, tunnels, turned, trapped, up, entries, hits, misses *prometheus.Desc
 }
 
 func newStateCollector(state func() State) *stateCollector {
@@ -41,6 +45,7 @@ func newStateCollector(state func() State) *stateCollector {
 		ready:       desc("ready", "Whether every channel's resolver has answered once, authenticated (1) or not (0)."),
 		connections: desc("connections", "Connections of clients that are open."),
 		tunnels:     desc("tunnels_active", "Relays between a client and a destination that are running."),
+		turned:      desc("clients_turned_away_total", "Connections that were closed at the port: over the limit, of no protocol spoken there, or by a fault of Watertight.", "reason"),
 		trapped:     desc("host_resolver_trapped_total", "Look-ups and requests by the host's own resolver and client, all refused. Anything but 0 is a fault of Watertight."),
 		up:          desc("upstream_up", "Whether the last exchange with a channel's resolver went well (1) or not (0). Upstreams are numbered from 1 in the order of the configuration.", "channel", "upstream"),
 		entries:     desc("cache_entries", "Answers in the cache of a channel.", "channel"),
@@ -51,7 +56,7 @@ func newStateCollector(state func() State) *stateCollector {
 
 // Describe implements [prometheus.Collector].
 func (c *stateCollector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{c.ready, c.connections, c.tunnels, c.trapped, c.up, c.entries, c.hits, c.misses} {
+	for _, d := range []*prometheus.Desc{c.ready, c.connections, c.tunnels, c.turned, c.trapped, c.up, c.entries, c.hits, c.misses} {
 		ch <- d
 	}
 }
@@ -68,6 +73,9 @@ func (c *stateCollector) Collect(ch chan<- prometheus.Metric) {
 	gauge(c.ready, truth(s.Ready))
 	gauge(c.connections, float64(s.Connections))
 	gauge(c.tunnels, float64(s.Tunnels))
+	counter(c.turned, s.OverLimit, "limit")
+	counter(c.turned, s.Unknown, "protocol")
+	counter(c.turned, s.Faults, "fault")
 	counter(c.trapped, wire.Trapped())
 	for _, channel := range s.Channels {
 		for i, up := range channel.Upstreams {
