@@ -4,7 +4,8 @@
 // It is an analyzer for go vet (see lint/cmd/onedoor). It looks at what an identifier means, not at how it is written,
 // so that aliases, dot imports, embedded types, function values and method values are all seen. It promises that a
 // package outside the short list in exceptions.go has no way to a socket, to the host's resolver or to net/http's
-// defaults through the packages it knows (rules.go). It does not follow values: a *http.Client that some dependency
+// defaults through the packages it knows (rules.go). It looks beside Go too: assembly, C, and files that only a build with cgo would take are refused. It does not follow
+// values: a *http.Client that some dependency
 // hands out ready-made is beyond it, which is why the dependencies themselves are scanned too (lint/golden) and why
 // the host's resolver is disarmed at run time (wire.Seal).
 //
@@ -27,7 +28,11 @@ var Analyzer = &analysis.Analyzer{
 
 func run(pass *analysis.Pass) (any, error) {
 	unit := Unit{Fset: pass.Fset, Files: pass.Files, Pkg: pass.Pkg, Info: pass.TypesInfo}
-	for _, f := range unit.Scan() {
+	beneath, err := Beneath(pass.Fset, pass.OtherFiles, pass.IgnoredFiles)
+	if err != nil {
+		return nil, err
+	}
+	for _, f := range append(unit.Scan(), beneath...) {
 		if excepted(pass.Pkg.Path(), f.Rule) {
 			continue
 		}

@@ -4,6 +4,7 @@ import (
 	"go/importer"
 	"go/token"
 	"go/types"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -15,9 +16,30 @@ import (
 
 // Each directory under testdata/src breaks one rule in every known way (its want comments) and keeps it in others.
 func TestEveryWayAroundTheDoor_isReported_andNothingElse(t *testing.T) {
+	t.Setenv("CGO_ENABLED", "0") // as releases are built: with it, the files of testdata/src/around are another package
 	analysistest.Run(t, analysistest.TestData(), onedoor.Analyzer,
-		"resolver", "socket", "dot", "client", "environment", "dnslib", "exec", "beneath", "tests",
+		"resolver", "socket", "dot", "client", "environment", "dnslib", "exec", "beneath", "tests", "around",
 		"watertight/wire", "watertight/dnswire", "watertight/lab/clients", "watertight/laboratory")
+}
+
+// The analyzer cannot see into a file that the build leaves out, so that one for cgo is refused whole.
+func TestAFileForCgoAlone_isReported(t *testing.T) {
+	dir := filepath.Join(analysistest.TestData(), "src", "ignored")
+	var files []string
+	for _, name := range []string{"native.go", "tagged.go", "elsewhere.go"} {
+		files = append(files, filepath.Join(dir, name))
+	}
+	found, err := onedoor.Beneath(token.NewFileSet(), nil, files)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, f := range found {
+		got = append(got, f.Symbol)
+	}
+	if !slices.Equal(got, []string{"native.go", "tagged.go"}) {
+		t.Errorf("reported: %q", got)
+	}
 }
 
 // harmless are the names of the standard library that look like dialling and are not.

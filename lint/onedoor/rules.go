@@ -88,6 +88,27 @@ var rules = []rule{
 			names(unix, "Bind Connect Socket SYS_BIND SYS_CONNECT SYS_IO_URING_SETUP SYS_SOCKET")...),
 	},
 	{
+		id:      "beneath",
+		why:     "a number says nothing of what is asked of the kernel",
+		instead: "call the function of that system call, by its name",
+		symbols: append(
+			names("syscall", "AllThreadsSyscall AllThreadsSyscall6 RawSyscall RawSyscall6 Syscall Syscall6"),
+			names(unix, "RawSyscall RawSyscall6 RawSyscallNoError Syscall Syscall6 SyscallNoError")...),
+	},
+	{
+		id:      "beneath",
+		why:     "it takes a socket that another program opened",
+		instead: "have wire open it, or be given it at the start",
+		symbols: names(unix, "PidfdGetfd"),
+	},
+	{
+		id:      "beneath",
+		why:     "it makes the zero value of any type, of a client that falls back to the host too",
+		instead: "write the value's type",
+		symbols: names("reflect", "New NewAt Zero"),
+		tests:   lifted,
+	},
+	{
 		id:      "client",
 		why:     "it resolves and dials by itself, through net/http's defaults",
 		instead: "use an http.Client over an http.Transport whose DialContext is a channel's",
@@ -132,6 +153,12 @@ var rules = []rule{
 			names(unix, "Exec SYS_EXECVE SYS_EXECVEAT"),
 		),
 		tests: lifted,
+	},
+	{
+		id:      "exec",
+		why:     "it starts programs, or serves what another program's socket brings",
+		instead: "serve a listener that wire opened",
+		imports: []string{"net/http/cgi", "net/http/fcgi"},
 	},
 	{
 		id:      "beneath",

@@ -38,6 +38,7 @@ func (u Unit) Scan() []Finding {
 			switch n := n.(type) {
 			case *ast.Ident:
 				s.use(n, stack)
+				s.instance(n, stack)
 			case *ast.CompositeLit:
 				s.literal(n, stack)
 			case *ast.AssignStmt:

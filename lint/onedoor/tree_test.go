@@ -27,7 +27,12 @@ func TestTheTree_keepsTheRules_andNeedsEveryException(t *testing.T) {
 		if strings.HasSuffix(p.PkgPath, ".test") {
 			continue // the generated main of a test
 		}
-		for _, f := range (Unit{Fset: p.Fset, Files: p.Syntax, Pkg: p.Types, Info: p.TypesInfo}).Scan() {
+		beneath, err := Beneath(p.Fset, p.OtherFiles, p.IgnoredFiles)
+		if err != nil {
+			t.Fatal(err)
+		}
+		found := (Unit{Fset: p.Fset, Files: p.Syntax, Pkg: p.Types, Info: p.TypesInfo}).Scan()
+		for _, f := range append(found, beneath...) {
 			if !excepted(p.PkgPath, f.Rule) {
 				if line := p.Fset.Position(f.Pos).String() + ": " + f.Message; !reported[line] {
 					reported[line] = true

@@ -118,6 +118,20 @@ func (s *scanner) value(e ast.Expr, stack []ast.Node) {
 	s.report(e.Pos(), stack, g.rule, short(g.typ), "its zero value falls back to the host: "+g.why, g.instead)
 }
 
+// instance finds a guarded struct as a type argument that is inferred, and so written nowhere: the generic function may
+// make a zero one.
+func (s *scanner) instance(id *ast.Ident, stack []ast.Node) {
+	args := s.Info.Instances[id].TypeArgs
+	if args == nil || len(stack) == 0 || called(id, stack) == nil {
+		return // written out, it is an expression that value has seen
+	}
+	for t := range args.Types() {
+		if g := s.guarded(t); g != nil {
+			s.report(id.Pos(), stack, g.rule, short(g.typ), "its zero value falls back to the host: "+g.why, g.instead)
+		}
+	}
+}
+
 func (s *scanner) isNil(e ast.Expr) bool {
 	tv, ok := s.Info.Types[e]
 	return ok && tv.IsNil()

@@ -2,6 +2,7 @@ package tree
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -59,46 +60,113 @@ func TestTheListOfDependencies_isThatOfGoMod(t *testing.T) {
 }
 
 var (
-	leak   = regexp.MustCompile(`(?m)^\| ([A-H][0-9]+) \|(.*)\|$`)
-	naming = regexp.MustCompile("(lab|test) ((?:`[^`]+`(?:, )?)+)")
+	leak     = regexp.MustCompile(`(?m)^\| ([A-H][0-9]+) \|(.*)\|$`)
+	naming   = regexp.MustCompile("\\b(lab|test) ((?:`[^`]+`(?:, )?)+)")
+	typeName = regexp.MustCompile("type: `([a-z]+)(?:\\.([A-Z][A-Za-z]*))?`")
+	quoted   = regexp.MustCompile("`([^`]+)`")
+	cellID   = regexp.MustCompile(`"([A-H][0-9]+)["/ ]`)
 )
 
-// A row of the catalogue that names a case of the lab or a test names one that is there.
-func TestEveryRowOfTheLeakCatalogue_hasAStatusThatCanBeChecked(t *testing.T) {
-	source := map[string]string{"lab": "", "test": ""}
+// evidence is what rows of the catalogue may name.
+type evidence struct {
+	tests map[string]bool // functions
+	cells map[string]bool // ids of rows that the lab plays
+	code  map[string]string
+}
+
+func gather(t *testing.T) evidence {
+	t.Helper()
+	e := evidence{tests: map[string]bool{}, cells: map[string]bool{}, code: map[string]string{}}
+	function := regexp.MustCompile(`(?m)^func (Test\w+)\(\w+ \*testing\.T\)`)
 	for _, name := range tracked(t) {
 		if !strings.HasSuffix(name, ".go") {
 			continue
 		}
-		if strings.HasPrefix(name, "lab/") {
-			source["lab"] += read(t, name)
+		text := read(t, name)
+		if !strings.HasSuffix(name, "_test.go") {
+			e.code[filepath.Dir(name)] += text
+			continue
 		}
-		if strings.HasSuffix(name, "_test.go") {
-			source["test"] += read(t, name)
+		for _, m := range function.FindAllStringSubmatch(text, -1) {
+			e.tests[m[1]] = true
+		}
+		if strings.HasPrefix(name, "lab/cells/") {
+			for _, m := range cellID.FindAllStringSubmatch(text, -1) {
+				e.cells[m[1]] = true
+			}
 		}
 	}
+	return e
+}
+
+// has says whether something that a status names, as a kind of evidence, is there.
+func (e evidence) has(kind, id string) bool {
+	if kind == "test" {
+		return e.tests[id]
+	}
+	return e.cells[id]
+}
+
+// doubts says what is wrong with a row's status.
+func (e evidence) doubts(row, status string) (doubts []string) {
+	doubt := func(format string, args ...any) { doubts = append(doubts, fmt.Sprintf(format, args...)) }
+	if !regexp.MustCompile(`^(type|lab|test|analyzer|planned)\b`).MatchString(status) {
+		doubt("the status %q", status)
+	}
+	named := false
+	for _, m := range naming.FindAllStringSubmatch(status, -1) {
+		for _, id := range quoted.FindAllStringSubmatch(m[2], -1) {
+			named = named || m[1] == "lab" && id[1] == row
+			if !e.has(m[1], id[1]) {
+				doubt("%s `%s`, which is not there", m[1], id[1])
+			}
+		}
+	}
+	for _, m := range typeName.FindAllStringSubmatch(status, -1) {
+		code := e.code[m[1]]
+		if code == "" || m[2] != "" && !regexp.MustCompile(`(?m)^(func|type) `+m[2]+`\b`).MatchString(code) {
+			doubt("the type %s.%s, which is not there", m[1], m[2])
+		}
+	}
+	if e.cells[row] && !named {
+		doubt("not the cell that the lab has for it")
+	}
+	return doubts
+}
+
+// A row of the catalogue that names a case of the lab, a test or a type names one that is there.
+func TestEveryRowOfTheLeakCatalogue_hasAStatusThatCanBeChecked(t *testing.T) {
+	e := gather(t)
 	rows := leak.FindAllStringSubmatch(read(t, "docs/leaks.md"), -1)
 	if len(rows) < 50 {
 		t.Errorf("the catalogue has %d rows only", len(rows))
 	}
+	known := map[string]bool{}
 	for _, row := range rows {
+		known[row[1]] = true
 		cells := strings.Split(row[2], " | ")
-		status := strings.TrimSpace(cells[len(cells)-1])
-		if !regexp.MustCompile(`^(type|lab|test|analyzer|planned)\b`).MatchString(status) {
-			t.Errorf("%s has the status %q", row[1], status)
+		for _, doubt := range e.doubts(row[1], strings.TrimSpace(cells[len(cells)-1])) {
+			t.Errorf("%s is said to be held by %s", row[1], doubt)
 		}
-		for _, m := range naming.FindAllStringSubmatch(status, -1) {
-			for _, id := range regexp.MustCompile("`([^`]+)`").FindAllStringSubmatch(m[2], -1) {
-				want := id[1]
-				if m[1] == "test" {
-					want = "func " + want + "("
-				} else {
-					want = `"` + want
-				}
-				if !strings.Contains(source[m[1]], want) {
-					t.Errorf("%s is held by %s `%s`, which is not there", row[1], m[1], id[1])
-				}
-			}
+	}
+	for id := range e.cells {
+		if !known[id] {
+			t.Errorf("the lab plays %s, which the catalogue does not have", id)
+		}
+	}
+}
+
+func TestAStatusIsDoubted_ifWhatItNamesIsNotThere(t *testing.T) {
+	e := gather(t)
+	for status, good := range map[string]bool{
+		"lab `A1`": true, "lab `A1`; test `TestClientResolved`": true, "type: `resolve.New` is the one; lab `A1`": true,
+		"lab `A1`; type: `wire` refuses": true, "lab `A1`: said of it; planned: more": true,
+		"lab `A`": false, "lab `A99`": false, "lab `A1`, `A99`": false, "planned": false, "lab `A2`": false, "held": false,
+		"lab `A1`; test `TestClientResolve`": false, "lab `A1`; test `TestClientResolved`, `TestNothing`": false,
+		"type: `resolve.Old`; lab `A1`": false, "type: `wires` refuses; lab `A1`": false,
+	} {
+		if doubts := e.doubts("A1", status); (len(doubts) == 0) != good {
+			t.Errorf("%s: %q", status, doubts)
 		}
 	}
 }

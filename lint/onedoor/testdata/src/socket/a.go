@@ -63,7 +63,7 @@ func forbidden(ctx context.Context, e embedded, f *os.File) {
 	_, _ = syscall.Socket(0, 0, 0)                         // want `syscall.Socket: only wire opens sockets, and this is the system call that does`
 	_ = syscall.Connect(0, nil)                            // want `syscall.Connect: `
 	_ = syscall.Bind(0, nil)                               // want `syscall.Bind: `
-	_, _, _ = syscall.Syscall(syscall.SYS_SOCKET, 0, 0, 0) // want `syscall.SYS_SOCKET: `
+	_, _, _ = syscall.Syscall(syscall.SYS_SOCKET, 0, 0, 0) // want `syscall.Syscall: ` `syscall.SYS_SOCKET: `
 	_, _ = unix.Socket(0, 0, 0)                            // want `unix.Socket: `
 	_ = unix.Connect                                       // want `unix.Connect: `
 	_ = unix.Bind(0, nil)                                  // want `unix.Bind: `

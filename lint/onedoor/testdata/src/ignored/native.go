@@ -1,0 +1,6 @@
+package ignored
+
+// int native(void) { return 0; }
+import "C"
+
+func native() int { return int(C.native()) }

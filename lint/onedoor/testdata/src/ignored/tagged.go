@@ -1,0 +1,7 @@
+//go:build cgo && !netgo
+
+package ignored
+
+import "net"
+
+var tagged = net.Dial
