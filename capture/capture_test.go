@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"encoding/hex"
+	"fmt"
 	"net/netip"
 	"strings"
 	"testing"
@@ -13,6 +14,7 @@ import (
 	"github.com/gopacket/gopacket"
 	"github.com/gopacket/gopacket/layers"
 	"github.com/gopacket/gopacket/pcapgo"
+	"golang.org/x/net/http2/hpack"
 
 	"watertight/capture"
 )
@@ -82,6 +84,14 @@ func TestDecode_KeepsWhatItCannotReadAsAPacketToNobody(t *testing.T) {
 	}
 }
 
+func percent(s string) string {
+	var b strings.Builder
+	for _, c := range []byte(s) {
+		fmt.Fprintf(&b, "%%%02x", c)
+	}
+	return b.String()
+}
+
 func TestSearch_FindsANameInEveryDisguise(t *testing.T) {
 	var labels []byte
 	for label := range strings.SplitSeq(name, ".") {
@@ -97,6 +107,9 @@ func TestSearch_FindsANameInEveryDisguise(t *testing.T) {
 		"hexadecimal":         []byte(hex.EncodeToString([]byte(name))),
 		"upper hexadecimal":   []byte(strings.ToUpper(hex.EncodeToString([]byte(name)))),
 		"utf-16":              []byte(strings.Join(strings.Split(name, ""), "\x00")),
+		"backwards":           []byte("x=ten.elpmaxe.eborp.XV2Q7K!"),
+		"percent-encoding":    []byte(percent(name)),
+		"percent, upper":      []byte(strings.ToUpper(percent(name))),
 		"base32 of upper":     []byte(base32.StdEncoding.EncodeToString([]byte(upper))),
 		"base32hex, no pad":   []byte(base32.HexEncoding.WithPadding(base32.NoPadding).EncodeToString([]byte(name))),
 		"base32, lower, as a": []byte(strings.ToLower(base32.StdEncoding.EncodeToString([]byte(name)))),
@@ -106,6 +119,9 @@ func TestSearch_FindsANameInEveryDisguise(t *testing.T) {
 		disguises["base64 behind "+strings.Repeat("~", pad)] = []byte(base64.StdEncoding.EncodeToString(raw))
 		disguises["base64url behind "+strings.Repeat("~", pad)] = []byte(base64.RawURLEncoding.EncodeToString(raw))
 		disguises["base32 behind "+strings.Repeat("~", pad)] = []byte(base32.StdEncoding.EncodeToString(raw))
+	}
+	for _, before := range []string{"", "a", "~", "https://", "x=", "\x00", "?", "!!!", "ab", "1234567"} {
+		disguises["hpack behind "+before] = hpack.AppendHuffmanString([]byte{0x82}, before+name+":8443")
 	}
 	for disguise, payload := range disguises {
 		if hits := capture.Search([]capture.Packet{udp(t, client, server, payload)}, name); len(hits) != 1 {

@@ -6,7 +6,10 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"net/netip"
+	"slices"
 	"strings"
+
+	"golang.org/x/net/http2/hpack"
 )
 
 // Hit is a place where a name was found.
@@ -23,18 +26,27 @@ type needle struct {
 	fold bool // letters match in either case; text is in lower case
 }
 
-// needles gives the disguises of a name that are looked for: as text, as DNS labels (RFC 1035, section 3.1), in
-// hexadecimal, base32 and base64 (RFC 4648), the last two in every alignment to the text around them.
+// needles gives the disguises of a name that are looked for: as text, forwards and backwards, as DNS labels (RFC 1035,
+// section 3.1), percent-encoded (RFC 3986, section 2.1), in hexadecimal, base32 and base64 (RFC 4648), and in the
+// Huffman code of HTTP/2 and HTTP/3 (RFC 7541, section 5.2), the last three in every alignment to the text around them.
 func needles(name string) []needle {
 	lower := strings.ToLower(strings.Trim(name, "."))
-	out := []needle{{"text", []byte(lower), true}}
+	backwards := []byte(lower)
+	slices.Reverse(backwards)
+	out := []needle{{"text", []byte(lower), true}, {"text backwards", backwards, true}}
 	if strings.Contains(lower, ".") {
 		out = append(out, needle{"dns labels", labels(lower), true})
 	}
 	for _, raw := range []string{lower, strings.ToUpper(lower)} {
 		out = append(out,
 			needle{"hexadecimal", []byte(hex.EncodeToString([]byte(raw))), true},
+			needle{"percent-encoding", percent(raw), true},
 			needle{"utf-16", utf16([]byte(raw)), false})
+		for shift := range 8 {
+			if b := huffman(raw, shift); len(b) >= minNeedle {
+				out = append(out, needle{"hpack", b, false})
+			}
+		}
 		for pad := range 5 {
 			if b := aligned(raw, pad, 5, 8, base32.StdEncoding.EncodeToString); len(b) >= minNeedle {
 				out = append(out, needle{"base32", bytes.ToLower(b), true})
@@ -78,6 +90,31 @@ func labels(name string) []byte {
 	for label := range strings.SplitSeq(name, ".") {
 		b = append(b, byte(len(label)))
 		b = append(b, label...)
+	}
+	return b
+}
+
+// percent writes every octet as %xx, in lower case.
+func percent(raw string) []byte {
+	var b []byte
+	for _, c := range []byte(raw) {
+		b = append(b, '%')
+		b = hex.AppendEncode(b, []byte{c})
+	}
+	return b
+}
+
+// huffman writes raw in the Huffman code of headers, as it would stand after so many bits of other text, and keeps
+// only the octets that depend on raw alone.
+func huffman(raw string, shift int) []byte {
+	code := hpack.AppendHuffmanString(nil, raw)
+	code = code[:max(0, len(code)-1)] // the last octet may be filled up
+	if shift == 0 {
+		return code
+	}
+	var b []byte
+	for i := 1; i < len(code); i++ {
+		b = append(b, code[i-1]<<(8-shift)|code[i]>>shift)
 	}
 	return b
 }

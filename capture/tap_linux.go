@@ -27,6 +27,7 @@ type Tap struct {
 	packets []Packet
 	octets  int
 	full    bool
+	cut     int // packets that are longer than what was seen of them
 	ended   error
 	markers map[uint64]chan struct{}
 }
@@ -50,12 +51,23 @@ func (t *Tap) Run(ctx context.Context) error {
 		err = fmt.Errorf("%w: %d packets were lost", ErrIncomplete, t.socket.Dropped())
 	}
 	t.mu.Lock()
-	if err == nil && t.full {
-		err = fmt.Errorf("%w: more than %d octets", ErrIncomplete, MaxOctets)
+	if err == nil {
+		err = t.complete()
 	}
 	t.ended = err
 	t.mu.Unlock()
 	return errors.Join(err, t.socket.Close())
+}
+
+// complete gives ErrIncomplete if what was kept is not all. The caller holds t.mu.
+func (t *Tap) complete() error {
+	switch {
+	case t.full:
+		return fmt.Errorf("%w: more than %d octets", ErrIncomplete, MaxOctets)
+	case t.cut > 0:
+		return fmt.Errorf("%w: %d packets were seen in part only", ErrIncomplete, t.cut)
+	}
+	return nil
 }
 
 func (t *Tap) keep(f wire.Frame) {
@@ -72,6 +84,9 @@ func (t *Tap) keep(f wire.Frame) {
 	if t.octets > MaxOctets {
 		t.full = true
 		return
+	}
+	if f.Length > len(f.Data) {
+		t.cut++
 	}
 	p := Decode(bytes.Clone(f.Data))
 	p.Time, p.Point, p.Outgoing, p.Length = f.Time, t.point, f.Outgoing, f.Length

@@ -2,6 +2,7 @@ package capture_test
 
 import (
 	"context"
+	"errors"
 	"net/netip"
 	"slices"
 	"testing"
@@ -101,5 +102,17 @@ func TestTap_IsRefusedWhereThereIsNoInterface(t *testing.T) {
 	lab.Inside(t)
 	if _, err := capture.Open("nowhere", 4711); err == nil {
 		t.Error("an interface that does not exist was tapped")
+	}
+}
+
+func TestTap_IsIncompleteIfAPacketWasCut(t *testing.T) {
+	tap := capture.NewTap()
+	tap.Keep(wire.Frame{Length: 60, Data: make([]byte, 60)})
+	if err := tap.Complete(); err != nil {
+		t.Error(err)
+	}
+	tap.Keep(wire.Frame{Length: 61, Data: make([]byte, 60)})
+	if err := tap.Complete(); !errors.Is(err, capture.ErrIncomplete) {
+		t.Errorf("a packet of 61 octets of which 60 were seen: %v", err)
 	}
 }

@@ -27,9 +27,19 @@ type Options struct {
 	Color bool          // see [ColorFor]
 	Pause time.Duration // between one thing shown and the next, so that people can follow; see [DefaultPause]
 
-	// sabotage puts a proxy that leaks in Watertight's place: the demo must notice.
-	sabotage bool
+	// sabotage spoils a part: the demo must notice.
+	sabotage sabotage
 }
+
+// sabotage is a part that is made not to hold.
+type sabotage string
+
+const (
+	mutedProvider sabotage = "muted"   // the ordinary client knows the addresses already, so that the provider reads nothing
+	leakyProxy    sabotage = "leaky"   // a proxy that leaks stands in Watertight's place
+	openResolver  sabotage = "open"    // the resolver is not cut off
+	partingWord   sabotage = "parting" // the client's host asks the provider after the last call
+)
 
 // DefaultPause makes the whole take some ten seconds.
 const DefaultPause = 450 * time.Millisecond
@@ -55,8 +65,9 @@ const (
 
 // plan is what the stage is told.
 type plan struct {
-	JSON, Color, Sabotage bool
-	Pause                 time.Duration
+	JSON, Color bool
+	Sabotage    sabotage
+	Pause       time.Duration
 }
 
 // Child is to be called first of all in main, before the host's resolver is disarmed: if this process is a part of the

@@ -1,7 +1,14 @@
 package demo
 
-// Sabotaged gives options with which a leaking proxy stands in Watertight's place.
-func Sabotaged(o Options) Options {
-	o.sabotage = true
+// Sabotages are the ways to spoil the demo, by the act that must notice.
+var Sabotages = map[string][]sabotage{
+	"ordinary":   {mutedProvider},
+	"watertight": {leakyProxy},
+	"cut_off":    {openResolver, partingWord},
+}
+
+// Sabotaged gives options with which a part of the demo does not hold.
+func Sabotaged(o Options, s sabotage) Options {
+	o.sabotage = s
 	return o
 }

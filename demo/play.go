@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -21,7 +22,10 @@ func play(ctx context.Context, p plan, out io.Writer) (err error) {
 	show.opening(s)
 	r := &report{}
 
-	ordinary, err := s.observe(ctx, "ordinary", "")
+	if p.Sabotage == mutedProvider {
+		s.hosts = s.api.Addr4.String() + " " + strings.Join(calls(), " ") + "\n"
+	}
+	ordinary, err := s.observe(ctx, "ordinary", "", nothing)
 	if err != nil {
 		return err
 	}
@@ -42,9 +46,17 @@ func play(ctx context.Context, p plan, out io.Writer) (err error) {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	_ = s.resolver.DoH.Close()
-	_ = s.resolver.DoT.Close()
-	closed, err := s.observe(ctx, "cut_off", proxyAddress)
+	if p.Sabotage != openResolver {
+		_ = s.resolver.DoH.Close()
+		_ = s.resolver.DoT.Close()
+	}
+	closed, err := s.observe(ctx, "cut_off", proxyAddress, func() error {
+		if p.Sabotage == partingWord {
+			return s.askTheProvider()
+		}
+		s.StopPrograms() // what the proxy sends while it ends belongs to the act
+		return nil
+	})
 	if err != nil {
 		return err
 	}
@@ -65,6 +77,8 @@ func play(ctx context.Context, p plan, out io.Writer) (err error) {
 	return err
 }
 
+func nothing() error { return nil }
+
 // outlive is longer than the second for which the stage's answers may be kept.
 const outlive = 1500 * time.Millisecond
 
@@ -73,14 +87,14 @@ const outlive = 1500 * time.Millisecond
 func playSealed(ctx context.Context, s *stage, p plan, show *screen) (*act, error) {
 	show.starting()
 	start := s.startWatertight
-	if p.Sabotage {
+	if p.Sabotage == leakyProxy {
 		start = s.startSaboteur
 	}
 	if _, err := start(ctx); err != nil {
 		return nil, err
 	}
 	show.started()
-	a, err := s.observe(ctx, "watertight", proxyAddress)
+	a, err := s.observe(ctx, "watertight", proxyAddress, nothing)
 	if err != nil {
 		return nil, err
 	}
@@ -97,7 +111,7 @@ func (a *act) claim(held bool, what string) {
 
 // judgeOrdinary: if the provider reads nothing here, its silence later proves nothing.
 func (a *act) judgeOrdinary() {
-	a.claim(a.Answered == a.Calls, "the API answers the ordinary client")
+	a.claim(a.Answered == a.Calls && a.Reason == "", "the API answers the ordinary client")
 	for _, name := range calls() {
 		a.claim(slices.ContainsFunc(a.Read, func(q string) bool { return q == name+" A" }), "the provider reads the question for "+name)
 	}
@@ -107,7 +121,7 @@ func (a *act) judgeOrdinary() {
 }
 
 func (a *act) judgeSealed() {
-	a.claim(a.Answered == a.Calls && a.Code == "", "the API answers through Watertight")
+	a.claim(a.Answered == a.Calls && a.Reason == "", "the API answers through Watertight")
 	a.claimNothingRead()
 	a.claim(len(a.Askers) == 1 && a.Askers[0] == "the encrypted resolver", "the authority is asked by the encrypted resolver alone")
 }

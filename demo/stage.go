@@ -1,9 +1,11 @@
 package demo
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"fmt"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -13,6 +15,7 @@ import (
 
 	"watertight/capture"
 	"watertight/contain"
+	"watertight/dnswire"
 	"watertight/lab/internet"
 )
 
@@ -32,6 +35,7 @@ type stage struct {
 	api      *internet.Origin
 	caFile   string
 	ech      string
+	hosts    string         // the client's hosts file; empty: localhost alone
 	seen     map[string]int // packets of earlier acts, by point
 	visits   int            // of earlier acts
 	asked    int            // questions to the authority of earlier acts
@@ -89,6 +93,7 @@ func (s *stage) client(ctx context.Context, proxy string) internet.Result {
 		args = append(args, "https://"+name+"/v1/account")
 	}
 	p := s.Client.Program(contain.Self, args...)
+	p.Hosts = s.hosts
 	p.Env = append(p.Env, roleVar+"="+roleOrdinary)
 	if proxy != "" {
 		p.Env = append(p.Env, "https_proxy=http://"+proxy)
@@ -130,6 +135,16 @@ func (s *stage) startSaboteur(ctx context.Context) (*internet.Process, error) {
 	return p, err
 }
 
+// askTheProvider asks the provider for a name in plaintext, as a program does that leaks at its end.
+func (s *stage) askTheProvider() error {
+	message, err := dnswire.Query(dnswire.Question{Name: apiName, Type: dnswire.A}, 1, 0)
+	if err != nil {
+		return err
+	}
+	_, err = s.Client.Ask(netip.AddrPortFrom(s.Client.Nameservers()[0], 53), message)
+	return err
+}
+
 // act is what was seen while the client made its calls once.
 type act struct {
 	ID       string   `json:"id"`
@@ -155,8 +170,9 @@ type act struct {
 
 var codePattern = regexp.MustCompile(`[A-Z]+(?:_[A-Z]+)+`)
 
-// observe lets the client make its calls, and counts what everybody saw meanwhile.
-func (s *stage) observe(ctx context.Context, id, proxy string) (*act, error) {
+// observe lets the client make its calls, then does what belongs to the act besides, and counts what everybody saw
+// since the act before.
+func (s *stage) observe(ctx context.Context, id, proxy string, then func() error) (*act, error) {
 	start := time.Now()
 	result := s.client(ctx, proxy)
 	if result.Err != nil {
@@ -164,8 +180,11 @@ func (s *stage) observe(ctx context.Context, id, proxy string) (*act, error) {
 	}
 	a := &act{ID: id, Calls: len(calls()), Took: time.Since(start).Milliseconds()}
 	if result.Code != 0 {
-		a.Reason = reason(result.Stderr)
+		a.Reason = cmp.Or(reason(result.Stderr), fmt.Sprintf("exit code %d", result.Code))
 		a.Code = codePattern.FindString(a.Reason)
+	}
+	if err := then(); err != nil {
+		return nil, err
 	}
 	packets, err := s.newPackets()
 	if err != nil {

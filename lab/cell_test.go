@@ -72,6 +72,12 @@ func TestScene_SeesEveryKindOfLeakAlone(t *testing.T) {
 		{"a question by a stranger", "the authority was asked by a stranger", func(t *testing.T, s *lab.Scene) {
 			lab.Must(s.Origin.Ask(s.Authority.At(53), query(t, s.Canary)))(t)
 		}},
+		{"a question by a stranger, for a further canary", "the authority was asked by a stranger", func(t *testing.T, s *lab.Scene) {
+			lab.Must(s.Origin.Ask(s.Authority.At(53), query(t, "second-"+s.Canary)))(t)
+		}},
+		{"a question by a stranger, with a search list", "the authority was asked by a stranger", func(t *testing.T, s *lab.Scene) {
+			lab.Must(s.Origin.Ask(s.Authority.At(53), query(t, s.Canary+".corp.example")))(t)
+		}},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {

@@ -17,6 +17,7 @@ type Call struct {
 type Client struct {
 	Name    string
 	Needs   string   // the program that must be installed; empty: it is part of the test binary
+	Modules []string // that Needs, a Python, must have
 	Schemes []string // of proxy URLs that it understands and by which it hands over the name
 	// Program gives the program that makes the call. Its exit code is 0 only if the call succeeded, unless Rough.
 	Program func(h *internet.Host, c Call) *internet.Program
@@ -130,5 +131,8 @@ func (c Client) Require(t testing.TB) {
 	t.Helper()
 	if c.Needs != "" {
 		Need(t, c.Needs)
+	}
+	if len(c.Modules) > 0 {
+		NeedPython(t, c.Needs, c.Modules...)
 	}
 }

@@ -17,6 +17,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"watertight/capture"
 	"watertight/contain"
@@ -176,6 +177,41 @@ func Need(t testing.TB, programs ...string) {
 			lacking(t, "%v", err)
 		}
 	}
+}
+
+// NeedPython says that the test needs this Python with these modules: where one is missing, it is skipped or fails.
+func NeedPython(t testing.TB, python string, modules ...string) {
+	t.Helper()
+	Need(t, python)
+	path := Must(internet.Find(python))(t)
+	ctx, cancel := context.WithTimeout(t.Context(), longest)
+	defer cancel()
+	// Isolated (-I), as the clients run it: what a user has installed for himself does not count.
+	out, err := exec.CommandContext(ctx, path, "-I", "-c", "import "+strings.Join(modules, ", ")).CombinedOutput()
+	if err != nil {
+		lacking(t, "%s with the modules %s: %v\n%s", python, strings.Join(modules, ", "), err, out)
+	}
+}
+
+// longest is how long a client may take. Every one has limits of its own, and ends sooner.
+const longest = 2 * time.Minute
+
+// Run lets a program run to its end, for two minutes at most. A program that does not end fails the test, which names
+// it and shows what it wrote.
+func Run(t testing.TB, p *internet.Program) internet.Result {
+	t.Helper()
+	return runFor(t, p, longest)
+}
+
+func runFor(t testing.TB, p *internet.Program, limit time.Duration) internet.Result {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), limit)
+	defer cancel()
+	r := p.Run(ctx)
+	if ctx.Err() != nil {
+		t.Fatalf("%s did not end in %v (%v); it wrote:\n%s", p.Path, limit, ctx.Err(), r.Text())
+	}
+	return r
 }
 
 // Self prepares this test binary to run on a host as one of the roles given to [Main].

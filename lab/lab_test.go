@@ -43,7 +43,7 @@ func TestLab_AnOrdinaryClientIsServedAndReadByTheProvider(t *testing.T) {
 				origin := lab.Must(in.AddOrigin("origin", "*.probe.example.net"))(t)
 				const host = "k7q2.probe.example.net"
 
-				result := client.Program(in.Client, lab.Call{URL: "https://" + host + "/", CAFile: caFile(t, in)}).Run(t.Context())
+				result := lab.Run(t, client.Program(in.Client, lab.Call{URL: "https://" + host + "/", CAFile: caFile(t, in)}))
 				if result.Err != nil || result.Code != 0 && !client.Rough {
 					t.Fatalf("the client was not served: %v, exit code %d\n%s", result.Err, result.Code, result.Text())
 				}

@@ -19,7 +19,6 @@ import (
 	"watertight/demo/ordinary"
 	"watertight/lab"
 	"watertight/lab/internet"
-	"watertight/wire"
 )
 
 // parallel is how many cells that mostly wait may run at once, unless the command line says otherwise.
@@ -32,9 +31,9 @@ func TestMain(m *testing.M) {
 	lab.Main(m,
 		lab.Role{Name: lab.OrdinaryRole, Run: ordinary.Main},
 		lab.Role{Name: lab.WatertightRole, Run: func(args []string) int {
-			wire.Seal()
-			return cli.Main(args, os.Stdin, os.Stdout, os.Stderr)
-		}})
+			return counted(func() int { return cli.Main(args, os.Stdin, os.Stdout, os.Stderr) })
+		}},
+		lab.Role{Name: reachingRole, Run: func([]string) int { return counted(reach) }})
 }
 
 // play plays a cell with curl on an internet of both families, unless the cell says otherwise.
@@ -51,7 +50,17 @@ func run(t *testing.T, c lab.Cell) *lab.Evidence {
 	if c.Client.Name == "" {
 		c.Client = lab.Curl
 	}
-	return c.Run(t)
+	var scene *lab.Scene
+	start := c.Start
+	c.Start = func(t testing.TB, s *lab.Scene) string {
+		scene = s
+		return start(t, s)
+	}
+	e := c.Run(t)
+	if n := trapped(scene); n != "" { // by now every program has ended
+		t.Errorf("the program reached for the host's resolver or net/http's default client %s times", n)
+	}
+	return e
 }
 
 // running is the proxy of a scene, for the cells that talk to its process.

@@ -2,8 +2,11 @@ package cells
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"watertight/dnswire"
@@ -90,7 +93,7 @@ func TestA_TheResolversAndTheHopsOwnNames(t *testing.T) {
 	})
 
 	for _, via := range transports {
-		pinned := func(pin func(*lab.Scene) string) func(*lab.Scene) string {
+		pinning := func(pin func(*lab.Scene) string) func(*lab.Scene) string {
 			return func(s *lab.Scene) string {
 				url := s.Resolver.DoTURL()
 				if via.name == "doh" {
@@ -101,18 +104,22 @@ func TestA_TheResolversAndTheHopsOwnNames(t *testing.T) {
 		}
 		t.Run("A8/"+via.name+"/the pinned key, also on resumption", func(t *testing.T) {
 			run(t, lab.Cell{
-				Start: with(pinned(func(s *lab.Scene) string { return s.CA.Pin() })),
+				Start: with(pinning(func(s *lab.Scene) string { return s.CA.Pin() })),
 				After: func(t testing.TB, s *lab.Scene) {
 					s.Resolver.DoT.DropConns()
 					s.Resolver.DoH.DropConns()
 					served(t, s, other(s, "second"))
+					log := append(s.Resolver.DoT.Log(), s.Resolver.DoH.Log()...)
+					if !slices.ContainsFunc(log, func(q dnstest.Query) bool { return q.Resumed }) {
+						t.Error("no session was resumed, so that this cell says nothing about resumption")
+					}
 				},
 			})
 		})
 		t.Run("A8/"+via.name+"/a wrong pin", func(t *testing.T) {
 			t.Parallel()
 			e := run(t, lab.Cell{
-				Start:   new(running).unready(pinned(func(*lab.Scene) string { return dnstest.NewCA().Pin() })),
+				Start:   new(running).unready(pinning(func(*lab.Scene) string { return dnstest.NewCA().Pin() })),
 				Refused: "(NOT_READY)",
 				After:   nobodyAsked,
 			})
@@ -128,7 +135,7 @@ func TestA_TheResolversAndTheHopsOwnNames(t *testing.T) {
 					cert[s] = dnstest.Pin(c)
 					swap(t, s, c)
 				},
-				Start:   with(pinned(func(s *lab.Scene) string { return cert[s] })),
+				Start:   with(pinning(func(s *lab.Scene) string { return cert[s] })),
 				Before:  func(t testing.TB, s *lab.Scene) { swap(t, s, s.CA.Issue(nil, s.Resolver.Addrs())) },
 				Refused: "RESOLVER_UNTRUSTED",
 			})
@@ -179,12 +186,53 @@ func everyConsumerOfTheResolver(t *testing.T) {
 			}
 		}
 	}
-	untrusted := func(t testing.TB, s *lab.Scene) { swap(t, s, dnstest.NewCA().Issue(nil, s.Resolver.Addrs())) }
-	play(t, "trusted", lab.Cell{Start: with(dot), After: all(true, 0, 1, 2, 3)})
-	play(t, "not trusted", lab.Cell{Start: with(dot), Before: untrusted, Refused: "RESOLVER_UNTRUSTED", After: all(false, 0, 2, 3)})
-	play(t, "never trusted", lab.Cell{
-		Arrange: untrusted, Start: new(running).unready(dot), Refused: "NOT_READY", After: all(false, 1),
-	})
+	for _, o := range options {
+		config := func(s *lab.Scene) string {
+			return direct(s, fmt.Sprintf("{url: %q, ca: %q%s}", s.Resolver.DoTURL(), s.CAFile, o.more(s)))
+		}
+		good := func(t testing.TB, s *lab.Scene) { swap(t, s, o.good(s)) }
+		bad := func(t testing.TB, s *lab.Scene) { swap(t, s, o.bad(s)) }
+		play(t, o.id+"/trusted", lab.Cell{Arrange: good, Start: with(config), After: all(true, 0, 1, 2, 3)})
+		play(t, o.id+"/not trusted", lab.Cell{
+			Arrange: good, Start: with(config), Before: bad, Refused: "RESOLVER_UNTRUSTED", After: all(false, 0, 2, 3),
+		})
+		t.Run(o.id+"/never trusted", func(t *testing.T) {
+			t.Parallel()
+			run(t, lab.Cell{Arrange: bad, Start: new(running).unready(config), Refused: "NOT_READY", After: all(false, 1)})
+		})
+	}
+}
+
+// options are what a configuration can say about who a resolver is, each with a certificate that satisfies it and one
+// that satisfies all the others.
+var options = []struct {
+	id        string
+	more      func(*lab.Scene) string
+	good, bad func(*lab.Scene) tls.Certificate
+}{
+	{
+		"ca", func(*lab.Scene) string { return "" },
+		func(s *lab.Scene) tls.Certificate { return s.CA.Issue(nil, s.Resolver.Addrs()) },
+		func(s *lab.Scene) tls.Certificate { return dnstest.NewCA().Issue(nil, s.Resolver.Addrs()) },
+	},
+	{
+		"pins", func(s *lab.Scene) string { return fmt.Sprintf(", pins: [%q]", dnstest.Pin(pinned(s))) },
+		pinned,
+		func(s *lab.Scene) tls.Certificate { return s.CA.Issue(nil, s.Resolver.Addrs()) },
+	},
+	{
+		"name", func(*lab.Scene) string { return ", name: dns.example.net" },
+		func(s *lab.Scene) tls.Certificate { return s.CA.Issue([]string{"dns.example.net"}, nil) },
+		func(s *lab.Scene) tls.Certificate { return s.CA.Issue(nil, s.Resolver.Addrs()) },
+	},
+}
+
+// pinnedOnes are the certificates that configurations pin, by internet.
+var pinnedOnes sync.Map
+
+func pinned(s *lab.Scene) tls.Certificate {
+	c, _ := pinnedOnes.LoadOrStore(s.Dir, s.CA.Issue(nil, s.Resolver.Addrs()))
+	return c.(tls.Certificate)
 }
 
 // socksRequest sends one request of SOCKS5 to the proxy, from the client's host, and gives the reply.

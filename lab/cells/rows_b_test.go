@@ -175,6 +175,10 @@ func specialNames(t *testing.T) {
 						}
 					})
 				}
+				s.StopPrograms() // what it would do later, it has done by now
+				if text := strings.ReplaceAll(names(s.Resolver), s.Canary, ""); strings.TrimSpace(text) != "" {
+					tb.Errorf("the resolver was asked for more than the client's call: %s", text)
+				}
 			}})
 		})
 	}

@@ -233,9 +233,14 @@ func diesWithItsChannel(t *testing.T) {
 			until := len(second.DoT.Log())
 			s.Asking = append(s.Asking, s.Resolver.Host)
 			served(t, s, s.Canary)
-			if asked(s.Resolver, s.Canary) == 0 {
+			first := asked(s.Resolver, s.Canary)
+			if first == 0 {
 				t.Error("the cache of a channel outlived it")
 			}
+			await(t, "the record to expire once more, with time for a refresh", func() bool {
+				served(t, s, s.Canary)
+				return asked(s.Resolver, s.Canary) > first
+			})
 			if n := len(second.DoT.Log()); n != until {
 				t.Errorf("%d questions came from a channel that is gone", n-until)
 			}

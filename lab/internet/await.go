@@ -37,14 +37,14 @@ func (h *Host) DialAddr(ctx context.Context, to netip.AddrPort) (net.Conn, error
 
 // AwaitOutput waits until the program has written text, and gives all that it wrote.
 func (p *Process) AwaitOutput(ctx context.Context, text string) (Result, error) {
-	err := p.await(ctx, func() bool { return strings.Contains(p.Sofar().Text(), text) })
+	err := p.await(ctx, fmt.Sprintf("write %q", text), func() bool { return strings.Contains(p.Sofar().Text(), text) })
 	return p.Sofar(), err
 }
 
 // AwaitTCP waits until the program accepts connections at an address of its host. The address is looked at, not
 // connected to.
 func (p *Process) AwaitTCP(ctx context.Context, at netip.AddrPort) error {
-	return p.await(ctx, func() bool {
+	return p.await(ctx, fmt.Sprintf("listen on %v", at), func() bool {
 		open := false
 		_ = p.host.Do(func() error {
 			open = listening(at)
@@ -54,7 +54,8 @@ func (p *Process) AwaitTCP(ctx context.Context, at netip.AddrPort) error {
 	})
 }
 
-func (p *Process) await(ctx context.Context, ready func() bool) error {
+// await waits until the program is ready, and says what it was to do if it does not become so.
+func (p *Process) await(ctx context.Context, what string, ready func() bool) error {
 	ctx, cancel := context.WithTimeout(ctx, startLimit)
 	defer cancel()
 	tick := time.NewTicker(pollEvery)
@@ -62,9 +63,9 @@ func (p *Process) await(ctx context.Context, ready func() bool) error {
 	for !ready() {
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("internet: %s was not ready in time; it wrote:\n%s", p.name, p.Sofar().Text())
+			return fmt.Errorf("internet: %s did not %s in time; it wrote:\n%s", p.name, what, p.Sofar().Text())
 		case <-p.done:
-			return fmt.Errorf("internet: %s: %w; it wrote:\n%s", p.name, ErrEndedEarly, p.Sofar().Text())
+			return fmt.Errorf("internet: %s was to %s: %w; it wrote:\n%s", p.name, what, ErrEndedEarly, p.Sofar().Text())
 		case <-tick.C:
 		}
 	}

@@ -148,11 +148,17 @@ const drainLimit = 10 * time.Second
 // ErrNotDrained is returned where a capture did not catch up.
 var ErrNotDrained = errors.New("internet: the capture did not read everything in time")
 
+// ErrNotTapped is returned where there is no capture: none was begun, or it has ended.
+var ErrNotTapped = errors.New("internet: nothing is captured")
+
 var nonce atomic.Uint64
 
 // Packets gives all that crossed the client's uplink so far, as seen at both of its ends: first at the client's,
 // then at the provider's. It waits until everything sent before the call has been read.
 func (in *Internet) Packets() ([]capture.Packet, error) {
+	if len(in.taps) == 0 {
+		return nil, ErrNotTapped
+	}
 	var packets []capture.Packet
 	for _, t := range in.taps {
 		n := nonce.Add(1)

@@ -43,7 +43,7 @@ sys.stdout.write(r.text)
 
 // requests is Python's requests, with PySocks for the schemes of SOCKS.
 var requests = lab.Client{
-	Name: "python requests", Needs: "python3", Schemes: []string{"http", "socks5h"},
+	Name: "python requests", Needs: "/usr/bin/python3", Modules: []string{"requests", "socks"}, Schemes: []string{"http", "socks5h"},
 	Program: func(h *internet.Host, c lab.Call) *internet.Program {
 		return h.Program("/usr/bin/python3", "-I", "-c", requestsCall, c.URL, c.CAFile, c.Proxy)
 	},

@@ -175,13 +175,17 @@ func (j *journey) checkAsked(t testing.TB, s *lab.Scene) {
 // checkGiven looks at what the first hop was told, before any TLS began inside: an address, or the name.
 func (j *journey) checkGiven(t testing.TB, s *lab.Scene, e *lab.Evidence) {
 	t.Helper()
-	told := false
+	told, carried := false, false
 	for _, stream := range capture.Streams(e.Packets) {
 		if stream.First.To.Port() != j.hops[0].port || !j.hops[0].host.Has(stream.First.To.Addr()) {
 			continue
 		}
 		head, _, inside := bytes.Cut(stream.Data, []byte{22, 3, 1}) // the client hello
+		carried = carried || inside
 		told = told || inside && bytes.Contains(head, []byte(s.Canary))
+	}
+	if !carried {
+		t.Error("no TLS was seen on its way to the first hop: who carried the call?")
 	}
 	if told != (j.resolve == exit) {
 		t.Errorf("resolve: %s, and the proxy was told the name: %v", j.resolve, told)

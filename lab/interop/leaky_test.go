@@ -32,7 +32,7 @@ func (c leakyClient) play(t *testing.T, policy string, after func(t testing.TB, 
 	s := lab.NewScene(t, internet.Dual)
 	lab.StartWatertight(t, s, lab.DirectConfig(s, s.Resolver.DoTURL())+policy)
 	call := lab.Call{URL: "https://" + s.Canary + "/", Proxy: c.scheme + "://" + lab.ProxyAddress, CAFile: s.CAFile}
-	result := c.Program(s.Client, call).Run(bounded(t))
+	result := lab.Run(t, c.Program(s.Client, call))
 	if result.Err != nil {
 		t.Fatal(result.Err)
 	}
@@ -97,7 +97,7 @@ func TestLeakyClients_AreToldTheCodeOverHTTP(t *testing.T) {
 	lab.Curl.Require(t)
 	s := lab.NewScene(t, internet.Dual)
 	lab.StartWatertight(t, s, lab.DirectConfig(s, s.Resolver.DoTURL())+"policy: {client_resolved: refuse}\n")
-	r := lab.Curl.Program(s.Client, lab.Call{URL: "https://" + text(s.Origin.Addr()) + "/", Proxy: "http://" + lab.ProxyAddress, CAFile: s.CAFile}).Run(bounded(t))
+	r := lab.Run(t, lab.Curl.Program(s.Client, lab.Call{URL: "https://" + text(s.Origin.Addr()) + "/", Proxy: "http://" + lab.ProxyAddress, CAFile: s.CAFile}))
 	if r.Code == 0 || !strings.Contains(r.Text(), "(POLICY_CLIENT_RESOLVED)") {
 		t.Errorf("curl was not told the code (exit code %d):\n%s", r.Code, r.Text())
 	}

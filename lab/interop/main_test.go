@@ -105,7 +105,7 @@ func provider(s *lab.Scene) *internet.Host {
 func reach(t testing.TB, s *lab.Scene, label string) internet.Result {
 	t.Helper()
 	call := lab.Call{URL: fmt.Sprintf("https://%s-%s.%s/", label, s.Label, lab.Zone), Proxy: "http://" + lab.ProxyAddress, CAFile: s.CAFile}
-	return lab.Curl.Program(s.Client, call).Run(bounded(t))
+	return lab.Run(t, lab.Curl.Program(s.Client, call))
 }
 
 // mustReach is reach for a call that must succeed.
@@ -114,16 +114,6 @@ func mustReach(t testing.TB, s *lab.Scene, label string) {
 	if r := reach(t, s, label); r.Code != 0 {
 		t.Errorf("the call to %s failed:\n%s", label, r.Text())
 	}
-}
-
-// longest is how long a program may take; all end sooner.
-const longest = 2 * time.Minute
-
-// bounded gives a context for one program, which ends it after the longest time.
-func bounded(t testing.TB) context.Context {
-	ctx, cancel := context.WithTimeout(t.Context(), longest)
-	t.Cleanup(cancel)
-	return ctx
 }
 
 // comesBack is how long a proxy may refuse to ask again after a server is back (RFC 9520, section 3.2: a failure is

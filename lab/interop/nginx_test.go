@@ -17,57 +17,11 @@ import (
 	"watertight/lab/servers"
 )
 
-const nginxConf = `daemon off;
-user root root;
-master_process off;
-pid %[1]s/pid;
-error_log stderr;
-events {}
-http {
-  access_log off;
-  client_body_temp_path %[1]s/body;
-  proxy_temp_path %[1]s/proxy;
-  fastcgi_temp_path %[1]s/fastcgi;
-  uwsgi_temp_path %[1]s/uwsgi;
-  scgi_temp_path %[1]s/scgi;
-  client_max_body_size 0;
-  gzip_types text/plain;
-  gzip_min_length 0;
-  default_type text/plain;
-  server {
-    listen 80;
-    listen [::]:80;
-    listen 443 ssl http2;
-    listen [::]:443 ssl http2;
-    ssl_certificate %[1]s/cert.pem;
-    ssl_certificate_key %[1]s/key.pem;
-    root %[1]s/root;
-    location / { dav_methods PUT; }
-    location /chunked/ { alias %[1]s/root/; gzip on; }
-  }
-}
-`
-
 // website puts nginx on a host of its own, and gives that host the canary's name.
 func website(t testing.TB, s *lab.Scene) *site {
 	t.Helper()
-	lab.Need(t, "nginx")
 	w := &site{host: lab.Must(s.AddHost("website"))(t), ports: []uint16{servers.PortHTTP, servers.PortHTTPS}}
-	d := t.TempDir()
-	w.root = filepath.Join(d, "root")
-	must(t, os.Mkdir(w.root, 0o755))
-	cert, key := servers.CertFiles(t, s.CA.Issue([]string{"*." + lab.Zone}, nil))
-	w.write(t, "../cert.pem", []byte(cert))
-	w.write(t, "../key.pem", []byte(key))
-	w.write(t, "../nginx.conf", fmt.Appendf(nil, nginxConf, d))
-	p := lab.Must(w.host.Program("nginx", "-e", "stderr", "-p", d, "-c", filepath.Join(d, "nginx.conf")).Start(t.Context()))(t)
-	must(t, p.AwaitTCP(t.Context(), w.host.At(servers.PortHTTPS)))
-	t.Cleanup(func() {
-		p.Kill()
-		if t.Failed() {
-			t.Logf("nginx wrote:\n%s", p.Sofar().Text())
-		}
-	})
+	w.root = servers.Website(t, w.host, s.CA.Issue([]string{"*." + lab.Zone}, nil))
 	must(t, s.Authority.Publish(s.Canary, w.host))
 	return w
 }
@@ -119,26 +73,32 @@ func TestNginx_SendsInChunks(t *testing.T) {
 	}
 }
 
-// large is what is sent each way in one piece: 4 MiB.
-const large = 4 << 20
+// What is sent each way in one piece.
+const (
+	mebi  = 1 << 20
+	large = 4 * mebi
+	huge  = 50 * mebi
+)
 
 // Here the packets are too many to be searched for each control: that curl leaks without a proxy, and that a leaky
 // proxy is caught, is shown by the other tests.
 func TestNginx_LargeFilesArriveAsTheyWereSent(t *testing.T) {
 	lab.Curl.Require(t)
-	content := make([]byte, large)
-	lab.Must(rand.Read(content))(t)
+	octets := make([]byte, huge)
+	lab.Must(rand.Read(octets))(t)
 	for _, c := range []struct {
 		way             over
 		scheme, content string
+		size            int
 	}{
-		{overDirect(), "http", "https"},
-		{overHop(squid()), "socks5h", "https"},
-		{overHop(dante()), "http", "http"},
-		{overHop(microsocks()), "socks5h", "https"},
-		{overHop(tinyproxy()), "http", "https"},
+		{overDirect(), "http", "https", huge},
+		{overHop(squid()), "socks5h", "https", huge},
+		{overHop(dante()), "http", "http", large},
+		{overHop(microsocks()), "socks5h", "https", large},
+		{overHop(tinyproxy()), "http", "https", large},
 	} {
-		t.Run(c.way.name+"/"+c.scheme+"/"+c.content, func(t *testing.T) {
+		t.Run(fmt.Sprintf("%s/%s/%s/%d MiB", c.way.name, c.scheme, c.content, c.size/mebi), func(t *testing.T) {
+			content := octets[:c.size]
 			s := lab.NewScene(t, internet.Dual)
 			w := website(t, s)
 			c.way.arrange(t, s, w)

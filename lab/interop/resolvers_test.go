@@ -200,9 +200,9 @@ func TestResolvers_InFrontOfNSDGiveItsRecords(t *testing.T) {
 			{"nobody", "DNS_NXDOMAIN"},
 			{"api", ""},
 		} {
-			last = lab.Curl.Program(s.Client, lab.Call{
+			last = lab.Run(t, lab.Curl.Program(s.Client, lab.Call{
 				URL: "https://" + c.name + "." + zone + "/", Proxy: "http://" + lab.ProxyAddress, CAFile: s.CAFile,
-			}).Run(bounded(t))
+			}))
 			if c.want == "" && last.Code != 0 || c.want != "" && (last.Code == 0 || !strings.Contains(last.Text(), c.want)) {
 				t.Errorf("%s: want %q; curl said (exit code %d):\n%s", c.name, c.want, last.Code, last.Text())
 			}

@@ -17,9 +17,10 @@ type link struct {
 
 	mu       sync.Mutex
 	up, down []byte
+	lost     bool // more went over it than was kept
 }
 
-// keep bounds what is kept of one direction of a link: a test that moves more has said what it had to say.
+// keep bounds what is kept of one direction of a link. What goes over it beyond that counts as a leak, as nobody saw it.
 const keep = 1 << 20
 
 func (l *link) String() string { return l.from + " > " + l.to.String() }
@@ -27,7 +28,9 @@ func (l *link) String() string { return l.from + " > " + l.to.String() }
 func (l *link) note(side *[]byte, b []byte) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	*side = append(*side, b[:min(len(b), keep-len(*side))]...)
+	room := min(len(b), keep-len(*side))
+	l.lost = l.lost || room < len(b)
+	*side = append(*side, b[:room]...)
 }
 
 // reads says how the onlooker can read a text on the link, or "".
@@ -40,6 +43,13 @@ func (l *link) reads(text string) string {
 		}
 	}
 	return ""
+}
+
+// unseen says whether something went over the link that was not kept.
+func (l *link) unseen() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.lost
 }
 
 // tap notes what goes over a connection.

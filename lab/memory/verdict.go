@@ -33,6 +33,9 @@ func (in *Internet) Leaks(a Allowed) []string {
 		if !slices.Contains(a.Dials[l.from], l.to) {
 			say("outside the channel: %v was dialled", l)
 		}
+		if l.unseen() {
+			say("unseen: more went over %v than is kept", l)
+		}
 		for secret := range a.Secrets {
 			if form := l.reads(secret); form != "" && !slices.Contains(a.Clear[secret], l.String()) {
 				say("in clear: %s can be read on %v as %s", secret, l, form)

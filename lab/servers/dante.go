@@ -12,7 +12,7 @@ import (
 // system's own accounts.
 func Dante(t testing.TB, h *internet.Host) *internet.Process {
 	t.Helper()
-	d := dir(t, nil)
+	d := t.TempDir()
 	var b strings.Builder
 	fmt.Fprintf(&b, "logoutput: stderr\nuser.privileged: root\nuser.unprivileged: root\nclientmethod: none\nsocksmethod: none\nexternal: uplink\n")
 	if h.Addr4.IsValid() {

@@ -4,7 +4,6 @@ import (
 	"crypto/tls"
 	"fmt"
 	"net/netip"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -14,16 +13,14 @@ import (
 // DNSDist starts dnsdist in front of a plaintext server, for DNS over TLS (port 853) and HTTPS (port 443, /dns-query).
 func DNSDist(t testing.TB, h *internet.Host, cert tls.Certificate, backend netip.AddrPort) *internet.Process {
 	t.Helper()
-	certificate, key := CertFiles(t, cert)
-	d := dir(t, map[string]string{"cert.pem": certificate, "key.pem": key})
-	certPath, keyPath := filepath.Join(d, "cert.pem"), filepath.Join(d, "key.pem")
+	c := certified(t, cert)
 	var b strings.Builder
 	b.WriteString("setSecurityPollSuffix('')\nsetLocal('127.0.0.1:5300')\nsetACL({'0.0.0.0/0', '::/0'})\n")
 	for _, a := range wildcards(h) {
-		fmt.Fprintf(&b, "addTLSLocal('%s', '%s', '%s')\n", netip.AddrPortFrom(a, PortDoT), certPath, keyPath)
-		fmt.Fprintf(&b, "addDOHLocal('%s', '%s', '%s', '/dns-query')\n", netip.AddrPortFrom(a, PortHTTPS), certPath, keyPath)
+		fmt.Fprintf(&b, "addTLSLocal('%s', '%s', '%s')\n", netip.AddrPortFrom(a, PortDoT), c.cert, c.key)
+		fmt.Fprintf(&b, "addDOHLocal('%s', '%s', '%s', '/dns-query')\n", netip.AddrPortFrom(a, PortHTTPS), c.cert, c.key)
 	}
 	fmt.Fprintf(&b, "newServer({address='%s'}):setUp()\n", backend)
-	conf := write(t, d, "dnsdist.conf", b.String())
-	return server{binary: "dnsdist", dir: d, args: []string{"--supervised", "--disable-syslog", "-C", conf}, port: PortDoT}.start(t, h)
+	conf := write(t, c.dir, "dnsdist.conf", b.String())
+	return server{binary: "dnsdist", dir: c.dir, args: []string{"--supervised", "--disable-syslog", "-C", conf}, port: PortDoT}.start(t, h)
 }

@@ -4,7 +4,6 @@ import (
 	"crypto/tls"
 	"fmt"
 	"net/netip"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -15,8 +14,7 @@ import (
 // everything.
 func KnotResolver(t testing.TB, h *internet.Host, cert tls.Certificate, forward netip.AddrPort) *internet.Process {
 	t.Helper()
-	certificate, key := CertFiles(t, cert)
-	d := dir(t, map[string]string{"cert.pem": certificate, "key.pem": key})
+	c := certified(t, cert)
 	var b strings.Builder
 	for _, a := range wildcards(h) {
 		fmt.Fprintf(&b, "net.listen('%s', %d, { kind = 'tls', freebind = true })\n", a, PortDoT)
@@ -30,7 +28,7 @@ modules.unload('priming')
 modules.unload('detect_time_skew')
 cache.size = 4 * MB
 policy.add(policy.all(policy.FORWARD({'%s@%d'})))
-`, filepath.Join(d, "cert.pem"), filepath.Join(d, "key.pem"), forward.Addr(), forward.Port())
-	conf := write(t, d, "kresd.conf", b.String())
-	return server{binary: "kresd", dir: d, args: []string{"-n", "-c", conf, d}, port: PortDoT}.start(t, h)
+`, c.cert, c.key, forward.Addr(), forward.Port())
+	conf := write(t, c.dir, "kresd.conf", b.String())
+	return server{binary: "kresd", dir: c.dir, args: []string{"-n", "-c", conf, c.dir}, port: PortDoT}.start(t, h)
 }

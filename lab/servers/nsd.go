@@ -12,7 +12,8 @@ import (
 // of its apex: they are added.
 func NSD(t testing.TB, h *internet.Host, zone, records string) *internet.Process {
 	t.Helper()
-	d := dir(t, map[string]string{"zone": fmt.Sprintf("$ORIGIN %s.\n$TTL 60\n@ SOA ns hostmaster 1 7200 3600 1209600 1\n@ NS ns\nns A 192.0.2.1\n%s\n", zone, records)})
+	d := t.TempDir()
+	write(t, d, "zone", fmt.Sprintf("$ORIGIN %s.\n$TTL 60\n@ SOA ns hostmaster 1 7200 3600 1209600 1\n@ NS ns\nns A 192.0.2.1\n%s\n", zone, records))
 	var b strings.Builder
 	fmt.Fprintf(&b, "server:\n  username: \"\"\n  chroot: \"\"\n  pidfile: \"\"\n  database: \"\"\n  zonelistfile: %q\n  xfrdfile: \"\"\n  zonesdir: %q\n  server-count: 1\n  port: %d\n", d+"/zones", d, PortDNS)
 	for _, a := range wildcards(h) {

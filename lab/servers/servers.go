@@ -37,18 +37,6 @@ type server struct {
 	port   uint16 // listened on when it is ready
 }
 
-// dir makes a directory for one server's files and writes them.
-func dir(t testing.TB, files map[string]string) string {
-	t.Helper()
-	d := t.TempDir()
-	for name, content := range files {
-		if err := os.WriteFile(filepath.Join(d, name), []byte(content), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return d
-}
-
 // start starts the server on a host and waits until it listens.
 func (s server) start(t testing.TB, h *internet.Host) *internet.Process {
 	t.Helper()
@@ -68,17 +56,19 @@ func (s server) start(t testing.TB, h *internet.Host) *internet.Process {
 	return p
 }
 
-// CertFiles gives a certificate with its chain, and its key, as servers read them.
-func CertFiles(t testing.TB, c tls.Certificate) (cert, key string) {
+// certFiles is a directory of a server that has a certificate.
+type certFiles struct{ dir, cert, key string }
+
+// certified makes the directory, with the certificate and its chain in one file and the key in another.
+func certified(t testing.TB, c tls.Certificate) certFiles {
 	t.Helper()
+	var chain []byte
 	for _, der := range c.Certificate {
-		cert += string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
+		chain = append(chain, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})...)
 	}
-	der, err := x509.MarshalPKCS8PrivateKey(c.PrivateKey)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return cert, string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))
+	key := pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: lab.Must(x509.MarshalPKCS8PrivateKey(c.PrivateKey))(t)})
+	d := t.TempDir()
+	return certFiles{d, write(t, d, "cert.pem", string(chain)), write(t, d, "key.pem", string(key))}
 }
 
 // wildcards gives the addresses on which a server of this host listens to reach all of them.

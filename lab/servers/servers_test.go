@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"watertight/dnswire"
 	"watertight/lab"
@@ -73,6 +74,9 @@ func query(t testing.TB, f internet.Families) []byte {
 	return lab.Must(dnswire.Query(question(f), 0, 128))(t)
 }
 
+// patience bounds a question to a server; none takes as long.
+const patience = 20 * time.Second
+
 func dialTLS(ctx context.Context, in *internet.Internet, to netip.AddrPort, alpn ...string) (net.Conn, error) {
 	conn, err := in.Client.Dial(ctx, to)
 	if err != nil {
@@ -84,8 +88,13 @@ func dialTLS(ctx context.Context, in *internet.Internet, to netip.AddrPort, alpn
 
 func askDoT(t testing.TB, in *internet.Internet, h *internet.Host, message []byte) []byte {
 	t.Helper()
-	conn := lab.Must(dialTLS(t.Context(), in, h.At(servers.PortDoT)))(t)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	conn := lab.Must(dialTLS(ctx, in, h.At(servers.PortDoT)))(t)
 	defer conn.Close()
+	if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
+		t.Fatal(err)
+	}
 	lab.Must(conn.Write(append(binary.BigEndian.AppendUint16(nil, uint16(len(message))), message...)))(t)
 	head := make([]byte, 2)
 	lab.Must(io.ReadFull(conn, head))(t)
@@ -100,7 +109,9 @@ func askDoH(t testing.TB, in *internet.Internet, h *internet.Host, message []byt
 		return dialTLS(ctx, in, h.At(servers.PortHTTPS), "h2")
 	}}
 	defer transport.CloseIdleConnections()
-	request := lab.Must(http.NewRequestWithContext(t.Context(), http.MethodPost, "https://dns.example.net/dns-query", bytes.NewReader(message)))(t)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	request := lab.Must(http.NewRequestWithContext(ctx, http.MethodPost, "https://dns.example.net/dns-query", bytes.NewReader(message)))(t)
 	request.Header.Set("Content-Type", "application/dns-message")
 	response := lab.Must(transport.RoundTrip(request))(t)
 	defer response.Body.Close()
@@ -143,7 +154,7 @@ func TestServers_HopsCarryACallAndResolveNamesAtTheirEnd(t *testing.T) {
 				}
 				proxy := strings.NewReplacer("HOP", address, "PASSWORD", login.Password).Replace(hop.proxy)
 				call := func(proxy string) internet.Result {
-					return lab.Curl.Program(in.Client, lab.Call{URL: "https://" + host + "/", Proxy: proxy, CAFile: ca}).Run(t.Context())
+					return lab.Run(t, lab.Curl.Program(in.Client, lab.Call{URL: "https://" + host + "/", Proxy: proxy, CAFile: ca}))
 				}
 				if r := call(proxy); r.Code != 0 || r.Stdout != internet.Greeting+host+"\n" {
 					t.Errorf("exit code %d: %s", r.Code, r.Text())

@@ -17,7 +17,7 @@ func Squid(t testing.TB, h *internet.Host, login Login) *internet.Process {
 	t.Helper()
 	lab.Need(t, "squid", "unshare")
 	binary := lab.Must(internet.Find("squid"))(t)
-	d := dir(t, nil)
+	d := t.TempDir()
 	var b strings.Builder
 	fmt.Fprintf(&b, `http_port %[2]d
 pid_filename none

@@ -10,7 +10,7 @@ import (
 // Tinyproxy starts tinyproxy as an HTTP hop on port 3128.
 func Tinyproxy(t testing.TB, h *internet.Host, login Login) *internet.Process {
 	t.Helper()
-	d := dir(t, nil)
+	d := t.TempDir()
 	text := fmt.Sprintf("Port %d\nTimeout 60\nMaxClients 100\nLogLevel Info\nDisableViaHeader Yes\n", PortProxy)
 	for _, a := range wildcards(h) {
 		text += fmt.Sprintf("Listen %s\n", a)

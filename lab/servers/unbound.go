@@ -4,7 +4,6 @@ import (
 	"crypto/tls"
 	"fmt"
 	"net/netip"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -15,8 +14,7 @@ import (
 // for everything.
 func Unbound(t testing.TB, h *internet.Host, cert tls.Certificate, forward netip.AddrPort) *internet.Process {
 	t.Helper()
-	certificate, key := CertFiles(t, cert)
-	d := dir(t, map[string]string{"cert.pem": certificate, "key.pem": key})
+	c := certified(t, cert)
 	var b strings.Builder
 	fmt.Fprintf(&b, `server:
   do-daemonize: no
@@ -36,11 +34,11 @@ func Unbound(t testing.TB, h *internet.Host, cert tls.Certificate, forward netip
   http-endpoint: "/dns-query"
   access-control: 0.0.0.0/0 allow
   access-control: ::/0 allow
-`, d, filepath.Join(d, "cert.pem"), filepath.Join(d, "key.pem"), PortDoT, PortHTTPS)
+`, c.dir, c.cert, c.key, PortDoT, PortHTTPS)
 	for _, a := range wildcards(h) {
 		fmt.Fprintf(&b, "  interface: %s@%d\n  interface: %s@%d\n", a, PortDoT, a, PortHTTPS)
 	}
 	fmt.Fprintf(&b, "remote-control:\n  control-enable: no\nforward-zone:\n  name: \".\"\n  forward-addr: %s@%d\n", forward.Addr(), forward.Port())
-	conf := write(t, d, "unbound.conf", b.String())
-	return server{binary: "unbound", dir: d, args: []string{"-d", "-p", "-c", conf}, port: PortDoT}.start(t, h)
+	conf := write(t, c.dir, "unbound.conf", b.String())
+	return server{binary: "unbound", dir: c.dir, args: []string{"-d", "-p", "-c", conf}, port: PortDoT}.start(t, h)
 }
