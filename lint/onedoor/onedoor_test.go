@@ -17,7 +17,7 @@ import (
 func TestEveryWayAroundTheDoor_isReported_andNothingElse(t *testing.T) {
 	analysistest.Run(t, analysistest.TestData(), onedoor.Analyzer,
 		"resolver", "socket", "dot", "client", "environment", "dnslib", "exec", "beneath", "tests",
-		"watertight/wire", "watertight/dnswire", "watertight/lab/clients", "watertight/laboratory")
+		"watertight/wire", "watertight/dnswire", "watertight/dnssec", "watertight/lab/clients", "watertight/laboratory")
 }
 
 // harmless are the names of the standard library that look like dialling and are not.
