@@ -6,7 +6,8 @@ import (
 
 // supported says whether signatures of an algorithm can be verified here: what RFC 8624 (and RFC 9904 after it) tells
 // validators to implement, without what rests on SHA-1. A zone signed with others only is insecure, as if it were not
-// signed (RFC 4035, section 5.2). Ed448 (16) is not in the message library.
+// signed (RFC 4035, section 5.2). Ed448 (16) is not in the message library. An RSA key of less than 1024 bits, or with an
+// exponent above 2^31, is of a known algorithm and yet verifies nothing: what only such a key signed is Bogus.
 func supported(algorithm uint8) bool {
 	switch algorithm {
 	case dns.RSASHA256, dns.RSASHA512, dns.ECDSAP256SHA256, dns.ECDSAP384SHA384, dns.ED25519:

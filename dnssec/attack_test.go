@@ -87,10 +87,14 @@ func TestWhatIsStrippedIsMissed(t *testing.T) {
 func TestADelegationThatLosesItsDSInTransitIsBogus(t *testing.T) {
 	for _, apex := range []string{"rsa.example", "child.p256.example"} {
 		for name, tamper := range map[string]func(*world, dnswire.Question, *dns.Msg){
-			"empty":            func(_ *world, _ dnswire.Question, m *dns.Msg) { m.Answer = nil },
-			"not there":        func(_ *world, _ dnswire.Question, m *dns.Msg) { m.Answer, m.Rcode = nil, dns.RcodeNameError },
-			"another's proof":  func(w *world, _ dnswire.Question, m *dns.Msg) { m.Answer, m.Ns = nil, w.reply(question("plain.example DS")).Ns },
-			"the child's word": func(w *world, q dnswire.Question, m *dns.Msg) { m.Answer, m.Ns = nil, w.reply(dnswire.Question{Name: q.Name, Type: 13}).Ns },
+			"empty":     func(_ *world, _ dnswire.Question, m *dns.Msg) { m.Answer = nil },
+			"not there": func(_ *world, _ dnswire.Question, m *dns.Msg) { m.Answer, m.Rcode = nil, dns.RcodeNameError },
+			"another's proof": func(w *world, _ dnswire.Question, m *dns.Msg) {
+				m.Answer, m.Ns = nil, w.reply(question("plain.example DS")).Ns
+			},
+			"the child's word": func(w *world, q dnswire.Question, m *dns.Msg) {
+				m.Answer, m.Ns = nil, w.reply(dnswire.Question{Name: q.Name, Type: 13}).Ns
+			},
 		} {
 			w := newWorld(t)
 			w.tamper = func(q dnswire.Question, m *dns.Msg) {
@@ -174,119 +178,6 @@ func TestAnotherRootIsBogus(t *testing.T) {
 	w.want(t, w.validator(t, Options{Anchors: []Anchor{a}}), "www.rsa.example A", nil, Secure, 0)
 }
 
-// rename gives the records of a wildcard the name of something else.
-func rename(to string, typ uint16) func(*dns.Msg) {
-	return func(m *dns.Msg) {
-		for _, r := range m.Answer {
-			r.Header().Name = to
-		}
-		m.Question[0] = dns.Question{Name: to, Qtype: typ, Qclass: 1}
-	}
-}
-
-func TestAWildcardAnswersOnlyForWhatIsNotThere(t *testing.T) {
-	w := newWorld(t)
-	v := w.validator(t, Options{})
-	for _, apex := range []string{"rsa.example.", "p256.example.", "ed.example."} {
-		for _, c := range []struct{ q, name string }{
-			{"any.wild.", "b.a.wild."}, // a name with records
-			{"any.wild.", "a.wild."},   // an empty non-terminal
-			{"any.wild.", "x.a.wild."}, // below a closer name
-			{"any.wild.", "www."},      // beside
-		} {
-			for _, proof := range []string{c.q + apex + " A", c.name + apex + " TYPE999", "zzz." + apex + " A"} {
-				ns := w.reply(question(proof)).Ns
-				m := w.reply(question(c.q + apex + " A"))
-				rename(c.name+apex, dns.TypeA)(m)
-				m.Ns = append(m.Ns, ns...)
-				r := w.judge(t, v, question(c.name+apex+" A"), func(out *dns.Msg) { m.Id = out.Id; *out = *m })
-				if r.State != Bogus {
-					t.Errorf("%s for %s%s: %v", c.q, c.name, apex, r.State)
-				}
-			}
-		}
-	}
-}
-
-// An NSEC at a wildcard is not one at a name that the wildcard would answer for.
-func TestAProofIsNotMadeFromAWildcard(t *testing.T) {
-	w := newWorld(t)
-	v := w.validator(t, Options{})
-	w.want(t, v, "b.a.wild.rsa.example AAAA", func(m *dns.Msg) {
-		z := w.zones["rsa.example."]
-		m.Ns = nil
-		z.put(&m.Ns, z.apex, dns.TypeSOA, "")
-		wild := dns.Copy(z.match("*.wild.rsa.example.")).(*dns.NSEC)
-		wild.Hdr.Name = "b.a.wild.rsa.example."
-		sig := dns.Copy(z.sigs["*.wild.rsa.example."][dns.TypeNSEC][0])
-		sig.Header().Name = "b.a.wild.rsa.example."
-		m.Ns = append(m.Ns, wild, sig)
-	}, Bogus, EDEBogus)
-}
-
-// deny makes m a negative answer with the proofs that a zone has for other questions.
-func deny(w *world, rcode int, questions ...string) func(*dns.Msg) {
-	return func(m *dns.Msg) {
-		m.Answer, m.Ns, m.Rcode = nil, nil, rcode
-		for _, q := range questions {
-			m.Ns = append(m.Ns, w.reply(question(q)).Ns...)
-		}
-	}
-}
-
-func TestAProofThatIsReplayedProvesNothingElse(t *testing.T) {
-	w := newWorld(t)
-	// A delegation under an NSEC zone, and what an ancestor says of it.
-	for _, z := range []string{"sub.rsa.example.", "sub.ed.example."} {
-		w.zones[z] = newZone(t, z, dns.ECDSAP256SHA256, stock)
-	}
-	w.link(t)
-	v := w.validator(t, Options{})
-	for _, parent := range []string{"rsa.example", "ed.example"} {
-		sub := "sub." + parent
-		for name, c := range map[string]struct {
-			q      string
-			change func(*dns.Msg)
-		}{
-			"the ancestor's record denies a name of the child (RFC 6840, 4.1)":   {"www." + sub + " A", deny(w, 3, sub+" TYPE999", sub+" NSEC3PARAM", "nothere."+parent+" A")},
-			"the same, of a type":                          {"www." + sub + " A", deny(w, 0, sub+" TYPE999")},
-			"the parent's record at the cut denies data":   {sub + " A", parentSide(w, sub)},
-			"the parent's record at the cut denies a name": {"www." + sub + " A", both(parentSide(w, sub), rcode(3))},
-			"the child's record at the cut denies the DS":  {sub + " DS", deny(w, 0, sub+" TYPE999")},
-			"another name of the zone":                     {"www." + parent + " A", deny(w, 3, "nothere."+parent+" A")},
-			"another type":                                 {"www." + parent + " A", deny(w, 0, "www."+parent+" AAAA")},
-			"a name for a type":                            {"www." + parent + " A", deny(w, 0, "nothere."+parent+" A")},
-			"a CNAME's name":                               {"alias." + parent + " AAAA", deny(w, 0, "alias."+parent+" TYPE46000", "mx."+parent+" A")},
-			"a type for a name":                            {"www." + parent + " AAAA", both(deny(w, 0, "www."+parent+" AAAA"), rcode(3))},
-			"a name as one without data":                   {"nothere." + parent + " A", rcode(0)},
-			"an empty non-terminal as not there":           {"ent." + parent + " A", rcode(3)},
-			"a name below a DNAME":                         {"www.dfar." + parent + " A", deny(w, 3, "dfar."+parent+" A", "nothere."+parent+" A")},
-			"the wildcard is left out":                     {"any.wild." + parent + " A", deny(w, 3, "any.wild."+parent+" A")},
-			"the root denies everything":                   {"www." + parent + " A", deny(w, 3, "nothere A", "zzz A")},
-		} {
-			r := w.judge(t, v, question(c.q), c.change)
-			if r.State != Bogus {
-				t.Errorf("%s: %s: %v, %s", parent, name, r.State, r.Reason)
-			}
-		}
-	}
-}
-
-func both(a, b func(*dns.Msg)) func(*dns.Msg) { return func(m *dns.Msg) { a(m); b(m) } }
-
-func rcode(to int) func(*dns.Msg) {
-	return func(m *dns.Msg) { m.Rcode = to }
-}
-
-// parentSide answers with what the parent has at the cut: its own NSEC or NSEC3 record of the delegation.
-func parentSide(w *world, sub string) func(*dns.Msg) {
-	return func(m *dns.Msg) {
-		z := w.parent(sub + ".")
-		m.Answer, m.Ns, m.Rcode = nil, nil, 0
-		z.prove(m, z.match(sub+"."), z.match(z.apex), z.cover("nothere."+z.apex, "nothere."+z.apex))
-	}
-}
-
 func TestAnAliasIsWhatItsZoneMakesIt(t *testing.T) {
 	w := newWorld(t)
 	v := w.validator(t, Options{})
@@ -328,4 +219,95 @@ func TestTheSOAOfANegativeAnswerIsJudgedToo(t *testing.T) {
 			t.Errorf("%s: %v", q, r.State)
 		}
 	}
+}
+
+// The DS vouches for one key; another key in the set, and its signature, vouch for nothing.
+func TestOnlyTheKeyThatTheDSNamesVouchesForTheOthers(t *testing.T) {
+	w := newWorld(t)
+	real := w.zones["ed.example."]
+	forged := newZone(t, real.apex, dns.ED25519, stock)
+	forged.ksk = newKey(t, real.apex, dns.ED25519, 257, 7)
+	forged.zsk = newKey(t, real.apex, dns.ED25519, 256, 8)
+	forged.keys = []*testKey{real.ksk, real.zsk}
+	forged.sign(t)
+	w.zones["ed.example."] = forged
+	w.want(t, w.validator(t, Options{}), "www.ed.example A", nil, Bogus, EDEKeyMissing)
+}
+
+func TestASignerIsAZoneAboveWhatItSigned(t *testing.T) {
+	w := newWorld(t)
+	v := w.validator(t, Options{})
+	sign := func(apex, signer string) func(*dns.Msg) {
+		return func(m *dns.Msg) {
+			z := *w.zones[apex]
+			z.apex = signer
+			set := slices.DeleteFunc(slices.Clone(m.Answer), func(r dns.RR) bool { return r.Header().Rrtype == dns.TypeRRSIG })
+			m.Answer = append(set, z.signWith(t, z.zsk, set))
+		}
+	}
+	w.want(t, v, "www.rsa.example A", sign("rsa.example.", "www.rsa.example."), Bogus, EDESignaturesMissing)
+	w.want(t, v, "ed.example DS", sign("ed.example.", "ed.example."), Bogus, EDESignaturesMissing)
+	w.want(t, v, "nothere.rsa.example A", func(m *dns.Msg) {
+		for _, r := range m.Ns {
+			if sig, ok := r.(*dns.RRSIG); ok {
+				sig.SignerName = "nothere.rsa.example."
+			}
+		}
+	}, Bogus, EDENSECMissing)
+}
+
+// expand answers q with the records of a wildcard, renamed.
+func expand(z *testZone, wild, q string, typ uint16) func(*dns.Msg) {
+	return func(m *dns.Msg) {
+		m.Answer, m.Ns, m.Rcode = nil, nil, 0
+		z.put(&m.Answer, wild, typ, q)
+		z.prove(m, z.cover(q, q))
+	}
+}
+
+func TestSomeRecordsAreNeverMadeFromAWildcard(t *testing.T) {
+	w := newWorld(t)
+	z := w.zones["rsa.example."]
+	forged := newZone(t, "x.ds.rsa.example.", dns.ED25519, stock)
+	ds := forged.ds(dns.SHA256)
+	ds.Hdr.Name = "*.ds.rsa.example."
+	z.add(ds)
+	z.add(rr(t, "*.dn.rsa.example. 60 DNAME target.rsa.example."))
+	z.sign(t)
+	forged.sign(t)
+	v := w.validator(t, Options{})
+	w.want(t, v, "x.dn.rsa.example DNAME", expand(z, "*.dn.rsa.example.", "x.dn.rsa.example.", dns.TypeDNAME), Bogus, EDEBogus)
+	w.tamper = func(q dnswire.Question, m *dns.Msg) {
+		switch {
+		case q.Name == "x.ds.rsa.example" && q.Type == dnswire.DS:
+			expand(z, "*.ds.rsa.example.", "x.ds.rsa.example.", dns.TypeDS)(m)
+		case q.Name == "x.ds.rsa.example" && q.Type == dnswire.DNSKEY:
+			m.Answer, m.Rcode = nil, 0
+			forged.put(&m.Answer, forged.apex, dns.TypeDNSKEY, "")
+		}
+	}
+	w.want(t, v, "www.x.ds.rsa.example A", func(m *dns.Msg) {
+		m.Answer, m.Ns, m.Rcode = nil, nil, 0
+		forged.put(&m.Answer, "www.x.ds.rsa.example.", dns.TypeA, "")
+	}, Bogus, EDEBogus)
+
+	// A wildcard above its zone.
+	w = newWorld(t)
+	z = w.zones["p256.example."]
+	w.want(t, w.validator(t, Options{}), "www.p256.example A", func(m *dns.Msg) {
+		set := []dns.RR{rr(t, "*.example. 60 A 192.0.2.66")}
+		m.Answer = append(set, z.signWith(t, z.zsk, set))
+		for _, r := range m.Answer {
+			r.Header().Name = "www.p256.example."
+		}
+	}, Bogus, EDESignaturesMissing)
+}
+
+func TestANameHasOneAlias(t *testing.T) {
+	w := newWorld(t)
+	z := w.zones["rsa.example."]
+	z.add(rr(t, "two.rsa.example. 60 CNAME www.rsa.example."))
+	z.add(rr(t, "two.rsa.example. 60 CNAME zz.rsa.example."))
+	z.sign(t)
+	w.want(t, w.validator(t, Options{}), "two.rsa.example A", nil, Bogus, EDEBogus)
 }

@@ -76,8 +76,6 @@ func (w *work) delegation(above *zone, n name) node {
 	switch {
 	case d.state != Secure:
 		return node{kind: d.kind(broken), verdict: d.verdict}
-	case d.wildcard:
-		return node{kind: nothing, verdict: d.verdict}
 	case has(d.bits, dns.TypeNS):
 		return node{kind: ends, verdict: insecure(EDENone, d.ttl, "%s is delegated without a DS record, and %s proves it", n.text(), above.apex.text())}
 	}

@@ -16,8 +16,7 @@ const maxProofs = 24
 // denial is the verdict on the claim that something is not there.
 type denial struct {
 	verdict
-	bits     []uint16 // the types at the name, where a record of the proof is at the name itself
-	wildcard bool     // the name is not there, and a wildcard answers for it
+	bits []uint16 // the types at the name, where a record of the proof is at the name itself
 }
 
 // proofs is the NSEC and NSEC3 records of one zone in one message, verified.

@@ -66,7 +66,7 @@ func (p *proofs) nsecNoData(n name, typ uint16) (denial, bool) {
 		wildcard := r.encloser(n).wildcard()
 		for _, at := range p.nsecs {
 			if at.owner == wildcard && notAt(at.bits, typ, false) && !has(at.bits, dns.TypeNS) {
-				return denial{verdict: p.ttl, wildcard: true}, true
+				return denial{verdict: p.ttl}, true
 			}
 		}
 	}

@@ -159,17 +159,16 @@ func (p *proofs) nsec3NoData(n name, typ uint16) (denial, bool) {
 	if v, ok := p.tooMany(); ok {
 		return denial{verdict: v}, true
 	}
-	_, at, next := p.closest(n)
+	encloser, at, next := p.closest(n)
 	switch {
 	case at == nil:
 		return denial{}, false
 	case next == nil:
 		return denial{verdict: p.ttl, bits: at.bits}, notAt(at.bits, typ, n == root)
 	}
-	encloser, _, _ := p.closest(n)
 	if wild := p.at(encloser.wildcard()); wild != nil {
 		ok := notAt(wild.bits, typ, false) && !has(wild.bits, dns.TypeNS)
-		return denial{verdict: p.optedOut(next), wildcard: true}, ok
+		return denial{verdict: p.optedOut(next)}, ok
 	}
 	return denial{verdict: p.optedOut(next)}, next.optOut
 }

@@ -82,7 +82,7 @@ func (w *world) reply(q dnswire.Question) *dns.Msg {
 		}
 		owner = strings.ToLower(next)
 	}
-	return m
+	return m.Copy() // the caller may change it
 }
 
 func (w *world) ask(_ context.Context, q dnswire.Question) ([]byte, error) {

@@ -177,6 +177,8 @@ func TestANegativeTrustAnchorExemptsItsNamesAndNoOthers(t *testing.T) {
 
 func TestTheTTLIsTheSmallestThatWasSignedOrArrived(t *testing.T) {
 	w := newWorld(t)
+	w.zones["rsa.example."].add(rr(t, "short.rsa.example. 60 A 192.0.2.1"))
+	w.zones["rsa.example."].sign(t)
 	now := noon
 	v := w.validator(t, Options{Now: func() time.Time { return now }})
 	ttl := func(change func(*dns.Msg)) time.Duration {
@@ -194,6 +196,14 @@ func TestTheTTLIsTheSmallestThatWasSignedOrArrived(t *testing.T) {
 		}
 	}); got != time.Hour {
 		t.Errorf("a larger one arrived: %v", got)
+	}
+	short := func(m *dns.Msg) {
+		for _, rr := range m.Answer {
+			rr.Header().Ttl = 3000
+		}
+	}
+	if got := w.judge(t, v, question("short.rsa.example A"), short).TTL; got != time.Minute {
+		t.Errorf("a larger one than was signed arrived: %v", got)
 	}
 	now = noon.Add(24*time.Hour - 10*time.Second)
 	if got := ttl(nil); got != 10*time.Second {
