@@ -55,11 +55,8 @@ func ParseAnswer(b []byte, q Question, id uint16) (*Answer, error) {
 	if err := checkHeader(b, id); err != nil {
 		return nil, err
 	}
-	m, err := unpack(b)
+	m, err := readReply(b, q)
 	if err != nil {
-		return nil, err
-	}
-	if err := checkQuestion(m.Question, q); err != nil {
 		return nil, err
 	}
 	a := &Answer{Question: q, RCode: m.Rcode, AD: m.AuthenticatedData, Wire: b}
@@ -71,6 +68,28 @@ func ParseAnswer(b []byte, q Question, id uint16) (*Answer, error) {
 	}
 	a.TTL = a.lifetime(m.Ns)
 	return a, nil
+}
+
+// Message unpacks the reply to q whatever its ID is, for those who look at every record: package dnssec. Its checks are
+// those of [ParseAnswer], and so are its errors.
+func Message(b []byte, q Question) (*dns.Msg, error) {
+	var id uint16
+	if len(b) >= headerLen {
+		id = binary.BigEndian.Uint16(b)
+	}
+	if err := checkHeader(b, id); err != nil {
+		return nil, err
+	}
+	return readReply(b, q)
+}
+
+// readReply unpacks a reply whose header is good.
+func readReply(b []byte, q Question) (*dns.Msg, error) {
+	m, err := unpack(b)
+	if err != nil {
+		return nil, err
+	}
+	return m, checkQuestion(m.Question, q)
 }
 
 func checkHeader(b []byte, id uint16) error {

@@ -358,3 +358,35 @@ func TestARequestThatIsNoQueryIsRefused(t *testing.T) {
 		}
 	}
 }
+
+func TestAQueryForDNSSECSetsDOAndCD(t *testing.T) {
+	for _, want := range []bool{false, true} {
+		b, err := QueryWith(question, 7, QueryOptions{PadTo: PadQuery, DNSSEC: want})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var m dns.Msg
+		if err := m.Unpack(b); err != nil {
+			t.Fatal(err)
+		}
+		if m.IsEdns0().Do() != want || m.CheckingDisabled != want || len(b)%PadQuery != 0 {
+			t.Errorf("DNSSEC %v: DO %v, CD %v, %d octets", want, m.IsEdns0().Do(), m.CheckingDisabled, len(b))
+		}
+	}
+}
+
+func TestAMessageIsReadWithTheChecksOfAnAnswer(t *testing.T) {
+	good := reply(t, question, 0, "www.shop.example. 60 A 192.0.2.1")
+	if m, err := Message(good, question); err != nil || len(m.Answer) != 1 {
+		t.Errorf("%v, %v", m, err)
+	}
+	query, _ := Query(question, 7, 0)
+	for name, b := range map[string][]byte{"short": good[:5], "cut off": good[:len(good)-3], "a query": query, "nothing": nil} {
+		if _, err := Message(b, question); !errors.Is(err, ErrMalformed) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if _, err := Message(good, Question{"other.example", A}); !errors.Is(err, ErrMalformed) {
+		t.Errorf("another question: %v", err)
+	}
+}

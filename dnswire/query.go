@@ -25,6 +25,19 @@ var ErrName = errors.New("the name does not fit into a DNS message")
 // length zero, by which the client forbids the resolver to tell its address onward (RFC 7871, section 7.1.2), and
 // padding to a multiple of padTo octets (RFC 8467). A padTo of 0 means no padding.
 func Query(q Question, id uint16, padTo int) ([]byte, error) {
+	return QueryWith(q, id, QueryOptions{PadTo: padTo})
+}
+
+// QueryOptions says what a query asks for beside its question.
+type QueryOptions struct {
+	PadTo int // octets; the query's length is a multiple of it. 0 means no padding
+	// DNSSEC sets DO, so that signatures and proofs come with the answer (RFC 4035, section 3.2.1), and CD, so that
+	// the resolver passes on what it holds for bogus: whoever sets it validates (RFC 6840, section 5.9).
+	DNSSEC bool
+}
+
+// QueryWith is [Query] with options.
+func QueryWith(q Question, id uint16, o QueryOptions) ([]byte, error) {
 	if !q.Type.Askable() {
 		return nil, fmt.Errorf("%v: %w", q.Type, ErrType)
 	}
@@ -32,13 +45,16 @@ func Query(q Question, id uint16, padTo int) ([]byte, error) {
 		return nil, ErrName
 	}
 	m := dns.Msg{
-		MsgHdr:   dns.MsgHdr{Id: id, RecursionDesired: true},
+		MsgHdr:   dns.MsgHdr{Id: id, RecursionDesired: true, CheckingDisabled: o.DNSSEC},
 		Question: []dns.Question{{Name: fqdn(q.Name), Qtype: uint16(q.Type), Qclass: dns.ClassINET}},
 	}
 	opt := newOPT(ednsSize)
+	if o.DNSSEC {
+		opt.SetDo()
+	}
 	opt.Option = append(opt.Option, &dns.EDNS0_SUBNET{Code: dns.EDNS0SUBNET, Family: 1, Address: net.IPv4zero})
 	m.Extra = []dns.RR{opt}
-	b, err := packPadded(&m, opt, padTo)
+	b, err := packPadded(&m, opt, o.PadTo)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %v", ErrName, err)
 	}

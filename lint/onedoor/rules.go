@@ -137,7 +137,7 @@ var rules = []rule{
 	},
 	{
 		id:      "dnslib",
-		why:     "only dnswire reads and writes DNS messages",
+		why:     "only dnswire reads and writes DNS messages, and dnssec their signatures",
 		instead: "use the types of dnswire, and add what is missing there",
 		imports: []string{miekg},
 		tests:   lifted,
