@@ -29,6 +29,8 @@ func dialFault(ctx context.Context, to string, err error) error {
 		code, what = fault.ConnectRefused, "refused the connection"
 	case errors.Is(err, syscall.ECONNRESET):
 		code, what = fault.ConnectRefused, "reset the connection"
+	case errors.Is(ctx.Err(), context.Canceled):
+		code, what = fault.ConnectTimeout, "was given up before it answered: whoever asked is gone"
 	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded), errors.Is(err, syscall.ETIMEDOUT),
 		errors.As(err, &timeout) && timeout.Timeout(), ctx.Err() != nil:
 		code, what = fault.ConnectTimeout, "did not answer in time"

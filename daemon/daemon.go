@@ -123,17 +123,13 @@ func New(o Options) (*Daemon, error) {
 		return nil, err
 	}
 	d.port, err = mixed.New(mixed.Options{
-		Handlers:    mixed.Handlers{HTTP: undrained{d.http}, SOCKS4: socks, SOCKS5: socks},
+		Handlers:    mixed.Handlers{HTTP: d.http, SOCKS4: socks, SOCKS5: socks},
 		Logger:      d.access.Sparing(),
 		Connections: o.Config.Limits.Connections,
 		DrainLimit:  o.Config.Limits.Drain,
 	})
 	return d, err
 }
-
-// undrained keeps a port from draining a door when its last listener ends: in a reload the next listener may not be
-// served yet. The daemon drains the door itself, when it stops.
-type undrained struct{ mixed.Handler }
 
 // Run opens the listeners, serves until ctx ends, and drains: open tunnels have limits.drain to end by themselves.
 // It gives nil after an orderly stop.
@@ -259,8 +255,9 @@ func (d *Daemon) finish() {
 	d.reloading.Lock()
 	defer d.reloading.Unlock()
 	d.stopped = true
-	d.http.Drain()
-	d.serving.stop()
+	d.serving.closeUnless(nil)
+	d.port.Drain()
+	d.serving.done.Wait()
 	d.retiring.Wait()
 	g := d.current()
 	g.inFlight.Wait()

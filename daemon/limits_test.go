@@ -42,6 +42,26 @@ func TestLimitsDrain_HoldsFromTheReloadOn(t *testing.T) {
 	}
 }
 
+func TestAReload_ThatTakesAListenerAway_LeavesTheTunnelsThatCameByIt(t *testing.T) {
+	before := freePort(t)
+	l := newLive(t, fmt.Sprintf("limits: {drain: 0s}\nlisten: {proxy: %q}\n", before)).start().awaitReady()
+	c := l.tunnel(before)
+	after := freePort(t)
+	l.mustReload(fmt.Sprintf("limits: {drain: 0s}\nlisten: {proxy: %q}\n", after))
+	if listens(before) {
+		t.Error("the listener is still open")
+	}
+	l.tunnel(after)
+	c.carries(t)
+	if err := l.stop(); err != nil {
+		t.Error(err)
+	}
+	if _, err := c.r.ReadByte(); err == nil {
+		t.Error("the tunnel outlives the program's stop")
+	}
+	leavesNothing(t)
+}
+
 func TestLogNames_ShowsNamesFromTheReloadOn_AndOnlyThen(t *testing.T) {
 	l := newLive(t, "").start().awaitReady()
 	refused := func(label string) {

@@ -154,7 +154,7 @@ func (ls *listeners) serve(ctx context.Context, serve func(context.Context, *lis
 }
 
 // closeUnless ends the listeners that are not those of keep, which may be nil. When it returns they accept nothing
-// more; what is served on them drains.
+// more; the connections that came by them stay.
 func (ls *listeners) closeUnless(keep *listeners) {
 	for _, l := range ls.all {
 		if keep != nil && slices.Contains(keep.all, l) {
@@ -165,10 +165,4 @@ func (ls *listeners) closeUnless(keep *listeners) {
 		}
 		_ = l.socket.Close() // it may be closed already, by its server
 	}
-}
-
-// stop ends all listeners, and waits until what is served has drained.
-func (ls *listeners) stop() {
-	ls.closeUnless(nil)
-	ls.done.Wait()
 }

@@ -79,7 +79,7 @@ func TestASocketOfTheServiceManager_OutlivesConfigurations_AndThoseThatFail(t *t
 			accepts(t, socket)
 		}
 	}
-	now.stop()
+	now.closeUnless(nil)
 	if listens(at) || listens(other) {
 		t.Error("it still listens")
 	}

@@ -128,7 +128,7 @@ func (p *Proxy) readHost(authority string) error {
 	}
 	var err error
 	if p.Host, err = name.ParseHost(host); err != nil {
-		return fmt.Errorf("%w: the host: %w", ErrProxy, sentinel(err))
+		return fmt.Errorf("%w: %w", ErrProxy, sentinel(err))
 	}
 	switch {
 	case port != "":

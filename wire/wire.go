@@ -56,20 +56,29 @@ func (Dialer) DialAddr(ctx context.Context, to netip.AddrPort) (net.Conn, error)
 	return conn, nil
 }
 
-// ListenTCP opens a listening socket. Port 0 lets the kernel choose.
+// ListenTCP opens a listening socket. Port 0 lets the kernel choose. 0.0.0.0 is every IPv4 address and no other; ::
+// is every address of both families.
 func ListenTCP(at netip.AddrPort) (*net.TCPListener, error) {
 	if !at.IsValid() {
 		return nil, fmt.Errorf("wire: %w: %v", ErrAddress, at)
 	}
-	return net.ListenTCP("tcp", net.TCPAddrFromAddrPort(at))
+	return net.ListenTCP("tcp"+family(at), net.TCPAddrFromAddrPort(at))
 }
 
-// ListenUDP opens a datagram socket. Port 0 lets the kernel choose.
+// ListenUDP opens a datagram socket. Port 0 lets the kernel choose. The addresses are those of [ListenTCP].
 func ListenUDP(at netip.AddrPort) (*net.UDPConn, error) {
 	if !at.IsValid() {
 		return nil, fmt.Errorf("wire: %w: %v", ErrAddress, at)
 	}
-	return net.ListenUDP("udp", net.UDPAddrFromAddrPort(at))
+	return net.ListenUDP("udp"+family(at), net.UDPAddrFromAddrPort(at))
+}
+
+// family is what a network's name ends in for an address: without it, 0.0.0.0 would take IPv6 too.
+func family(at netip.AddrPort) string {
+	if at.Addr().Is4() {
+		return "4"
+	}
+	return ""
 }
 
 // ListenUnix opens a stream socket at a path of this host.

@@ -28,6 +28,29 @@ func TestDialTCPReachesAnAddress(t *testing.T) {
 	conn.Close()
 }
 
+func TestEveryIPv4AddressIsNoIPv6Address(t *testing.T) {
+	l, err := ListenTCP(netip.MustParseAddrPort("0.0.0.0:0"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	u, err := ListenUDP(netip.MustParseAddrPort("0.0.0.0:0"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer u.Close()
+	for _, at := range []net.Addr{l.Addr(), u.LocalAddr()} {
+		if ap := netip.MustParseAddrPort(at.String()); ap.Addr() != netip.IPv4Unspecified() {
+			t.Errorf("%s listens on %s", at.Network(), ap)
+		}
+	}
+	port := l.Addr().(*net.TCPAddr).AddrPort().Port()
+	if conn, err := DialTCP(t.Context(), netip.AddrPortFrom(netip.IPv6Loopback(), port)); err == nil {
+		conn.Close()
+		t.Error("it takes connections of IPv6")
+	}
+}
+
 func TestPortsOfPlainNamesAreRefused(t *testing.T) {
 	for _, port := range []uint16{53, 137, 5353, 5355} {
 		to := netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), port)

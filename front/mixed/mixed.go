@@ -79,7 +79,7 @@ type Stats struct {
 	Panics   uint64
 }
 
-// Port serves listeners.
+// Port serves listeners. A connection belongs to the port, not to the listener that it came by.
 type Port struct {
 	o           Options
 	connections atomic.Int64 // Options.Connections, unless changed since
@@ -89,8 +89,15 @@ type Port struct {
 		open                               atomic.Int64
 		accepted, refused, unknown, panics atomic.Uint64
 	}
-	turning   atomic.Int64 // connections that are being turned away
-	listeners atomic.Int64 // being served
+	turning atomic.Int64 // connections that are being turned away
+
+	ctx      context.Context // the handlers', which ends where the drain's limit is reached
+	end      context.CancelFunc
+	handlers sync.WaitGroup
+
+	mu       sync.Mutex
+	draining bool
+	conns    map[*net.TCPConn]bool // all connections; true for those that have said nothing
 }
 
 // New makes a port.
@@ -98,7 +105,8 @@ func New(o Options) (*Port, error) {
 	if err := o.validate(); err != nil {
 		return nil, err
 	}
-	p := &Port{o: o}
+	p := &Port{o: o, conns: make(map[*net.TCPConn]bool)}
+	p.ctx, p.end = context.WithCancel(context.Background())
 	p.connections.Store(int64(o.Connections))
 	p.drainLimit.Store(int64(o.DrainLimit))
 	return p, nil
@@ -127,39 +135,60 @@ func (p *Port) Stats() Stats {
 	}
 }
 
-// serving is one listener being served.
-type serving struct {
-	*Port
-	handlers sync.WaitGroup
-
-	mu       sync.Mutex
-	draining bool
-	conns    map[*net.TCPConn]bool // all connections; true for those that have said nothing
-}
-
-// Serve accepts connections on l until ctx ends, and closes l. Then connections that have said nothing or wait for
-// another request are closed, the others get the drain limit, and what is left is closed. It returns when the last
-// handler has, with nil, or with the error that ended the listener. It may be called for several listeners at once;
-// when the last of them ends, the handlers are drained and the port is not used again.
+// Serve accepts connections on l until ctx ends, and closes l. It gives nil then, or the error that ended the listener.
+// The connections stay until [Port.Drain]. It may be called for several listeners at once.
 func (p *Port) Serve(ctx context.Context, l *net.TCPListener) error {
-	p.listeners.Add(1)
-	s := &serving{Port: p, conns: make(map[*net.TCPConn]bool)}
-	// The handlers outlive ctx: it says that no more connections are accepted.
-	hctx, end := context.WithCancel(context.WithoutCancel(ctx))
-	defer end()
 	stop := context.AfterFunc(ctx, func() { _ = l.Close() })
 	defer stop()
-	err := s.accept(ctx, hctx, l)
+	err := p.accept(ctx, l)
 	_ = l.Close()
-	s.drain(end)
 	if ctx.Err() != nil {
 		return nil
 	}
 	return err
 }
 
+// Drain ends the port, whose listeners have ended or are about to. Connections that have said nothing or wait for
+// another request are closed, the others get the drain limit, and what is left is closed. It returns when the last
+// handler has.
+func (p *Port) Drain() {
+	p.mu.Lock()
+	p.draining = true
+	for conn, silent := range p.conns {
+		if silent {
+			_ = conn.Close()
+		}
+	}
+	p.mu.Unlock()
+	for _, h := range []Handler{p.o.Handlers.HTTP, p.o.Handlers.SOCKS4, p.o.Handlers.SOCKS5} {
+		if d, ok := h.(Drainer); ok {
+			d.Drain()
+		}
+	}
+	done := make(chan struct{})
+	go func() {
+		p.handlers.Wait()
+		close(done)
+	}()
+	limit := time.NewTimer(time.Duration(p.drainLimit.Load()))
+	defer limit.Stop()
+	select {
+	case <-done:
+		p.end()
+		return
+	case <-limit.C:
+	}
+	p.end()
+	p.mu.Lock()
+	for conn := range p.conns {
+		_ = conn.Close()
+	}
+	p.mu.Unlock()
+	<-done
+}
+
 // accept takes connections until the listener is closed.
-func (s *serving) accept(ctx, hctx context.Context, l *net.TCPListener) error {
+func (p *Port) accept(ctx context.Context, l *net.TCPListener) error {
 	var pause time.Duration
 	for {
 		conn, err := l.AcceptTCP()
@@ -173,7 +202,7 @@ func (s *serving) accept(ctx, hctx context.Context, l *net.TCPListener) error {
 		case isTemporary(err):
 			// No descriptors or no memory: what waits in the backlog waits on, and one that ends makes room.
 			if pause == 0 {
-				s.o.Logger.Warn("cannot accept connections for now", "error", err)
+				p.o.Logger.Warn("cannot accept connections for now", "error", err)
 			}
 			pause = min(max(2*pause, 5*time.Millisecond), time.Second)
 			select {
@@ -184,19 +213,39 @@ func (s *serving) accept(ctx, hctx context.Context, l *net.TCPListener) error {
 		default:
 			return fmt.Errorf("mixed: accept: %w", err)
 		}
-		s.stats.accepted.Add(1)
-		if s.stats.open.Add(1) > s.connections.Load() {
-			s.stats.open.Add(-1)
-			s.stats.refused.Add(1)
-			s.turnAway(conn)
+		p.stats.accepted.Add(1)
+		if !p.enter(conn) {
+			_ = conn.Close()
 			continue
 		}
-		s.mu.Lock()
-		s.conns[conn] = true
-		s.mu.Unlock()
-		s.handlers.Add(1)
-		go s.serveConn(hctx, conn)
+		if p.stats.open.Add(1) > p.connections.Load() {
+			p.stats.open.Add(-1)
+			p.stats.refused.Add(1)
+			go p.turnAway(conn)
+			continue
+		}
+		go p.serveConn(conn)
 	}
+}
+
+// enter books a connection and its handler, unless it is too late.
+func (p *Port) enter(conn *net.TCPConn) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.draining {
+		return false
+	}
+	p.conns[conn] = true
+	p.handlers.Add(1)
+	return true
+}
+
+// leave is the end of a connection that was entered.
+func (p *Port) leave(conn *net.TCPConn) {
+	p.mu.Lock()
+	delete(p.conns, conn)
+	p.mu.Unlock()
+	p.handlers.Done()
 }
 
 // isTemporary says whether accepting may succeed later.
@@ -210,25 +259,25 @@ func isTemporary(err error) bool {
 }
 
 // serveConn waits for the first octet and hands the connection on.
-func (s *serving) serveConn(ctx context.Context, conn *net.TCPConn) {
-	defer s.handlers.Done()
-	defer s.forget(conn)
-	defer s.contain(conn)
-	_ = conn.SetReadDeadline(time.Now().Add(s.o.FirstOctet))
+func (p *Port) serveConn(conn *net.TCPConn) {
+	defer p.leave(conn)
+	defer p.stats.open.Add(-1)
+	defer p.contain(conn)
+	_ = conn.SetReadDeadline(time.Now().Add(p.o.FirstOctet))
 	head, err := firstOctets(conn)
-	if err != nil || !s.speaks(conn) {
+	if err != nil || !p.speaks(conn) {
 		_ = conn.Close() // silent, gone or too late
 		return
 	}
 	_ = conn.SetReadDeadline(time.Time{})
-	h, why := s.o.Handlers.choose(head[0])
+	h, why := p.o.Handlers.choose(head[0])
 	if h == nil {
-		s.stats.unknown.Add(1)
-		s.o.Logger.Info("a client was turned away", "reason", why)
+		p.stats.unknown.Add(1)
+		p.o.Logger.Info("a client was turned away", "reason", why)
 		_ = conn.Close()
 		return
 	}
-	h.ServeConn(ctx, conn, head)
+	h.ServeConn(p.ctx, conn, head)
 }
 
 // choose gives the handler for a first octet, or the reason why there is none.
@@ -249,7 +298,7 @@ func (h Handlers) choose(first byte) (Handler, string) {
 
 // contain keeps a panic to its connection. The log gets the stack, which holds no names, and of the panic's value
 // only the type, unless the runtime made it.
-func (s *serving) contain(conn *net.TCPConn) {
+func (p *Port) contain(conn *net.TCPConn) {
 	v := recover()
 	if v == nil {
 		return
@@ -259,59 +308,14 @@ func (s *serving) contain(conn *net.TCPConn) {
 	if e, ok := v.(runtime.Error); ok {
 		what = e.Error()
 	}
-	s.o.Logger.Error("a connection failed by a fault of this program", "panic", what, "stack", string(debug.Stack()))
-	s.stats.panics.Add(1)
+	p.o.Logger.Error("a connection failed by a fault of this program", "panic", what, "stack", string(debug.Stack()))
+	p.stats.panics.Add(1)
 }
 
 // speaks marks a connection as one that has said something. It gives false where it is too late.
-func (s *serving) speaks(conn *net.TCPConn) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.conns[conn] = false
-	return !s.draining
-}
-
-func (s *serving) forget(conn *net.TCPConn) {
-	s.mu.Lock()
-	delete(s.conns, conn)
-	s.mu.Unlock()
-	s.stats.open.Add(-1)
-}
-
-// drain ends the connections: at once those that are silent, the others when the limit is reached.
-func (s *serving) drain(end context.CancelFunc) {
-	s.mu.Lock()
-	s.draining = true
-	for conn, silent := range s.conns {
-		if silent {
-			_ = conn.Close()
-		}
-	}
-	s.mu.Unlock()
-	if s.listeners.Add(-1) == 0 {
-		for _, h := range []Handler{s.o.Handlers.HTTP, s.o.Handlers.SOCKS4, s.o.Handlers.SOCKS5} {
-			if d, ok := h.(Drainer); ok {
-				d.Drain()
-			}
-		}
-	}
-	done := make(chan struct{})
-	go func() {
-		s.handlers.Wait()
-		close(done)
-	}()
-	limit := time.NewTimer(time.Duration(s.drainLimit.Load()))
-	defer limit.Stop()
-	select {
-	case <-done:
-		return
-	case <-limit.C:
-	}
-	end()
-	s.mu.Lock()
-	for conn := range s.conns {
-		_ = conn.Close()
-	}
-	s.mu.Unlock()
-	<-done
+func (p *Port) speaks(conn *net.TCPConn) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.conns[conn] = false
+	return !p.draining
 }

@@ -41,10 +41,11 @@ func says(word string) *handler {
 
 type port struct {
 	*Port
-	addr string
-	log  *syncBuffer
-	stop context.CancelFunc
-	done chan error
+	addr   string
+	log    *syncBuffer
+	stop   context.CancelFunc
+	closed chan struct{} // the listener has ended
+	done   chan error    // and then the port, with what Serve gave
 }
 
 type syncBuffer struct {
@@ -83,7 +84,13 @@ func serve(t *testing.T, o Options) *port {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	r := &port{Port: p, addr: l.Addr().String(), log: log, stop: cancel, done: make(chan error, 1)}
-	go func() { r.done <- p.Serve(ctx, l) }()
+	r.closed = make(chan struct{})
+	go func() {
+		err := p.Serve(ctx, l)
+		close(r.closed)
+		p.Drain()
+		r.done <- err
+	}()
 	t.Cleanup(func() {
 		cancel()
 		r.ended(t)
@@ -91,7 +98,7 @@ func serve(t *testing.T, o Options) *port {
 	return r
 }
 
-// ended waits for Serve to return.
+// ended waits for the port's end.
 func (p *port) ended(t *testing.T) {
 	t.Helper()
 	select {
@@ -255,6 +262,7 @@ func TestEndingServeLetsHandlersFinishAndClosesSilentClients(t *testing.T) {
 	<-entered
 	until(t, "not accepted", func() bool { return p.Stats().Open == 2 })
 	p.stop()
+	<-p.closed
 	if got, err := io.ReadAll(silent); len(got) > 0 || err != nil {
 		t.Errorf("%q %v", got, err)
 	}

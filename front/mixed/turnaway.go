@@ -17,28 +17,23 @@ const (
 )
 
 // turnAway ends a connection over the limit. The client is told in its own protocol if that costs little.
-func (s *serving) turnAway(conn *net.TCPConn) {
-	if s.turning.Add(1) > turning {
-		s.turning.Add(-1)
-		_ = conn.Close()
+func (p *Port) turnAway(conn *net.TCPConn) {
+	defer p.leave(conn)
+	defer conn.Close()
+	defer p.turning.Add(-1)
+	if p.turning.Add(1) > turning {
 		return
 	}
-	s.handlers.Add(1)
-	go func() {
-		defer s.handlers.Done()
-		defer s.turning.Add(-1)
-		defer conn.Close()
-		_ = conn.SetDeadline(time.Now().Add(turnTime))
-		head, err := firstOctets(conn)
-		if err != nil {
-			return
-		}
-		if _, err := conn.Write(tooMany(head[0])); err != nil {
-			return
-		}
-		_ = conn.CloseWrite()
-		_, _ = io.CopyN(io.Discard, conn, 64<<10) // so that the answer is read before the connection is reset
-	}()
+	_ = conn.SetDeadline(time.Now().Add(turnTime))
+	head, err := firstOctets(conn)
+	if err != nil {
+		return
+	}
+	if _, err := conn.Write(tooMany(head[0])); err != nil {
+		return
+	}
+	_ = conn.CloseWrite()
+	_, _ = io.CopyN(io.Discard, conn, 64<<10) // so that the answer is read before the connection is reset
 }
 
 // tooMany is the answer over the limit in the protocol of the first octet.

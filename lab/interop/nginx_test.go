@@ -110,7 +110,8 @@ func TestNginx_LargeFilesArriveAsTheyWereSent(t *testing.T) {
 			got := filepath.Join(t.TempDir(), "got")
 			calls(t, curl(s, proxy, "--output", got, base+"/down"))
 			same(t, "the download", got, content)
-			calls(t, curl(s, proxy, "--upload-file", filepath.Join(w.root, "down"), base+"/up"))
+			// No faster than the server sends: the capture has to keep up with it.
+			calls(t, curl(s, proxy, "--limit-rate", "16M", "--upload-file", filepath.Join(w.root, "down"), base+"/up"))
 			same(t, "the upload", filepath.Join(w.root, "up"), content)
 
 			c.way.check(t, s)
