@@ -30,8 +30,14 @@ type Ground interface {
 	DialAddr(ctx context.Context, to netip.AddrPort) (net.Conn, error)
 }
 
-// Direct dials addresses on the ground. A name is refused with INTERNAL: whoever stands above has to resolve it.
-func Direct(g Ground) Dialer { return direct{g} }
+// Direct dials addresses on the ground. A name is refused with INTERNAL: whoever stands above has to resolve it. It is
+// a [PacketDialer] where the ground is a [PacketGround].
+func Direct(g Ground) Dialer {
+	if p, ok := g.(PacketGround); ok {
+		return packetDirect{direct{g}, p}
+	}
+	return direct{g}
+}
 
 type direct struct{ ground Ground }
 

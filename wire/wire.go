@@ -28,11 +28,8 @@ var keepAlive = net.KeepAliveConfig{Enable: true, Idle: 60 * time.Second, Interv
 
 // DialTCP connects to an address. The result is a bare kernel socket, so that a relay can splice it.
 func DialTCP(ctx context.Context, to netip.AddrPort) (*net.TCPConn, error) {
-	if !to.IsValid() || to.Port() == 0 {
-		return nil, fmt.Errorf("wire: %w: %v", ErrAddress, to)
-	}
-	if plainDNS[to.Port()] {
-		return nil, fmt.Errorf("wire: port %d: %w", to.Port(), ErrPlainDNS)
+	if err := mayDial(to); err != nil {
+		return nil, err
 	}
 	// DialContext with the address as text: DialTCP binds before it connects (golang/go#81620), which costs a system
 	// call and a local port. The address is literal, and the resolver would refuse anything else.
@@ -44,12 +41,40 @@ func DialTCP(ctx context.Context, to netip.AddrPort) (*net.TCPConn, error) {
 	return conn.(*net.TCPConn), nil
 }
 
-// Dialer is DialTCP as a value: the ground on which the channel `direct` stands.
+// DialUDP gives a datagram socket that sends to one address and hears nobody else.
+func DialUDP(to netip.AddrPort) (*net.UDPConn, error) {
+	if err := mayDial(to); err != nil {
+		return nil, err
+	}
+	return net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(to))
+}
+
+// mayDial refuses what is no address of anyone, and where names travel in clear text.
+func mayDial(to netip.AddrPort) error {
+	if !to.IsValid() || to.Port() == 0 {
+		return fmt.Errorf("wire: %w: %v", ErrAddress, to)
+	}
+	if plainDNS[to.Port()] {
+		return fmt.Errorf("wire: port %d: %w", to.Port(), ErrPlainDNS)
+	}
+	return nil
+}
+
+// Dialer is DialTCP and DialUDP as a value: the ground on which the channel `direct` stands.
 type Dialer struct{}
 
 // DialAddr connects to an address.
 func (Dialer) DialAddr(ctx context.Context, to netip.AddrPort) (net.Conn, error) {
 	conn, err := DialTCP(ctx, to)
+	if err != nil {
+		return nil, err
+	}
+	return conn, nil
+}
+
+// DialPacketAddr opens a flow of datagrams to an address.
+func (Dialer) DialPacketAddr(_ context.Context, to netip.AddrPort) (net.Conn, error) {
+	conn, err := DialUDP(to)
 	if err != nil {
 		return nil, err
 	}

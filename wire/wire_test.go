@@ -51,11 +51,44 @@ func TestEveryIPv4AddressIsNoIPv6Address(t *testing.T) {
 	}
 }
 
+func TestAFlowOfDatagramsHearsItsFarSideAlone(t *testing.T) {
+	listen := func() *net.UDPConn {
+		c, err := ListenUDP(netip.MustParseAddrPort("127.0.0.1:0"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { c.Close() })
+		return c
+	}
+	server, stranger := listen(), listen()
+	conn, err := Dialer{}.DialPacketAddr(t.Context(), server.LocalAddr().(*net.UDPAddr).AddrPort())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	near := conn.LocalAddr().(*net.UDPAddr).AddrPort()
+	for _, m := range []struct {
+		from *net.UDPConn
+		text string
+	}{{stranger, "spoofed"}, {server, "answer"}} {
+		if _, err := m.from.WriteToUDPAddrPort([]byte(m.text), near); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b := make([]byte, 64)
+	if n, err := conn.Read(b); err != nil || string(b[:n]) != "answer" {
+		t.Errorf("%q %v", b[:n], err)
+	}
+}
+
 func TestPortsOfPlainNamesAreRefused(t *testing.T) {
 	for _, port := range []uint16{53, 137, 5353, 5355} {
 		to := netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), port)
 		if _, err := DialTCP(t.Context(), to); !errors.Is(err, ErrPlainDNS) {
 			t.Errorf("port %d: %v", port, err)
+		}
+		if _, err := DialUDP(to); !errors.Is(err, ErrPlainDNS) {
+			t.Errorf("port %d, datagrams: %v", port, err)
 		}
 	}
 }
