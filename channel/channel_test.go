@@ -22,6 +22,7 @@ import (
 	"watertight/lab/dnstest"
 	"watertight/name"
 	"watertight/resolve"
+	"watertight/upstream"
 	"watertight/wire"
 )
 
@@ -62,11 +63,11 @@ func (w *world) resolver(t *testing.T, url string) resolve.Options {
 	if err := os.WriteFile(file, w.ca.PEM(), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	u, err := resolve.UpstreamSpec{URL: url, CA: file}.Build()
+	u, err := upstream.Spec{URL: url, CA: file}.Build()
 	if err != nil {
 		t.Fatal(err)
 	}
-	return resolve.Options{Channel: "test", Upstreams: []resolve.Upstream{u}, CacheEntries: 100, Sink: event.Discard{}}
+	return resolve.Options{Channel: "test", Upstreams: []upstream.Upstream{u}, CacheEntries: 100, Sink: event.Discard{}}
 }
 
 // open opens a channel and runs it until the test ends.

@@ -8,7 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"watertight/resolve"
+	"watertight/upstream"
 )
 
 var completionShells = []string{"bash", "zsh", "fish", "powershell"}
@@ -55,7 +55,7 @@ func fixed(values ...string) cobra.CompletionFunc {
 // presets completes with the resolvers that are known by a name.
 func presets(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 	var found []string
-	for _, p := range resolve.Presets() {
+	for _, p := range upstream.Presets() {
 		found = append(found, cobra.CompletionWithDesc(p.Name, p.What))
 	}
 	return found, cobra.ShellCompDirectiveNoFileComp

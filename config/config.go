@@ -12,8 +12,8 @@ import (
 	"time"
 
 	"watertight/hop"
-	"watertight/resolve"
 	"watertight/route"
+	"watertight/upstream"
 )
 
 // DirectName is the channel that always exists: it stands on the ground, every other stands on it in the end.
@@ -80,10 +80,10 @@ type Channel struct {
 
 // Resolver is a channel's resolver.
 type Resolver struct {
-	Upstreams    []resolve.Upstream // in order of preference; each has its addresses
-	Forward      []string           // special-use suffixes that are asked of the upstreams all the same
-	Timeout      time.Duration      // of one look-up, all upstreams together
-	CacheEntries int                // answers kept at most; 0: none but failures
+	Upstreams    []upstream.Upstream // in order of preference; each has its addresses
+	Forward      []string            // special-use suffixes that are asked of the upstreams all the same
+	Timeout      time.Duration       // of one look-up, all upstreams together
+	CacheEntries int                 // answers kept at most; 0: none but failures
 
 	forward []string // as it was written: what Show prints
 	sources []source // what each upstream was made from: what Show prints

@@ -8,8 +8,8 @@ import (
 	"path/filepath"
 	"syscall"
 
-	"watertight/resolve"
 	"watertight/route"
+	"watertight/upstream"
 )
 
 // Default is the configuration of an empty file: sealed, on loopback.
@@ -110,7 +110,7 @@ func (l *loader) complete(c *Config) {
 	for i := range c.Channels {
 		if ch := &c.Channels[i]; ch.Name == DirectName && !l.stands("channels.direct.resolver.upstreams") {
 			u, from := defaultUpstream()
-			ch.Resolver.Upstreams, ch.Resolver.sources = []resolve.Upstream{u}, []source{from}
+			ch.Resolver.Upstreams, ch.Resolver.sources = []upstream.Upstream{u}, []source{from}
 		}
 	}
 }

@@ -10,27 +10,27 @@ import (
 	"strings"
 
 	"watertight/name"
-	"watertight/resolve"
+	"watertight/upstream"
 )
 
 // source is what an upstream was made from, as the file has it: what Show prints.
 type source struct {
-	spec   resolve.UpstreamSpec // with references filled in
-	shown  resolve.UpstreamSpec // the same as it was written
-	ca     string               // the CA file as --ca has it; empty for an upstream of a file
-	secret bool                 // the two differ
-	broken bool                 // something in its map is wrong and reported: the rest of it is looked at all the same
+	spec   upstream.Spec // with references filled in
+	shown  upstream.Spec // the same as it was written
+	ca     string        // the CA file as --ca has it; empty for an upstream of a file
+	secret bool          // the two differ
+	broken bool          // something in its map is wrong and reported: the rest of it is looked at all the same
 	pos    pos
 	path   string
 }
 
 // defaultUpstream is the resolver of `direct` where none is written.
-func defaultUpstream() (resolve.Upstream, source) {
-	u, err := resolve.ParseUpstream(DefaultUpstream)
+func defaultUpstream() (upstream.Upstream, source) {
+	u, err := upstream.Parse(DefaultUpstream)
 	if err != nil {
 		panic("config: the default upstream: " + err.Error()) // the preset is compiled in, and a test reads it
 	}
-	spec := resolve.UpstreamSpec{URL: DefaultUpstream}
+	spec := upstream.Spec{URL: DefaultUpstream}
 	return u, source{spec: spec, shown: spec}
 }
 
@@ -155,7 +155,7 @@ func split(err error) []specFault {
 		}
 		return all
 	}
-	var spec *resolve.SpecError
+	var spec *upstream.SpecError
 	if errors.As(err, &spec) {
 		return []specFault{{spec.Field, spec.Index, spec.Err}}
 	}
@@ -191,7 +191,7 @@ func (f specFault) told(s source) (what, mend string) {
 // flagSource is an upstream of the command line. Its CA file is shown with its whole path: a relative one begins at
 // the working directory there, and at the file in a file.
 func flagSource(flag, ca string) (source, error) {
-	spec := resolve.UpstreamSpec{URL: flag}
+	spec := upstream.Spec{URL: flag}
 	if ca != "" {
 		abs, err := filepath.Abs(ca)
 		if err != nil {

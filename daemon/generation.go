@@ -13,6 +13,7 @@ import (
 	"watertight/hop"
 	"watertight/resolve"
 	"watertight/route"
+	"watertight/upstream"
 )
 
 // generation is everything that one configuration makes: its channels and the table over them. It does not change;
@@ -132,7 +133,7 @@ func policyOf(p config.Policy) route.Policy {
 	if p.PrivateTargets.Allow {
 		private = route.Allow
 	}
-	names, addrs := resolve.KnownResolvers()
+	names, addrs := upstream.KnownResolvers()
 	return route.Policy{
 		PlainHTTP:        p.PlainHTTP,
 		ForeignResolvers: p.ForeignResolvers,

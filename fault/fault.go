@@ -180,6 +180,12 @@ func (e *Error) Reason() string {
 	return text + tail
 }
 
+// OneLine makes a text of the far side or of a client fit into a message: printable ASCII, at most 60 octets.
+func OneLine(s string) string {
+	s = ascii(s)
+	return s[:min(len(s), 60)]
+}
+
 // ascii replaces what may not stand in a status line (RFC 9112, section 4) or would break it in two.
 func ascii(s string) string {
 	return strings.Map(func(r rune) rune {

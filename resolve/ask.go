@@ -9,11 +9,12 @@ import (
 	"time"
 
 	"watertight/dnswire"
+	"watertight/upstream"
 )
 
-// upstream is an Upstream at work for one Resolver.
-type upstream struct {
-	Upstream
+// client is an Upstream at work for one Resolver.
+type client struct {
+	upstream.Upstream
 	dial  Dial
 	now   func() time.Time
 	ctx   context.Context // ends with the Resolver
@@ -29,8 +30,8 @@ type upstream struct {
 	lastGood atomic.Int32 // index of the address that served last
 }
 
-func (r *Resolver) newUpstream(u Upstream) (*upstream, error) {
-	up := &upstream{
+func (r *Resolver) newClient(u upstream.Upstream) (*client, error) {
+	up := &client{
 		Upstream: u, dial: r.dial, now: r.now, ctx: r.ctx, wg: &r.wg,
 		limit: r.options.Timeout, idle: r.options.IdleTimeout, tickets: newTickets(),
 	}
@@ -39,19 +40,19 @@ func (r *Resolver) newUpstream(u Upstream) (*upstream, error) {
 	if up.tls, err = up.secured(r.now); err != nil {
 		return nil, err
 	}
-	if u.Kind == DoH {
+	if u.Kind == upstream.DoH {
 		up.url, err = dohURL(u)
 	}
 	return up, err
 }
 
 // open makes a new connection: the only way to get one, first or later.
-func (u *upstream) open(ctx context.Context) (link, *failure) {
+func (u *client) open(ctx context.Context) (link, *failure) {
 	conn, fail := u.connect(ctx)
 	if fail != nil {
 		return nil, fail
 	}
-	if u.Kind == DoH {
+	if u.Kind == upstream.DoH {
 		l, fail := newDoH(ctx, u, conn)
 		if fail != nil {
 			return nil, fail
@@ -62,7 +63,7 @@ func (u *upstream) open(ctx context.Context) (link, *failure) {
 }
 
 // ask puts one question to the upstream. A connection that breaks under it is replaced by a fresh one, once.
-func (u *upstream) ask(ctx context.Context, q dnswire.Question) (*dnswire.Answer, *failure) {
+func (u *client) ask(ctx context.Context, q dnswire.Question) (*dnswire.Answer, *failure) {
 	started := u.now()
 	u.health.sent()
 	var after uint64
@@ -102,14 +103,14 @@ func (u *upstream) ask(ctx context.Context, q dnswire.Question) (*dnswire.Answer
 }
 
 // text is what events call the upstream; empty for none.
-func (u *upstream) text() string {
+func (u *client) text() string {
 	if u == nil {
 		return ""
 	}
 	return u.Text
 }
 
-func (u *upstream) stats(now time.Time) UpstreamStats {
+func (u *client) stats(now time.Time) UpstreamStats {
 	s := UpstreamStats{Upstream: u.Text, Host: u.Host, Kind: u.Kind}
 	s.Conns, s.InFlight = u.links.load()
 	u.health.stats(&s, now)

@@ -14,14 +14,15 @@ import (
 	"watertight/fault"
 	"watertight/lab/dnstest"
 	"watertight/resolve"
+	"watertight/upstream"
 )
 
 // one starts a DoT resolver on the rig and gives a Resolver that asks it.
 func one(t *testing.T, h dnstest.Handler, o resolve.Options) (*rig, *dnstest.Server, *resolve.Resolver) {
 	t.Helper()
 	g := newRig(t)
-	s := g.serve(resolve.DoT, first, h)
-	return g, s, g.resolver(o, g.upstream(resolve.DoT, first))
+	s := g.serve(upstream.DoT, first, h)
+	return g, s, g.resolver(o, g.upstream(upstream.DoT, first))
 }
 
 func wantAsked(t *testing.T, s *dnstest.Server, host string, want int) {
@@ -190,8 +191,8 @@ func TestTheCacheIsBoundedInOctetsToo(t *testing.T) {
 func TestWithoutACacheEveryLookupIsAskedButFailuresAreKept(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newRig(t)
-		s := g.serve(resolve.DoT, first, zone.Handler())
-		o := resolve.Options{Sink: g.sink, Upstreams: []resolve.Upstream{g.upstream(resolve.DoT, first)}}
+		s := g.serve(upstream.DoT, first, zone.Handler())
+		o := resolve.Options{Sink: g.sink, Upstreams: []upstream.Upstream{g.upstream(upstream.DoT, first)}}
 		r, err := resolve.New(o, g.dial)
 		if err != nil {
 			t.Fatal(err)
@@ -293,9 +294,9 @@ func TestCachedTellsWhatIsKnownWithoutAsking(t *testing.T) {
 
 func TestACacheHitCostsAtMostTwoAllocations(t *testing.T) {
 	g := newRig(t)
-	g.serve(resolve.DoT, first, zone.Handler())
-	u := g.upstream(resolve.DoT, first)
-	o := resolve.Options{Upstreams: []resolve.Upstream{u}, Sink: event.Discard{}, CacheEntries: 10}
+	g.serve(upstream.DoT, first, zone.Handler())
+	u := g.upstream(upstream.DoT, first)
+	o := resolve.Options{Upstreams: []upstream.Upstream{u}, Sink: event.Discard{}, CacheEntries: 10}
 	r, err := resolve.New(o, g.dial)
 	if err != nil {
 		t.Fatal(err)
@@ -310,9 +311,9 @@ func TestACacheHitCostsAtMostTwoAllocations(t *testing.T) {
 
 func BenchmarkCacheHit(b *testing.B) {
 	g := newRig(b)
-	g.serve(resolve.DoT, first, zone.Handler())
-	u := g.upstream(resolve.DoT, first)
-	r, err := resolve.New(resolve.Options{Upstreams: []resolve.Upstream{u}, Sink: event.Discard{}, CacheEntries: 10}, g.dial)
+	g.serve(upstream.DoT, first, zone.Handler())
+	u := g.upstream(upstream.DoT, first)
+	r, err := resolve.New(resolve.Options{Upstreams: []upstream.Upstream{u}, Sink: event.Discard{}, CacheEntries: 10}, g.dial)
 	if err != nil {
 		b.Fatal(err)
 	}

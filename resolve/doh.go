@@ -17,13 +17,14 @@ import (
 
 	"watertight/dnswire"
 	"watertight/fault"
+	"watertight/upstream"
 )
 
 const mediaType = "application/dns-message"
 
 // dohLink is one HTTP/2 connection of DNS over HTTPS.
 type dohLink struct {
-	u     *upstream
+	u     *client
 	conn  *http.ClientConn
 	ended chan struct{}
 	once  sync.Once
@@ -31,7 +32,7 @@ type dohLink struct {
 
 // newDoH speaks HTTP/2 over a connection that is authenticated already. The transport dials nothing: it is handed
 // that one connection.
-func newDoH(ctx context.Context, u *upstream, conn *tls.Conn) (*dohLink, *failure) {
+func newDoH(ctx context.Context, u *client, conn *tls.Conn) (*dohLink, *failure) {
 	protocols := new(http.Protocols)
 	protocols.SetHTTP2(true)
 	given := conn
@@ -159,7 +160,7 @@ func age(h http.Header) time.Duration {
 	return time.Duration(seconds) * time.Second
 }
 
-func dohURL(u Upstream) (*url.URL, error) { return url.Parse("https://" + u.Host + u.Path) }
+func dohURL(u upstream.Upstream) (*url.URL, error) { return url.Parse("https://" + u.Host + u.Path) }
 
 func badQuestion(q dnswire.Question, err error) *failure {
 	return &failure{fault: fault.New(fault.BadRequest, oneLine(q.Name)+" cannot be asked for", err), final: true, unsent: true}

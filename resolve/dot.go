@@ -26,7 +26,7 @@ var (
 // dotLink is one connection of DNS over TLS. Questions are pipelined, and replies come in any order (RFC 7766,
 // section 6.2.1.1).
 type dotLink struct {
-	u      *upstream
+	u      *client
 	conn   *tls.Conn
 	ended  chan struct{}
 	writes sync.Mutex // held over one message
@@ -42,7 +42,7 @@ type dotReply struct {
 	fail *failure
 }
 
-func newDoT(u *upstream, conn *tls.Conn) *dotLink {
+func newDoT(u *client, conn *tls.Conn) *dotLink {
 	l := &dotLink{u: u, conn: conn, ended: make(chan struct{}), waiting: map[uint16]chan dotReply{}}
 	u.wg.Go(l.read)
 	return l

@@ -29,34 +29,34 @@ type failure struct {
 
 func (f *failure) Error() string { return f.fault.Error() }
 
-func (u *upstream) unreachable(what string, cause error) *failure {
+func (u *client) unreachable(what string, cause error) *failure {
 	return &failure{fault: fault.New(fault.ResolverUnreachable, "the resolver "+u.Host+" "+what, cause)}
 }
 
-func (u *upstream) untrusted(what, hint string, cause error) *failure {
+func (u *client) untrusted(what, hint string, cause error) *failure {
 	f := fault.New(fault.ResolverUntrusted, "the resolver "+u.Host+" did not prove who it is: "+what, cause)
 	f.Hint = hint
 	return &failure{fault: f}
 }
 
-func (u *upstream) timeout(cause error) *failure {
+func (u *client) timeout(cause error) *failure {
 	return &failure{fault: fault.New(fault.DNSTimeout, "the resolver "+u.Host+" did not answer in time", cause), late: u.Host}
 }
 
-func (u *upstream) broke(cause error) *failure {
+func (u *client) broke(cause error) *failure {
 	f := u.unreachable("closed the connection", cause)
 	f.broken = true
 	return f
 }
 
-func (u *upstream) malformed(cause error) *failure {
+func (u *client) malformed(cause error) *failure {
 	message := "the resolver " + u.Host + " sent a " + cause.Error()
 	return &failure{fault: fault.New(fault.DNSServFail, message, cause), final: true}
 }
 
 // dialFailure keeps a fault of the dial function as it is, except that "the far side refused" means, here, that the
 // resolver did.
-func (u *upstream) dialFailure(ctx context.Context, err error) *failure {
+func (u *client) dialFailure(ctx context.Context, err error) *failure {
 	var f *fault.Error
 	if errors.As(err, &f) {
 		switch f.Code {

@@ -15,6 +15,7 @@ import (
 	"watertight/fault"
 	"watertight/lab/dnstest"
 	"watertight/resolve"
+	"watertight/upstream"
 )
 
 type tlsTweak = func(*tls.Config)
@@ -30,14 +31,14 @@ func TestEveryFaultOfAResolverIsExplicitAndFinal(t *testing.T) {
 	for i := range 20 {
 		long = append(long, string(rune('a'+i))+".loop.example. 60 CNAME "+string(rune('b'+i))+".loop.example.")
 	}
-	dot, doh := []resolve.Kind{resolve.DoT}, []resolve.Kind{resolve.DoH}
+	dot, doh := []upstream.Kind{upstream.DoT}, []upstream.Kind{upstream.DoH}
 	answers := zone.Handler()
 	for _, c := range []struct {
 		name    string
-		kinds   []resolve.Kind
+		kinds   []upstream.Kind
 		handler dnstest.Handler
 		tweak   func(*rig) tlsTweak
-		spec    func(*rig, *resolve.UpstreamSpec)
+		spec    func(*rig, *upstream.Spec)
 		host    string
 		code    fault.Code
 		part    string
@@ -53,7 +54,7 @@ func TestEveryFaultOfAResolverIsExplicitAndFinal(t *testing.T) {
 		{name: "unknown authority", kinds: both, code: fault.ResolverUntrusted, part: "unknown authority", tweak: func(*rig) tlsTweak {
 			return with(other.Issue([]string{serverName}, nil))
 		}},
-		{name: "wrong pin", kinds: both, code: fault.ResolverUntrusted, part: "pinned", spec: func(_ *rig, s *resolve.UpstreamSpec) {
+		{name: "wrong pin", kinds: both, code: fault.ResolverUntrusted, part: "pinned", spec: func(_ *rig, s *upstream.Spec) {
 			s.Pins = []string{other.Pin()}
 		}},
 		{name: "TLS 1.2 only", kinds: both, code: fault.ResolverUntrusted, part: "TLS 1.3", tweak: func(*rig) tlsTweak {
@@ -115,7 +116,7 @@ func TestEveryFaultOfAResolverIsExplicitAndFinal(t *testing.T) {
 }
 
 func TestARefusedConnectionIsRESOLVER_UNREACHABLE(t *testing.T) {
-	inBothKinds(t, func(t *testing.T, k resolve.Kind) {
+	inBothKinds(t, func(t *testing.T, k upstream.Kind) {
 		g := newRig(t)
 		r := g.resolver(resolve.Options{}, g.upstream(k, first))
 		wantFault(t, lookupA(t, r, "api.shop.example"), fault.ResolverUnreachable, "refused the connection")
@@ -123,7 +124,7 @@ func TestARefusedConnectionIsRESOLVER_UNREACHABLE(t *testing.T) {
 }
 
 func TestABlackholeIsDNS_TIMEOUTAfterTheWholeTimeout(t *testing.T) {
-	inBothKinds(t, func(t *testing.T, k resolve.Kind) {
+	inBothKinds(t, func(t *testing.T, k upstream.Kind) {
 		g := newRig(t)
 		g.net.Blackhole(netip.AddrPortFrom(first, port(k)), true)
 		r := g.resolver(resolve.Options{Timeout: 3 * time.Second}, g.upstream(k, first))
@@ -136,7 +137,7 @@ func TestABlackholeIsDNS_TIMEOUTAfterTheWholeTimeout(t *testing.T) {
 }
 
 func TestAServerThatAcceptsAndSaysNothingIsDNS_TIMEOUT(t *testing.T) {
-	inBothKinds(t, func(t *testing.T, k resolve.Kind) {
+	inBothKinds(t, func(t *testing.T, k upstream.Kind) {
 		g := newRig(t)
 		l := g.net.Listen(netip.AddrPortFrom(first, port(k)))
 		defer l.Close()
@@ -156,7 +157,7 @@ func TestAServerThatAcceptsAndSaysNothingIsDNS_TIMEOUT(t *testing.T) {
 }
 
 func TestAServerWithoutTLSIsRESOLVER_UNTRUSTED(t *testing.T) {
-	inBothKinds(t, func(t *testing.T, k resolve.Kind) {
+	inBothKinds(t, func(t *testing.T, k upstream.Kind) {
 		g := newRig(t)
 		l := g.net.Listen(netip.AddrPortFrom(first, port(k)))
 		defer l.Close()
@@ -173,7 +174,7 @@ func TestAServerWithoutTLSIsRESOLVER_UNTRUSTED(t *testing.T) {
 }
 
 func TestAFaultOfTheDialFunctionIsPreserved(t *testing.T) {
-	inBothKinds(t, func(t *testing.T, k resolve.Kind) {
+	inBothKinds(t, func(t *testing.T, k upstream.Kind) {
 		g := newRig(t)
 		g.fail = fault.New(fault.HopAuth, "the hop gw.example:1080 refused user and password", nil)
 		r := g.resolver(resolve.Options{}, g.upstream(k, first, second), g.upstream(k, third))
@@ -188,7 +189,7 @@ func TestAFaultOfTheDialFunctionIsPreserved(t *testing.T) {
 func TestAHopThatSaysTheResolverRefusedIsRESOLVER_UNREACHABLE(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newRig(t)
-		r := g.resolver(resolve.Options{}, g.upstream(resolve.DoT, first))
+		r := g.resolver(resolve.Options{}, g.upstream(upstream.DoT, first))
 		g.fail = fault.New(fault.ConnectRefused, "x", nil)
 		wantFault(t, lookupA(t, r, "api.shop.example"), fault.ResolverUnreachable, serverName)
 		time.Sleep(time.Minute)
@@ -209,7 +210,7 @@ func TestAnAnswerOfAnyKindIsFinal_TheSecondUpstreamIsNotAsked(t *testing.T) {
 		"malformed": dnstest.Malformed,
 	} {
 		t.Run(name, func(t *testing.T) {
-			inBothKinds(t, func(t *testing.T, k resolve.Kind) {
+			inBothKinds(t, func(t *testing.T, k upstream.Kind) {
 				g := newRig(t)
 				g.serve(k, first, h)
 				backup := g.serve(k, second, zone.Handler())
@@ -226,19 +227,19 @@ func TestAnAnswerOfAnyKindIsFinal_TheSecondUpstreamIsNotAsked(t *testing.T) {
 }
 
 func TestTheSecondUpstreamIsAskedWhereTheFirstGivesNoReply(t *testing.T) {
-	for name, prepare := range map[string]func(*rig, resolve.Kind){
-		"refused":   func(*rig, resolve.Kind) {},
-		"blackhole": func(g *rig, k resolve.Kind) { g.net.Blackhole(netip.AddrPortFrom(first, port(k)), true) },
-		"silent":    func(g *rig, k resolve.Kind) { g.serve(k, first, dnstest.Silent) },
-		"wrong name": func(g *rig, k resolve.Kind) {
+	for name, prepare := range map[string]func(*rig, upstream.Kind){
+		"refused":   func(*rig, upstream.Kind) {},
+		"blackhole": func(g *rig, k upstream.Kind) { g.net.Blackhole(netip.AddrPortFrom(first, port(k)), true) },
+		"silent":    func(g *rig, k upstream.Kind) { g.serve(k, first, dnstest.Silent) },
+		"wrong name": func(g *rig, k upstream.Kind) {
 			g.serve(k, first, zone.Handler(), with(g.ca.Issue([]string{"x.example"}, nil)))
 		},
-		"HTTP 503": func(g *rig, _ resolve.Kind) {
-			g.serve(resolve.DoH, first, dnstest.Status(http.StatusServiceUnavailable, "", ""))
+		"HTTP 503": func(g *rig, _ upstream.Kind) {
+			g.serve(upstream.DoH, first, dnstest.Status(http.StatusServiceUnavailable, "", ""))
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			inBothKinds(t, func(t *testing.T, k resolve.Kind) {
+			inBothKinds(t, func(t *testing.T, k upstream.Kind) {
 				g := newRig(t)
 				prepare(g, k)
 				g.serve(k, second, zone.Handler())
@@ -256,8 +257,8 @@ func TestTheSecondUpstreamIsAskedWhereTheFirstGivesNoReply(t *testing.T) {
 func TestTheMostTellingFailureOfSeveralUpstreamsIsReported(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newRig(t)
-		g.serve(resolve.DoT, second, zone.Handler(), with(dnstest.NewCA().Issue([]string{serverName}, nil)))
-		r := g.resolver(resolve.Options{}, g.upstream(resolve.DoT, first), g.upstream(resolve.DoT, second), g.upstream(resolve.DoT, third))
+		g.serve(upstream.DoT, second, zone.Handler(), with(dnstest.NewCA().Issue([]string{serverName}, nil)))
+		r := g.resolver(resolve.Options{}, g.upstream(upstream.DoT, first), g.upstream(upstream.DoT, second), g.upstream(upstream.DoT, third))
 		wantFault(t, lookupA(t, r, "api.shop.example"), fault.ResolverUntrusted, "unknown authority")
 	})
 }
@@ -265,8 +266,8 @@ func TestTheMostTellingFailureOfSeveralUpstreamsIsReported(t *testing.T) {
 func TestAWaiterThatGivesUpGetsAFaultAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newRig(t)
-		g.serve(resolve.DoT, first, dnstest.Silent)
-		r := g.resolver(resolve.Options{}, g.upstream(resolve.DoT, first))
+		g.serve(upstream.DoT, first, dnstest.Silent)
+		r := g.resolver(resolve.Options{}, g.upstream(upstream.DoT, first))
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		_, err := r.LookupFamily(ctx, "api.shop.example", dnswire.A)

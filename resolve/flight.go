@@ -126,9 +126,9 @@ func (r *Resolver) fly(q dnswire.Question, fl *flight, epoch uint64) {
 // askInOrder asks the upstreams in order. The next one is asked only where the one before could not be reached or
 // gave no reply: a reply is final, whatever it says. An upstream in back-off is passed over, unless force. It gives
 // the upstream that replied or was asked last, nil if none was.
-func (r *Resolver) askInOrder(ctx context.Context, q dnswire.Question, force bool) (*dnswire.Answer, *upstream, *failure) {
+func (r *Resolver) askInOrder(ctx context.Context, q dnswire.Question, force bool) (*dnswire.Answer, *client, *failure) {
 	var worst *failure
-	var from *upstream
+	var from *client
 	wait := time.Duration(math.MaxInt64)
 	asked := false
 	for i, u := range r.upstreams {
@@ -159,7 +159,7 @@ func (r *Resolver) askInOrder(ctx context.Context, q dnswire.Question, force boo
 }
 
 // attempt asks one upstream. All but the last leave time for those after them.
-func (r *Resolver) attempt(ctx context.Context, u *upstream, q dnswire.Question, last bool) (*dnswire.Answer, *failure) {
+func (r *Resolver) attempt(ctx context.Context, u *client, q dnswire.Question, last bool) (*dnswire.Answer, *failure) {
 	if !last {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, r.options.AttemptTimeout)

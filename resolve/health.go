@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"watertight/fault"
+	"watertight/upstream"
 )
 
 // How long a failure is remembered (RFC 9520, section 3.2: at least one second, at most five minutes, growing).
@@ -102,7 +103,7 @@ func (h *health) sent() {
 type UpstreamStats struct {
 	Upstream  string        `json:"upstream"` // as configured
 	Host      string        `json:"host"`
-	Kind      Kind          `json:"kind"`
+	Kind      upstream.Kind `json:"kind"`
 	Healthy   bool          `json:"healthy"` // no failure since the last reply
 	Conns     int           `json:"connections"`
 	InFlight  int           `json:"in_flight"`

@@ -36,7 +36,7 @@ type slot struct {
 
 // links keeps the connections of one upstream. One dial at a time serves all who wait for a connection.
 type links struct {
-	u *upstream
+	u *client
 
 	mu      sync.Mutex
 	closed  bool
@@ -94,7 +94,7 @@ func (p *links) take(ctx context.Context, after uint64) (*slot, *failure) {
 
 // late is what a question fails with whose time is over before it has a connection: the fault of what the dial under
 // way waits for, where that is known.
-func (u *upstream) late(ctx context.Context, d *dialing) *failure {
+func (u *client) late(ctx context.Context, d *dialing) *failure {
 	if d != nil && ctx.Err() == context.DeadlineExceeded {
 		if err := d.watch.Err(); err != nil {
 			return u.dialFailure(ctx, err)

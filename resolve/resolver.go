@@ -12,6 +12,7 @@ import (
 	"watertight/dnswire"
 	"watertight/event"
 	"watertight/fault"
+	"watertight/upstream"
 )
 
 // Defaults of Options.
@@ -29,8 +30,8 @@ type Dial func(ctx context.Context, to netip.AddrPort) (net.Conn, error)
 
 // Options says what a Resolver asks, and how.
 type Options struct {
-	Channel   string     // the channel's name, for events
-	Upstreams []Upstream // at least one; asked in this order
+	Channel   string              // the channel's name, for events
+	Upstreams []upstream.Upstream // at least one; asked in this order
 	// Forward are special-use suffixes, canonical, whose names are asked of the upstreams and not answered here: the
 	// configuration's word that this resolver serves them.
 	Forward []string
@@ -53,8 +54,8 @@ func (o *Options) validate() error {
 		return errors.New("a resolver needs at least one upstream")
 	}
 	for i, u := range o.Upstreams {
-		if len(u.Addrs) == 0 || u.ServerName == "" || u.Host == "" || u.Kind != DoH && u.Kind != DoT {
-			return fmt.Errorf("upstream %d (%q) was not made by ParseUpstream or UpstreamSpec.Build", i+1, u.Text)
+		if err := u.Validate(); err != nil {
+			return fmt.Errorf("upstream %d (%q): %w", i+1, u.Text, err)
 		}
 	}
 	for _, suffix := range o.Forward {
@@ -93,7 +94,7 @@ type Resolver struct {
 	options   Options
 	dial      Dial
 	now       func() time.Time
-	upstreams []*upstream
+	upstreams []*client
 	cache     *cache
 
 	ctx    context.Context
@@ -120,7 +121,7 @@ func New(o Options, dial Dial) (*Resolver, error) {
 	r := &Resolver{options: o, dial: dial, now: o.Now, cache: newCache(o.CacheEntries), flights: map[dnswire.Question]*flight{}}
 	r.ctx, r.cancel = context.WithCancel(context.Background())
 	for _, u := range o.Upstreams {
-		up, err := r.newUpstream(u)
+		up, err := r.newClient(u)
 		if err != nil {
 			r.cancel()
 			return nil, fmt.Errorf("upstream %s: %w", u.Text, err)

@@ -17,6 +17,7 @@ import (
 	"watertight/fault"
 	"watertight/lab/dnstest"
 	"watertight/resolve"
+	"watertight/upstream"
 )
 
 // covered names the test that fails if a field had no effect.
@@ -30,30 +31,16 @@ var covered = map[string]func(*testing.T){
 	"Options.IdleTimeout":    TestAnUnusedConnectionIsClosedAfterTheIdleTimeout,
 	"Options.Sink":           TestEveryQuestionIsReportedOnceWithoutItsName,
 	"Options.Now":            TestTheClockCanBeGiven,
-	"UpstreamSpec.URL":       TestUpstreamTextsThatAreGood,
-	"UpstreamSpec.Addresses": TestTheNextAddressIsTriedBesideASlowOneAndTheOneThatServedIsFirstNextTime,
-	"UpstreamSpec.Pins":      TestAPinIsCheckedOnEveryConnection_ResumedOnesToo,
-	"UpstreamSpec.CA":        TestACAFileIsTrustedAloneAndOnlyForItsUpstream,
-	"UpstreamSpec.Name":      TestALiteralHostHasToBeInTheCertificate,
-	"Upstream.Text":          TestUpstreamTextsThatAreGood,
-	"Upstream.Kind":          TestAQueryTellsNoMoreThanItMust,
-	"Upstream.Host":          TestEveryFaultOfAResolverIsExplicitAndFinal,
-	"Upstream.Path":          TestAQueryTellsNoMoreThanItMust,
-	"Upstream.ServerName":    TestTheServerNameIsSentAndALiteralAddressIsNot,
-	"Upstream.Addrs":         TestTheNextAddressIsTriedBesideASlowOneAndTheOneThatServedIsFirstNextTime,
-	"Upstream.Pins":          TestAResumedConnectionWithAWrongPinIsRefused,
-	"Upstream.CA":            TestEqualSpecsBuildEqualUpstreams,
 }
 
 func TestEveryOptionHasATest(t *testing.T) {
 	known := map[string]bool{}
-	for _, typ := range []reflect.Type{reflect.TypeFor[resolve.Options](), reflect.TypeFor[resolve.UpstreamSpec](), reflect.TypeFor[resolve.Upstream]()} {
-		for i := range typ.NumField() {
-			field := typ.Name() + "." + typ.Field(i).Name
-			known[field] = true
-			if covered[field] == nil {
-				t.Errorf("%s has no test; add it to the table", field)
-			}
+	typ := reflect.TypeFor[resolve.Options]()
+	for i := range typ.NumField() {
+		field := typ.Name() + "." + typ.Field(i).Name
+		known[field] = true
+		if covered[field] == nil {
+			t.Errorf("%s has no test; add it to the table", field)
 		}
 	}
 	for field := range covered {
@@ -65,11 +52,11 @@ func TestEveryOptionHasATest(t *testing.T) {
 
 func TestNilAndNothingAreErrorsOfTheConstructor(t *testing.T) {
 	dial := func(context.Context, netip.AddrPort) (net.Conn, error) { return nil, net.ErrClosed }
-	up, err := resolve.ParseUpstream("quad9")
+	up, err := upstream.Parse("quad9")
 	if err != nil {
 		t.Fatal(err)
 	}
-	good := resolve.Options{Upstreams: []resolve.Upstream{up}, Sink: event.Discard{}}
+	good := resolve.Options{Upstreams: []upstream.Upstream{up}, Sink: event.Discard{}}
 	if r, err := resolve.New(good, dial); err != nil {
 		t.Error(err)
 	} else {
@@ -80,14 +67,14 @@ func TestNilAndNothingAreErrorsOfTheConstructor(t *testing.T) {
 	}
 	for name, change := range map[string]func(*resolve.Options){
 		"no upstream":       func(o *resolve.Options) { o.Upstreams = nil },
-		"zero upstream":     func(o *resolve.Options) { o.Upstreams = []resolve.Upstream{{}} },
+		"zero upstream":     func(o *resolve.Options) { o.Upstreams = []upstream.Upstream{{}} },
 		"no sink":           func(o *resolve.Options) { o.Sink = nil },
 		"negative cache":    func(o *resolve.Options) { o.CacheEntries = -1 },
 		"negative time-out": func(o *resolve.Options) { o.Timeout = -1 },
 		"broken CA":         func(o *resolve.Options) { o.Upstreams[0].CA = [][]byte{{1}} },
 	} {
 		o := good
-		o.Upstreams = []resolve.Upstream{up}
+		o.Upstreams = []upstream.Upstream{up}
 		change(&o)
 		if _, err := resolve.New(o, dial); err == nil {
 			t.Errorf("%s is accepted", name)
@@ -96,7 +83,7 @@ func TestNilAndNothingAreErrorsOfTheConstructor(t *testing.T) {
 }
 
 func TestAnswersComeForBothFamiliesIPv6First(t *testing.T) {
-	inBothKinds(t, func(t *testing.T, k resolve.Kind) {
+	inBothKinds(t, func(t *testing.T, k upstream.Kind) {
 		g := newRig(t)
 		g.serve(k, first, zone.Handler())
 		r := g.resolver(resolve.Options{}, g.upstream(k, first))
@@ -146,9 +133,9 @@ func TestExchangeGivesNegativeAnswersAsAnswersAndAnyType(t *testing.T) {
 func TestTheAttemptTimeoutLeavesTimeForTheNextUpstream(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newRig(t)
-		g.serve(resolve.DoT, first, dnstest.Silent)
-		g.serve(resolve.DoT, second, zone.Handler())
-		r := g.resolver(resolve.Options{AttemptTimeout: 700 * time.Millisecond}, g.upstream(resolve.DoT, first), g.upstream(resolve.DoT, second))
+		g.serve(upstream.DoT, first, dnstest.Silent)
+		g.serve(upstream.DoT, second, zone.Handler())
+		r := g.resolver(resolve.Options{AttemptTimeout: 700 * time.Millisecond}, g.upstream(upstream.DoT, first), g.upstream(upstream.DoT, second))
 		start := time.Now()
 		if err := lookupA(t, r, "four.shop.example"); err != nil || time.Since(start) != 700*time.Millisecond {
 			t.Errorf("%v after %v", err, time.Since(start))
@@ -178,7 +165,7 @@ func TestTheClockCanBeGiven(t *testing.T) {
 func TestAnUpstreamThatFailsIsLeftAloneForAWhileAndASuccessEndsThat(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newRig(t)
-		r := g.resolver(resolve.Options{}, g.upstream(resolve.DoT, first))
+		r := g.resolver(resolve.Options{}, g.upstream(upstream.DoT, first))
 		dials := 0
 		for _, hold := range []int{1, 2, 4, 8, 16, 30, 30} {
 			dials++
@@ -193,7 +180,7 @@ func TestAnUpstreamThatFailsIsLeftAloneForAWhileAndASuccessEndsThat(t *testing.T
 			}
 			time.Sleep(time.Millisecond)
 		}
-		s := g.serve(resolve.DoT, first, zone.Handler())
+		s := g.serve(upstream.DoT, first, zone.Handler())
 		wantAddrs(t, r, "four.shop.example", "192.0.2.4")
 		if st := r.Stats().Upstreams[0]; !st.Healthy || st.Failures != 0 || st.LastError != "" || st.LastOK.IsZero() {
 			t.Errorf("stats %+v", st)
@@ -213,9 +200,9 @@ func TestAnUpstreamThatFailsIsLeftAloneForAWhileAndASuccessEndsThat(t *testing.T
 func TestAFewQuestionsWithoutReplyPutTheUpstreamAside(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newRig(t)
-		s := g.serve(resolve.DoT, first, dnstest.Silent)
-		g.serve(resolve.DoT, second, zone.Handler())
-		r := g.resolver(resolve.Options{}, g.upstream(resolve.DoT, first), g.upstream(resolve.DoT, second))
+		s := g.serve(upstream.DoT, first, dnstest.Silent)
+		g.serve(upstream.DoT, second, zone.Handler())
+		r := g.resolver(resolve.Options{}, g.upstream(upstream.DoT, first), g.upstream(upstream.DoT, second))
 		for _, host := range []string{"one.shop.example", "two.shop.example", "four.shop.example"} {
 			lookupA(t, r, host)
 		}
@@ -243,7 +230,7 @@ func TestFailuresOfOneOutageCountOnce(t *testing.T) {
 }
 
 func TestProbeAcceptsAnyReplyPastCacheAndBackoffAndTellsNoName(t *testing.T) {
-	inBothKinds(t, func(t *testing.T, k resolve.Kind) {
+	inBothKinds(t, func(t *testing.T, k upstream.Kind) {
 		g := newRig(t)
 		r := g.resolver(resolve.Options{}, g.upstream(k, first))
 		wantFault(t, r.Probe(t.Context()), fault.ResolverUnreachable, "refused")
@@ -284,7 +271,7 @@ func TestEveryQuestionIsReportedOnceWithoutItsName(t *testing.T) {
 }
 
 func TestCloseEndsLookupsUnderWayAndEveryConnection(t *testing.T) {
-	inBothKinds(t, func(t *testing.T, k resolve.Kind) {
+	inBothKinds(t, func(t *testing.T, k upstream.Kind) {
 		g := newRig(t)
 		s := g.serve(k, first, dnstest.Silent)
 		r := g.resolver(resolve.Options{}, g.upstream(k, first))
@@ -313,7 +300,7 @@ func TestManyLookupsAtOnceAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newRig(t)
 		g.net.Blackhole(netip.AddrPortFrom(first, 853), true)
-		r := g.resolver(resolve.Options{}, g.upstream(resolve.DoT, first))
+		r := g.resolver(resolve.Options{}, g.upstream(upstream.DoT, first))
 		var wg sync.WaitGroup
 		for i := range 4096 {
 			wg.Go(func() { lookupA(t, r, fmt.Sprintf("h%d.shop.example", i)) })

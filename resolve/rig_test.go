@@ -16,6 +16,7 @@ import (
 	"watertight/fault"
 	"watertight/lab/dnstest"
 	"watertight/resolve"
+	"watertight/upstream"
 )
 
 const serverName = "dns.provider.example"
@@ -25,7 +26,7 @@ var (
 	second = netip.MustParseAddr("198.18.0.2")
 	third  = netip.MustParseAddr("198.18.0.3")
 
-	both = []resolve.Kind{resolve.DoT, resolve.DoH}
+	both = []upstream.Kind{upstream.DoT, upstream.DoH}
 
 	zone = dnstest.Zone{
 		"api.shop.example. 300 A 192.0.2.1",
@@ -63,19 +64,19 @@ func (g *rig) dial(ctx context.Context, to netip.AddrPort) (net.Conn, error) {
 	return g.net.DialAddr(ctx, to)
 }
 
-func port(k resolve.Kind) uint16 {
-	if k == resolve.DoH {
+func port(k upstream.Kind) uint16 {
+	if k == upstream.DoH {
 		return 443
 	}
 	return 853
 }
 
 // serve starts a resolver at an address with the rig's ordinary certificate, or with the one in tweak.
-func (g *rig) serve(k resolve.Kind, at netip.Addr, h dnstest.Handler, tweak ...tweak) *dnstest.Server {
+func (g *rig) serve(k upstream.Kind, at netip.Addr, h dnstest.Handler, tweak ...tweak) *dnstest.Server {
 	cert := g.ca.Issue([]string{serverName}, []netip.Addr{first})
 	l := g.net.Listen(netip.AddrPortFrom(at, port(k)))
 	var s *dnstest.Server
-	if k == resolve.DoH {
+	if k == upstream.DoH {
 		s = dnstest.ServeDoH(l, cert, h, tweak...)
 	} else {
 		s = dnstest.ServeDoT(l, cert, h, tweak...)
@@ -96,15 +97,15 @@ func caFile(t testing.TB, ca *dnstest.CA) string {
 }
 
 // spec describes an upstream of the rig.
-func (g *rig) spec(k resolve.Kind, at ...netip.Addr) resolve.UpstreamSpec {
-	s := resolve.UpstreamSpec{URL: string(k) + "://" + serverName, CA: g.caFile()}
+func (g *rig) spec(k upstream.Kind, at ...netip.Addr) upstream.Spec {
+	s := upstream.Spec{URL: string(k) + "://" + serverName, CA: g.caFile()}
 	for _, a := range at {
 		s.Addresses = append(s.Addresses, a.String())
 	}
 	return s
 }
 
-func build(t testing.TB, s resolve.UpstreamSpec) resolve.Upstream {
+func build(t testing.TB, s upstream.Spec) upstream.Upstream {
 	t.Helper()
 	u, err := s.Build()
 	if err != nil {
@@ -113,11 +114,11 @@ func build(t testing.TB, s resolve.UpstreamSpec) resolve.Upstream {
 	return u
 }
 
-func (g *rig) upstream(k resolve.Kind, at ...netip.Addr) resolve.Upstream {
+func (g *rig) upstream(k upstream.Kind, at ...netip.Addr) upstream.Upstream {
 	return build(g.t, g.spec(k, at...))
 }
 
-func (g *rig) resolver(o resolve.Options, ups ...resolve.Upstream) *resolve.Resolver {
+func (g *rig) resolver(o resolve.Options, ups ...upstream.Upstream) *resolve.Resolver {
 	g.t.Helper()
 	o.Upstreams, o.Sink, o.Channel = ups, g.sink, "direct"
 	if o.CacheEntries == 0 {
@@ -153,7 +154,7 @@ func (s *sink) all() []event.Lookup {
 type tweak = tlsTweak
 
 // inBothKinds runs f in a bubble for DoT and for DoH.
-func inBothKinds(t *testing.T, f func(t *testing.T, k resolve.Kind)) {
+func inBothKinds(t *testing.T, f func(t *testing.T, k upstream.Kind)) {
 	for _, k := range both {
 		t.Run(string(k), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) { f(t, k) })

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"watertight/fault"
+	"watertight/upstream"
 )
 
 // stagger is how long an address of an upstream has before the next one is tried beside it.
@@ -27,13 +28,13 @@ func refused(err error) bool { return errors.Is(err, syscall.ECONNREFUSED) }
 
 // secured gives the TLS configuration of an upstream: the one place where it is made. The strict profile only
 // (RFC 8310, section 5).
-func (u *upstream) secured(now func() time.Time) (*tls.Config, error) {
-	roots, err := pool(u.CA)
+func (u *client) secured(now func() time.Time) (*tls.Config, error) {
+	roots, err := u.Roots()
 	if err != nil {
 		return nil, err
 	}
 	alpn := "dot"
-	if u.Kind == DoH {
+	if u.Kind == upstream.DoH {
 		alpn = "h2"
 	}
 	return &tls.Config{
@@ -48,7 +49,7 @@ func (u *upstream) secured(now func() time.Time) (*tls.Config, error) {
 
 // verify checks the pins. crypto/tls calls it on every connection, resumed ones too, after the chain and the name are
 // verified. A pin may be of any certificate of a verified chain (RFC 7858, section 4.2).
-func (u *upstream) verify(cs tls.ConnectionState) error {
+func (u *client) verify(cs tls.ConnectionState) error {
 	if len(u.Pins) == 0 {
 		return nil
 	}
@@ -86,7 +87,7 @@ func (t *tickets) forget() {
 
 // connect gives an authenticated connection to the upstream: to whichever of its addresses is the first to prove who
 // it is. They are started one after the other, the one that served last first.
-func (u *upstream) connect(ctx context.Context) (*tls.Conn, *failure) {
+func (u *client) connect(ctx context.Context) (*tls.Conn, *failure) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	type result struct {
@@ -139,7 +140,7 @@ func (u *upstream) connect(ctx context.Context) (*tls.Conn, *failure) {
 	return nil, worst
 }
 
-func (u *upstream) handshake(ctx context.Context, to netip.AddrPort) (*tls.Conn, *failure) {
+func (u *client) handshake(ctx context.Context, to netip.AddrPort) (*tls.Conn, *failure) {
 	raw, err := u.dial(ctx, to)
 	if err != nil {
 		return nil, u.dialFailure(ctx, err)
@@ -152,7 +153,7 @@ func (u *upstream) handshake(ctx context.Context, to netip.AddrPort) (*tls.Conn,
 		raw.Close()
 		return nil, u.tlsFailure(ctx, err)
 	}
-	if u.Kind == DoH && conn.ConnectionState().NegotiatedProtocol != "h2" {
+	if u.Kind == upstream.DoH && conn.ConnectionState().NegotiatedProtocol != "h2" {
 		conn.Close()
 		return nil, u.unreachable("does not speak HTTP/2", nil)
 	}
@@ -160,7 +161,7 @@ func (u *upstream) handshake(ctx context.Context, to netip.AddrPort) (*tls.Conn,
 }
 
 // tlsFailure tells a server that proved the wrong thing from a connection that ended.
-func (u *upstream) tlsFailure(ctx context.Context, err error) *failure {
+func (u *client) tlsFailure(ctx context.Context, err error) *failure {
 	var (
 		host      x509.HostnameError
 		authority x509.UnknownAuthorityError
@@ -182,7 +183,7 @@ func (u *upstream) tlsFailure(ctx context.Context, err error) *failure {
 	case ctx.Err() != nil || isTimeout(err):
 		return u.timeout(err)
 	case strings.Contains(err.Error(), "no application protocol"):
-		return u.unreachable("does not speak "+map[Kind]string{DoH: "HTTP/2", DoT: "DNS over TLS"}[u.Kind]+" on that port", err)
+		return u.unreachable("does not speak "+map[upstream.Kind]string{upstream.DoH: "HTTP/2", upstream.DoT: "DNS over TLS"}[u.Kind]+" on that port", err)
 	case strings.Contains(err.Error(), "protocol version"):
 		return u.untrusted("it does not speak TLS 1.3", "older versions of TLS are not accepted", err)
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, net.ErrClosed), errors.Is(err, syscall.EPIPE),

@@ -11,10 +11,11 @@ import (
 	"watertight/fault"
 	"watertight/lab/dnstest"
 	"watertight/resolve"
+	"watertight/upstream"
 )
 
 func TestAPinIsCheckedOnEveryConnection_ResumedOnesToo(t *testing.T) {
-	inBothKinds(t, func(t *testing.T, k resolve.Kind) {
+	inBothKinds(t, func(t *testing.T, k upstream.Kind) {
 		g := newRig(t)
 		cert := g.ca.Issue([]string{serverName}, nil)
 		for _, pin := range []string{dnstest.Pin(cert), g.ca.Pin()} {
@@ -39,8 +40,8 @@ func TestAResumedConnectionWithAWrongPinIsRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newRig(t)
 		cert := g.ca.Issue([]string{serverName}, nil)
-		s := g.serve(resolve.DoT, first, zone.Handler(), with(cert))
-		spec := g.spec(resolve.DoT, first)
+		s := g.serve(upstream.DoT, first, zone.Handler(), with(cert))
+		spec := g.spec(upstream.DoT, first)
 		spec.Pins = []string{dnstest.Pin(cert)}
 		u := build(t, spec)
 		r := g.resolver(resolve.Options{}, u)
@@ -55,8 +56,8 @@ func TestAResumedConnectionWithAWrongPinIsRefused(t *testing.T) {
 func TestFlushForgetsTheSessionsOfTLS(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newRig(t)
-		s := g.serve(resolve.DoT, first, zone.Handler())
-		r := g.resolver(resolve.Options{}, g.upstream(resolve.DoT, first))
+		s := g.serve(upstream.DoT, first, zone.Handler())
+		r := g.resolver(resolve.Options{}, g.upstream(upstream.DoT, first))
 		wantAddrs(t, r, "four.shop.example", "192.0.2.4")
 		r.Flush()
 		synctest.Wait()
@@ -76,7 +77,7 @@ func TestFlushForgetsTheSessionsOfTLS(t *testing.T) {
 }
 
 func TestAQuestionUnderWayIsAnsweredAcrossFlush_andLeavesNoSession(t *testing.T) {
-	inBothKinds(t, func(t *testing.T, k resolve.Kind) {
+	inBothKinds(t, func(t *testing.T, k upstream.Kind) {
 		g := newRig(t)
 		hold := make(chan struct{})
 		s := g.serve(k, first, func(ctx context.Context, q *dnstest.Query) dnstest.Reply {
@@ -113,8 +114,8 @@ func TestAQuestionUnderWayIsAnsweredAcrossFlush_andLeavesNoSession(t *testing.T)
 func TestTwoResolversShareNoSession(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newRig(t)
-		s := g.serve(resolve.DoT, first, zone.Handler())
-		u := g.upstream(resolve.DoT, first)
+		s := g.serve(upstream.DoT, first, zone.Handler())
+		u := g.upstream(upstream.DoT, first)
 		wantAddrs(t, g.resolver(resolve.Options{}, u), "four.shop.example", "192.0.2.4")
 		wantAddrs(t, g.resolver(resolve.Options{}, u), "one.shop.example", "192.0.2.11")
 		for _, q := range s.Log() {
@@ -138,17 +139,54 @@ func TestTheServerNameIsSentAndALiteralAddressIsNot(t *testing.T) {
 				return nil, nil
 			}
 		}
-		g.serve(resolve.DoT, first, zone.Handler(), see)
-		literal := resolve.UpstreamSpec{URL: "tls://" + first.String(), CA: g.caFile()}
+		g.serve(upstream.DoT, first, zone.Handler(), see)
+		literal := upstream.Spec{URL: "tls://" + first.String(), CA: g.caFile()}
 		named := literal
 		named.Name = serverName
-		for i, s := range []resolve.UpstreamSpec{g.spec(resolve.DoT, first), literal, named} {
+		for i, s := range []upstream.Spec{g.spec(upstream.DoT, first), literal, named} {
 			if err := lookupA(t, g.resolver(resolve.Options{}, build(t, s)), "four.shop.example"); err != nil {
 				t.Errorf("%d: %v", i, err)
 			}
 		}
 		if got := strings.Join(names, ","); got != serverName+",,"+serverName {
 			t.Errorf("names %q", got)
+		}
+	})
+}
+
+func TestALiteralHostHasToBeInTheCertificate(t *testing.T) {
+	inBothKinds(t, func(t *testing.T, k upstream.Kind) {
+		g := newRig(t)
+		g.serve(k, first, zone.Handler()) // the certificate covers first, and the server name
+		g.serve(k, second, zone.Handler())
+		spec := upstream.Spec{CA: g.caFile()}
+		spec.URL = string(k) + "://" + first.String()
+		if err := lookupA(t, g.resolver(resolve.Options{}, build(t, spec)), "four.shop.example"); err != nil {
+			t.Error(err)
+		}
+		spec.URL = string(k) + "://" + second.String()
+		if err := lookupA(t, g.resolver(resolve.Options{}, build(t, spec)), "four.shop.example"); err == nil {
+			t.Error("a certificate that does not cover the address was accepted")
+		}
+		spec.Name = serverName
+		if err := lookupA(t, g.resolver(resolve.Options{}, build(t, spec)), "four.shop.example"); err != nil {
+			t.Errorf("with `name`: %v", err)
+		}
+	})
+}
+
+func TestACAFileIsTrustedAloneAndOnlyForItsUpstream(t *testing.T) {
+	inBothKinds(t, func(t *testing.T, k upstream.Kind) {
+		g := newRig(t)
+		g.serve(k, first, zone.Handler())
+		spec := g.spec(k, first)
+		spec.CA = caFile(t, dnstest.NewCA())
+		if err := lookupA(t, g.resolver(resolve.Options{}, build(t, spec)), "four.shop.example"); err == nil {
+			t.Error("an authority that is not in the file was trusted")
+		}
+		spec.CA = "" // the system's authorities
+		if err := lookupA(t, g.resolver(resolve.Options{}, build(t, spec)), "four.shop.example"); err == nil {
+			t.Error("the test's authority is trusted by the system")
 		}
 	})
 }

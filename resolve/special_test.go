@@ -14,12 +14,13 @@ import (
 	"watertight/fault"
 	"watertight/lab/dnstest"
 	"watertight/resolve"
+	"watertight/upstream"
 )
 
 func TestSpecialUseNamesAreAnsweredHereAndNobodyIsAsked(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newRig(t)
-		r := g.resolver(resolve.Options{}, g.upstream(resolve.DoT, first))
+		r := g.resolver(resolve.Options{}, g.upstream(upstream.DoT, first))
 		for _, c := range []struct{ question, want string }{
 			{"localhost A", "NOERROR 127.0.0.1"},
 			{"localhost AAAA", "NOERROR ::1"},
@@ -65,9 +66,9 @@ func TestSpecialUseNamesAreAnsweredHereAndNobodyIsAsked(t *testing.T) {
 			{"1.0.64.100.in-addr.arpa PTR", "NXDOMAIN"},
 			{"1.2.254.169.in-addr.arpa PTR", "NXDOMAIN"},
 			{"255.255.255.255.in-addr.arpa PTR", "NXDOMAIN"},
-			{dnswire.ReverseName(dnsAddr("fd00::1")) + " PTR", "NXDOMAIN"},
-			{dnswire.ReverseName(dnsAddr("fe80::1")) + " PTR", "NXDOMAIN"},
-			{dnswire.ReverseName(dnsAddr("::1")) + " PTR", "NXDOMAIN"},
+			{dnswire.ReverseName(netip.MustParseAddr("fd00::1")) + " PTR", "NXDOMAIN"},
+			{dnswire.ReverseName(netip.MustParseAddr("fe80::1")) + " PTR", "NXDOMAIN"},
+			{dnswire.ReverseName(netip.MustParseAddr("::1")) + " PTR", "NXDOMAIN"},
 			{"8.e.f.ip6.arpa SOA", "NXDOMAIN"},
 		} {
 			host, typ, _ := strings.Cut(c.question, " ")
@@ -111,7 +112,7 @@ func TestNamesThatOnlyLookSpecialAreAsked(t *testing.T) {
 			{"lb._dns-sd._udp.8.8.8.8.in-addr.arpa", dnswire.PTR},
 			{"1.0.32.172.in-addr.arpa", dnswire.PTR},
 			{"172.in-addr.arpa", dnswire.NS},
-			{dnswire.ReverseName(dnsAddr("2606:4700::1")), dnswire.PTR},
+			{dnswire.ReverseName(netip.MustParseAddr("2606:4700::1")), dnswire.PTR},
 		} {
 			r.Exchange(t.Context(), dnswire.Question{Name: c.name, Type: c.typ})
 			if s.Count(c.name, c.typ) != 1 {
@@ -170,13 +171,13 @@ func TestASpecialUseSuffixIsAskedOnlyWhereTheConfigurationSaysSo(t *testing.T) {
 }
 
 func TestOnlyASpecialUseSuffixCanBeForwardedAndLocalhostNever(t *testing.T) {
-	up, err := resolve.ParseUpstream("quad9")
+	up, err := upstream.Parse("quad9")
 	if err != nil {
 		t.Fatal(err)
 	}
 	dial := func(context.Context, netip.AddrPort) (net.Conn, error) { return nil, net.ErrClosed }
 	for _, suffix := range []string{"localhost", "example.com", "com", "", "use-application-dns.net", "arpa", "resolver.arpa", "onion", "invalid"} {
-		o := resolve.Options{Forward: []string{suffix}, Upstreams: []resolve.Upstream{up}, Sink: event.Discard{}}
+		o := resolve.Options{Forward: []string{suffix}, Upstreams: []upstream.Upstream{up}, Sink: event.Discard{}}
 		if r, err := resolve.New(o, dial); err == nil {
 			r.Close()
 			t.Errorf("%q may be forwarded", suffix)

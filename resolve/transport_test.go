@@ -16,10 +16,11 @@ import (
 	"watertight/fault"
 	"watertight/lab/dnstest"
 	"watertight/resolve"
+	"watertight/upstream"
 )
 
 func TestAQueryTellsNoMoreThanItMust(t *testing.T) {
-	inBothKinds(t, func(t *testing.T, k resolve.Kind) {
+	inBothKinds(t, func(t *testing.T, k upstream.Kind) {
 		g := newRig(t)
 		s := g.serve(k, first, zone.Handler())
 		r := g.resolver(resolve.Options{}, g.upstream(k, first))
@@ -41,21 +42,21 @@ func TestAQueryTellsNoMoreThanItMust(t *testing.T) {
 					t.Errorf("header %s: %v", h, v)
 				}
 			}
-			if k == resolve.DoH && (q.Method != "POST" || q.Path != "/dns-query") {
+			if k == upstream.DoH && (q.Method != "POST" || q.Path != "/dns-query") {
 				t.Errorf("%s %s", q.Method, q.Path)
 			}
 		}
-		if k == resolve.DoH && zeros != 3 {
+		if k == upstream.DoH && zeros != 3 {
 			t.Errorf("%d of 3 queries have ID 0 over DoH", zeros)
 		}
-		if k == resolve.DoT && zeros == 3 {
+		if k == upstream.DoT && zeros == 3 {
 			t.Error("the ID is not random over DoT")
 		}
 	})
 }
 
 func TestManyQuestionsShareOneConnection_RepliesInAnyOrder(t *testing.T) {
-	inBothKinds(t, func(t *testing.T, k resolve.Kind) {
+	inBothKinds(t, func(t *testing.T, k upstream.Kind) {
 		g := newRig(t)
 		const n = 100
 		var big dnstest.Zone
@@ -93,8 +94,8 @@ func TestQuestionsBeyondTheBoundOfOneConnectionOpenAFewMoreAndThenWait(t *testin
 	synctest.Test(t, func(t *testing.T) {
 		g := newRig(t)
 		release := make(chan struct{})
-		s := g.serve(resolve.DoT, first, dnstest.Held(dnstest.RCode(dnswire.NXDomain), release))
-		r := g.resolver(resolve.Options{}, g.upstream(resolve.DoT, first))
+		s := g.serve(upstream.DoT, first, dnstest.Held(dnstest.RCode(dnswire.NXDomain), release))
+		r := g.resolver(resolve.Options{}, g.upstream(upstream.DoT, first))
 		var wg sync.WaitGroup
 		for i := range 4*128 + 50 {
 			wg.Go(func() { lookupA(t, r, fmt.Sprintf("h%d.shop.example", i)) })
@@ -112,7 +113,7 @@ func TestQuestionsBeyondTheBoundOfOneConnectionOpenAFewMoreAndThenWait(t *testin
 }
 
 func TestAConnectionClosedWhileIdleIsReplacedUnnoticed(t *testing.T) {
-	inBothKinds(t, func(t *testing.T, k resolve.Kind) {
+	inBothKinds(t, func(t *testing.T, k upstream.Kind) {
 		g := newRig(t)
 		s := g.serve(k, first, zone.Handler())
 		r := g.resolver(resolve.Options{}, g.upstream(k, first))
@@ -130,7 +131,7 @@ func TestAConnectionClosedWhileIdleIsReplacedUnnoticed(t *testing.T) {
 }
 
 func TestAConnectionThatBreaksUnderAQuestionIsRetriedOnceOnAFreshOne(t *testing.T) {
-	inBothKinds(t, func(t *testing.T, k resolve.Kind) {
+	inBothKinds(t, func(t *testing.T, k upstream.Kind) {
 		g := newRig(t)
 		answers := zone.Handler()
 		breaks := 1
@@ -162,7 +163,7 @@ func TestAConnectionThatBreaksUnderAQuestionIsRetriedOnceOnAFreshOne(t *testing.
 }
 
 func TestAnUnusedConnectionIsClosedAfterTheIdleTimeout(t *testing.T) {
-	inBothKinds(t, func(t *testing.T, k resolve.Kind) {
+	inBothKinds(t, func(t *testing.T, k upstream.Kind) {
 		g := newRig(t)
 		s := g.serve(k, first, zone.Handler())
 		r := g.resolver(resolve.Options{IdleTimeout: 20 * time.Second}, g.upstream(k, first))
@@ -183,7 +184,7 @@ func TestAnUnusedConnectionIsClosedAfterTheIdleTimeout(t *testing.T) {
 }
 
 func TestASilentConnectionIsNotUsedAgain(t *testing.T) {
-	inBothKinds(t, func(t *testing.T, k resolve.Kind) {
+	inBothKinds(t, func(t *testing.T, k upstream.Kind) {
 		g := newRig(t)
 		s := g.serve(k, first, zone.Handler())
 		r := g.resolver(resolve.Options{}, g.upstream(k, first))
@@ -202,13 +203,13 @@ func TestALateReplyIsNotTakenForAnother(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newRig(t)
 		answers := zone.Handler()
-		s := g.serve(resolve.DoT, first, func(ctx context.Context, q *dnstest.Query) dnstest.Reply {
+		s := g.serve(upstream.DoT, first, func(ctx context.Context, q *dnstest.Query) dnstest.Reply {
 			if q.Name == "one.shop.example" {
 				time.Sleep(6 * time.Second)
 			}
 			return answers(ctx, q)
 		})
-		r := g.resolver(resolve.Options{}, g.upstream(resolve.DoT, first))
+		r := g.resolver(resolve.Options{}, g.upstream(upstream.DoT, first))
 		var wg sync.WaitGroup
 		wg.Go(func() { wantFault(t, lookupA(t, r, "one.shop.example"), fault.DNSTimeout, "") })
 		time.Sleep(4 * time.Second)
@@ -223,7 +224,7 @@ func TestALateReplyIsNotTakenForAnother(t *testing.T) {
 }
 
 func TestTheNextAddressIsTriedBesideASlowOneAndTheOneThatServedIsFirstNextTime(t *testing.T) {
-	inBothKinds(t, func(t *testing.T, k resolve.Kind) {
+	inBothKinds(t, func(t *testing.T, k upstream.Kind) {
 		g := newRig(t)
 		g.net.Blackhole(netip.AddrPortFrom(first, port(k)), true)
 		s := g.serve(k, third, zone.Handler())
@@ -246,8 +247,8 @@ func TestTheNextAddressIsTriedBesideASlowOneAndTheOneThatServedIsFirstNextTime(t
 func TestAgeIsSubtractedFromTheTTL(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newRig(t)
-		s := g.serve(resolve.DoH, first, dnstest.Age(zone.Handler(), 290))
-		r := g.resolver(resolve.Options{}, g.upstream(resolve.DoH, first))
+		s := g.serve(upstream.DoH, first, dnstest.Age(zone.Handler(), 290))
+		r := g.resolver(resolve.Options{}, g.upstream(upstream.DoH, first))
 		a, err := r.Exchange(t.Context(), dnswire.Question{Name: "four.shop.example", Type: dnswire.A})
 		if err != nil || a.TTL != 10*time.Second || a.Records[0].TTL != 10 {
 			t.Fatalf("%+v, %v", a, err)
@@ -271,17 +272,17 @@ func TestOverRealSockets(t *testing.T) {
 			ca := dnstest.NewCA()
 			loopback := netip.MustParseAddr("127.0.0.1")
 			serve := dnstest.ServeDoT
-			if k == resolve.DoH {
+			if k == upstream.DoH {
 				serve = dnstest.ServeDoH
 			}
 			s := serve(l, ca.Issue(nil, []netip.Addr{loopback}), zone.Handler())
 			defer s.Close()
-			u := build(t, resolve.UpstreamSpec{URL: string(k) + "://" + l.Addr().String(), CA: caFile(t, ca)})
+			u := build(t, upstream.Spec{URL: string(k) + "://" + l.Addr().String(), CA: caFile(t, ca)})
 			dial := func(ctx context.Context, to netip.AddrPort) (net.Conn, error) {
 				var d net.Dialer
 				return d.DialContext(ctx, "tcp", to.String())
 			}
-			o := resolve.Options{Upstreams: []resolve.Upstream{u}, Sink: event.Discard{}, CacheEntries: 10}
+			o := resolve.Options{Upstreams: []upstream.Upstream{u}, Sink: event.Discard{}, CacheEntries: 10}
 			r, err := resolve.New(o, dial)
 			if err != nil {
 				t.Fatal(err)

@@ -1,6 +1,8 @@
-package resolve_test
+package upstream_test
 
 import (
+	"crypto/sha256"
+	"encoding/base64"
 	"errors"
 	"net/netip"
 	"os"
@@ -12,33 +14,84 @@ import (
 
 	"watertight/lab/dnstest"
 	"watertight/name"
-	"watertight/resolve"
+	"watertight/upstream"
 )
 
-func dnsAddr(s string) netip.Addr { return netip.MustParseAddr(s) }
+// covered names the test that fails if a field had no effect here; what it does on the wire, package transport tests.
+var covered = map[string]func(*testing.T){
+	"Spec.URL":            TestUpstreamTextsThatAreGood,
+	"Spec.Addresses":      TestWhatASpecSaysIsInTheUpstream,
+	"Spec.Pins":           TestWhatASpecSaysIsInTheUpstream,
+	"Spec.CA":             TestWhatASpecSaysIsInTheUpstream,
+	"Spec.Name":           TestWhatASpecSaysIsInTheUpstream,
+	"Upstream.Text":       TestUpstreamTextsThatAreGood,
+	"Upstream.Kind":       TestUpstreamTextsThatAreGood,
+	"Upstream.Host":       TestUpstreamTextsThatAreGood,
+	"Upstream.Path":       TestUpstreamTextsThatAreGood,
+	"Upstream.ServerName": TestUpstreamTextsThatAreGood,
+	"Upstream.Addrs":      TestUpstreamTextsThatAreGood,
+	"Upstream.Pins":       TestWhatASpecSaysIsInTheUpstream,
+	"Upstream.CA":         TestEqualSpecsBuildEqualUpstreams,
+}
+
+func TestEveryFieldHasATest(t *testing.T) {
+	known := map[string]bool{}
+	for _, typ := range []reflect.Type{reflect.TypeFor[upstream.Spec](), reflect.TypeFor[upstream.Upstream]()} {
+		for i := range typ.NumField() {
+			field := typ.Name() + "." + typ.Field(i).Name
+			known[field] = true
+			if covered[field] == nil {
+				t.Errorf("%s has no test; add it to the table", field)
+			}
+		}
+	}
+	for field := range covered {
+		if !known[field] {
+			t.Errorf("%s is in the table and does not exist", field)
+		}
+	}
+}
+
+func caFile(t *testing.T, ca *dnstest.CA) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "ca.pem")
+	if err := os.WriteFile(path, ca.PEM(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func build(t *testing.T, s upstream.Spec) upstream.Upstream {
+	t.Helper()
+	u, err := s.Build()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return u
+}
 
 func TestUpstreamTextsThatAreGood(t *testing.T) {
 	for _, c := range []struct {
 		text   string
-		kind   resolve.Kind
+		kind   upstream.Kind
 		host   string
 		path   string
 		name   string
 		first  string
 		number int
 	}{
-		{"tls://1.1.1.1", resolve.DoT, "1.1.1.1", "", "1.1.1.1", "1.1.1.1:853", 1},
-		{"TLS://1.1.1.1/", resolve.DoT, "1.1.1.1", "", "1.1.1.1", "1.1.1.1:853", 1},
-		{"tls://[2606:4700:4700::1111]:8853", resolve.DoT, "[2606:4700:4700::1111]:8853", "", "2606:4700:4700::1111", "[2606:4700:4700::1111]:8853", 1},
-		{"https://8.8.8.8", resolve.DoH, "8.8.8.8", "/dns-query", "8.8.8.8", "8.8.8.8:443", 1},
-		{"https://[2001:4860:4860::8888]/q", resolve.DoH, "[2001:4860:4860::8888]", "/q", "2001:4860:4860::8888", "[2001:4860:4860::8888]:443", 1},
-		{"https://8.8.8.8:8443/dns-query{?dns}", resolve.DoH, "8.8.8.8:8443", "/dns-query", "8.8.8.8", "8.8.8.8:8443", 1},
-		{"https://DNS.Quad9.net/dns-query", resolve.DoH, "dns.quad9.net", "/dns-query", "dns.quad9.net", "9.9.9.9:443", 4},
-		{"tls://dns.google", resolve.DoT, "dns.google", "", "dns.google", "8.8.8.8:853", 4},
-		{"quad9", resolve.DoH, "dns.quad9.net", "/dns-query", "dns.quad9.net", "9.9.9.9:443", 4},
-		{"dns.sb", resolve.DoT, "dot.sb", "", "dot.sb", "185.222.222.222:853", 4},
+		{"tls://1.1.1.1", upstream.DoT, "1.1.1.1", "", "1.1.1.1", "1.1.1.1:853", 1},
+		{"TLS://1.1.1.1/", upstream.DoT, "1.1.1.1", "", "1.1.1.1", "1.1.1.1:853", 1},
+		{"tls://[2606:4700:4700::1111]:8853", upstream.DoT, "[2606:4700:4700::1111]:8853", "", "2606:4700:4700::1111", "[2606:4700:4700::1111]:8853", 1},
+		{"https://8.8.8.8", upstream.DoH, "8.8.8.8", "/dns-query", "8.8.8.8", "8.8.8.8:443", 1},
+		{"https://[2001:4860:4860::8888]/q", upstream.DoH, "[2001:4860:4860::8888]", "/q", "2001:4860:4860::8888", "[2001:4860:4860::8888]:443", 1},
+		{"https://8.8.8.8:8443/dns-query{?dns}", upstream.DoH, "8.8.8.8:8443", "/dns-query", "8.8.8.8", "8.8.8.8:8443", 1},
+		{"https://DNS.Quad9.net/dns-query", upstream.DoH, "dns.quad9.net", "/dns-query", "dns.quad9.net", "9.9.9.9:443", 4},
+		{"tls://dns.google", upstream.DoT, "dns.google", "", "dns.google", "8.8.8.8:853", 4},
+		{"quad9", upstream.DoH, "dns.quad9.net", "/dns-query", "dns.quad9.net", "9.9.9.9:443", 4},
+		{"dns.sb", upstream.DoT, "dot.sb", "", "dot.sb", "185.222.222.222:853", 4},
 	} {
-		u, err := resolve.ParseUpstream(c.text)
+		u, err := upstream.Parse(c.text)
 		if err != nil {
 			t.Errorf("%s: %v", c.text, err)
 			continue
@@ -82,7 +135,7 @@ func TestUpstreamTextsThatAreRefusedWithTheReasonAndTheMend(t *testing.T) {
 		"tls://dns.example.net":        "addresses: dns.example.net is a name, and looking it up would need another resolver",
 		strings.Repeat("x", 3000):      "octets",
 	} {
-		_, err := resolve.ParseUpstream(text)
+		_, err := upstream.Parse(text)
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%.60q: %v; want %q", text, err, want)
 			continue
@@ -90,15 +143,15 @@ func TestUpstreamTextsThatAreRefusedWithTheReasonAndTheMend(t *testing.T) {
 		if strings.Contains(err.Error(), "secret") {
 			t.Errorf("%q shows the password", err)
 		}
-		var spec *resolve.SpecError
+		var spec *upstream.SpecError
 		if !errors.As(err, &spec) {
 			t.Errorf("%.60q: not a SpecError", text)
 		}
 	}
-	if _, err := resolve.ParseUpstream("udp://9.9.9.9"); !errors.Is(err, resolve.ErrPlain) {
+	if _, err := upstream.Parse("udp://9.9.9.9"); !errors.Is(err, upstream.ErrPlain) {
 		t.Errorf("%v is not ErrPlain", err)
 	}
-	_, err := resolve.ParseUpstream("tls://dns.example.net")
+	_, err := upstream.Parse("tls://dns.example.net")
 	for _, mend := range []string{"`addresses: {dns.example.net: [IP]}`", "--resolver", "quad9"} {
 		if !strings.Contains(err.Error(), mend) {
 			t.Errorf("%v does not offer %s", err, mend)
@@ -111,7 +164,7 @@ func TestEveryWrongFieldOfASpecIsReportedInOneRun(t *testing.T) {
 	if err := os.WriteFile(empty, []byte("nothing"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	_, err := resolve.UpstreamSpec{
+	_, err := upstream.Spec{
 		URL:       "tls://dns.example.net",
 		Addresses: []string{"192.0.2.1", "x", "fe80::1%eth0", "::", "ff02::1"},
 		Pins:      []string{dnstest.NewCA().Pin(), "c2hvcnQ="},
@@ -120,7 +173,7 @@ func TestEveryWrongFieldOfASpecIsReportedInOneRun(t *testing.T) {
 	}.Build()
 	var got []string
 	for _, e := range err.(interface{ Unwrap() []error }).Unwrap() {
-		var s *resolve.SpecError
+		var s *upstream.SpecError
 		if !errors.As(e, &s) {
 			t.Fatalf("%v is not a SpecError", e)
 		}
@@ -133,7 +186,7 @@ func TestEveryWrongFieldOfASpecIsReportedInOneRun(t *testing.T) {
 }
 
 func TestASpecWithALiteralHostTakesNoAddresses(t *testing.T) {
-	_, err := resolve.UpstreamSpec{URL: "tls://192.0.2.1", Addresses: []string{"192.0.2.2"}}.Build()
+	_, err := upstream.Spec{URL: "tls://192.0.2.1", Addresses: []string{"192.0.2.2"}}.Build()
 	if err == nil || !strings.Contains(err.Error(), "already") {
 		t.Error(err)
 	}
@@ -144,17 +197,59 @@ func TestASpecTellsWhetherItsHostNeedsAddresses(t *testing.T) {
 		"tls://dns.example.net": "dns.example.net", "https://DNS.example.net:8443/q": "dns.example.net",
 		"tls://192.0.2.1": "", "quad9": "", "tls://dns.google": "", "nonsense": "",
 	} {
-		got, ok := resolve.UpstreamSpec{URL: url}.Host()
+		got, ok := upstream.Spec{URL: url}.Host()
 		if ok != (want != "") || ok && got != want {
 			t.Errorf("%s: %q, %v", url, got, ok)
 		}
 	}
 }
 
+func TestWhatASpecSaysIsInTheUpstream(t *testing.T) {
+	ca := dnstest.NewCA()
+	pin := sha256.Sum256([]byte("a key"))
+	u := build(t, upstream.Spec{
+		URL: "https://dns.provider.example:8443/q", Addresses: []string{"198.18.0.1", "2001:db8::1"},
+		Pins: []string{base64.StdEncoding.EncodeToString(pin[:])}, CA: caFile(t, ca), Name: "Other.example",
+	})
+	addrs := []netip.AddrPort{netip.MustParseAddrPort("198.18.0.1:8443"), netip.MustParseAddrPort("[2001:db8::1]:8443")}
+	if !slices.Equal(u.Addrs, addrs) || !slices.Equal(u.Pins, [][32]byte{pin}) || u.ServerName != "other.example" ||
+		u.Host != "dns.provider.example:8443" {
+		t.Errorf("%+v", u)
+	}
+	if roots, err := u.Roots(); err != nil || !roots.Equal(ca.Pool()) {
+		t.Errorf("other authorities than those of the file are trusted: %v", err)
+	}
+	u.CA = [][]byte{{1}}
+	if _, err := u.Roots(); err == nil {
+		t.Error("a certificate that cannot be read is passed over")
+	}
+}
+
+func TestAnUpstreamThatNobodyBuiltIsNotValid(t *testing.T) {
+	good := build(t, upstream.Spec{URL: "quad9"})
+	if err := good.Validate(); err != nil {
+		t.Error(err)
+	}
+	for what, change := range map[string]func(*upstream.Upstream){
+		"nothing":      func(u *upstream.Upstream) { *u = upstream.Upstream{} },
+		"no addresses": func(u *upstream.Upstream) { u.Addrs = nil },
+		"no host":      func(u *upstream.Upstream) { u.Host = "" },
+		"no kind":      func(u *upstream.Upstream) { u.Kind = "" },
+	} {
+		u := good
+		change(&u)
+		if u.Validate() == nil {
+			t.Errorf("%s is valid", what)
+		}
+	}
+}
+
 func TestEqualSpecsBuildEqualUpstreams(t *testing.T) {
-	g := newRig(t)
-	s := g.spec(resolve.DoT, first)
-	s.Pins = []string{g.ca.Pin()}
+	ca := dnstest.NewCA()
+	s := upstream.Spec{
+		URL: "tls://dns.provider.example", Addresses: []string{"198.18.0.1"},
+		Pins: []string{ca.Pin()}, CA: caFile(t, ca),
+	}
 	if a, b := build(t, s), build(t, s); !reflect.DeepEqual(a, b) {
 		t.Errorf("%+v and %+v differ", a, b)
 	}
@@ -166,7 +261,7 @@ func TestEqualSpecsBuildEqualUpstreams(t *testing.T) {
 }
 
 func TestPublicResolversThatAreNoPresetsAreKnownToo(t *testing.T) {
-	hosts, _ := resolve.KnownResolvers()
+	hosts, _ := upstream.KnownResolvers()
 	for i, h := range hosts {
 		if parsed, err := name.ParseHost(h); err != nil || parsed.String() != h || slices.Contains(hosts[:i], h) {
 			t.Errorf("%q is not a canonical name that stands once: %v", h, err)
@@ -180,13 +275,13 @@ func TestPublicResolversThatAreNoPresetsAreKnownToo(t *testing.T) {
 }
 
 func TestEveryPresetBuildsAndIsComplete(t *testing.T) {
-	list := resolve.Presets()
-	if !slices.IsSortedFunc(list, func(a, b resolve.Preset) int { return strings.Compare(a.Name, b.Name) }) {
+	list := upstream.Presets()
+	if !slices.IsSortedFunc(list, func(a, b upstream.Preset) int { return strings.Compare(a.Name, b.Name) }) {
 		t.Error("presets are not in alphabetical order")
 	}
-	hosts, addrs := resolve.KnownResolvers()
+	hosts, addrs := upstream.KnownResolvers()
 	for _, p := range list {
-		u, err := resolve.ParseUpstream(p.Name)
+		u, err := upstream.Parse(p.Name)
 		if err != nil {
 			t.Errorf("%s: %v", p.Name, err)
 			continue
@@ -202,66 +297,30 @@ func TestEveryPresetBuildsAndIsComplete(t *testing.T) {
 		if four == 0 || six == 0 || p.What == "" || !strings.HasPrefix(p.Docs, "https://") || p.DoT == "" {
 			t.Errorf("%s is not complete: %+v", p.Name, p)
 		}
-		if _, err := resolve.ParseUpstream("tls://" + p.DoT); err != nil {
+		if _, err := upstream.Parse("tls://" + p.DoT); err != nil {
 			t.Errorf("%s: %v", p.DoT, err)
 		}
 		if !slices.Contains(hosts, u.ServerName) || !slices.Contains(addrs, u.Addrs[0].Addr()) {
 			t.Errorf("%s is not among the known resolvers", p.Name)
 		}
 	}
-	list[0].Addrs[0] = first
-	if resolve.Presets()[0].Addrs[0] == first {
+	other := netip.MustParseAddr("198.18.0.1")
+	list[0].Addrs[0] = other
+	if upstream.Presets()[0].Addrs[0] == other {
 		t.Error("a caller can change the presets")
 	}
 }
 
-func TestALiteralHostHasToBeInTheCertificate(t *testing.T) {
-	inBothKinds(t, func(t *testing.T, k resolve.Kind) {
-		g := newRig(t)
-		g.serve(k, first, zone.Handler()) // the certificate covers first, and the server name
-		g.serve(k, second, zone.Handler())
-		spec := resolve.UpstreamSpec{CA: g.caFile()}
-		spec.URL = string(k) + "://" + first.String()
-		if err := lookupA(t, g.resolver(resolve.Options{}, build(t, spec)), "four.shop.example"); err != nil {
-			t.Error(err)
-		}
-		spec.URL = string(k) + "://" + second.String()
-		if err := lookupA(t, g.resolver(resolve.Options{}, build(t, spec)), "four.shop.example"); err == nil {
-			t.Error("a certificate that does not cover the address was accepted")
-		}
-		spec.Name = serverName
-		if err := lookupA(t, g.resolver(resolve.Options{}, build(t, spec)), "four.shop.example"); err != nil {
-			t.Errorf("with `name`: %v", err)
-		}
-	})
-}
-
-func TestACAFileIsTrustedAloneAndOnlyForItsUpstream(t *testing.T) {
-	inBothKinds(t, func(t *testing.T, k resolve.Kind) {
-		g := newRig(t)
-		g.serve(k, first, zone.Handler())
-		spec := g.spec(k, first)
-		spec.CA = caFile(t, dnstest.NewCA())
-		if err := lookupA(t, g.resolver(resolve.Options{}, build(t, spec)), "four.shop.example"); err == nil {
-			t.Error("an authority that is not in the file was trusted")
-		}
-		spec.CA = "" // the system's authorities
-		if err := lookupA(t, g.resolver(resolve.Options{}, build(t, spec)), "four.shop.example"); err == nil {
-			t.Error("the test's authority is trusted by the system")
-		}
-	})
-}
-
-func FuzzUpstreamSpec(f *testing.F) {
+func FuzzSpec(f *testing.F) {
 	for _, s := range []string{"quad9", "tls://1.1.1.1", "https://dns.google/dns-query{?dns}", "https://[::1]:8443/a%2fb", "udp://x", "tls://a@b", "sdns://AA"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
-		u, err := resolve.ParseUpstream(s)
+		u, err := upstream.Parse(s)
 		if err != nil {
 			return
 		}
-		if len(u.Addrs) == 0 || u.ServerName == "" || u.Kind != resolve.DoH && u.Kind != resolve.DoT {
+		if len(u.Addrs) == 0 || u.ServerName == "" || u.Kind != upstream.DoH && u.Kind != upstream.DoT {
 			t.Errorf("%q gives %+v", s, u)
 		}
 		for _, a := range u.Addrs {

@@ -1,4 +1,4 @@
-package resolve
+package upstream
 
 // foreign are hosts that speak encrypted DNS to everybody and are no preset: a client that asks one of them by itself
 // goes past its channel's resolver. The list cannot be complete; it holds what browsers, systems and the usual tools

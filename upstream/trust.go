@@ -1,4 +1,4 @@
-package resolve
+package upstream
 
 import (
 	"crypto/x509"
@@ -64,13 +64,14 @@ func readCA(path string) ([][]byte, error) {
 	return list, nil
 }
 
-// pool gives the authorities that alone are trusted, or nil for those of the system.
-func pool(ca [][]byte) (*x509.CertPool, error) {
-	if len(ca) == 0 {
+// Roots gives the authorities that alone are trusted, or nil for those of the system: what [crypto/tls.Config] means
+// by RootCAs.
+func (u Upstream) Roots() (*x509.CertPool, error) {
+	if len(u.CA) == 0 {
 		return nil, nil
 	}
 	p := x509.NewCertPool()
-	for _, der := range ca {
+	for _, der := range u.CA {
 		c, err := x509.ParseCertificate(der)
 		if err != nil {
 			return nil, errors.Join(errors.New("a CA certificate that cannot be read"), err)

@@ -1,4 +1,4 @@
-package resolve
+package upstream
 
 import (
 	"errors"
@@ -37,8 +37,8 @@ const (
 var ErrPlain = errors.New("names would travel in clear text")
 
 // Upstream is a resolver that can be reached without resolving anything, and that has to prove who it is. Make one
-// with [ParseUpstream] or [UpstreamSpec.Build]; the zero Upstream is not valid. Two upstreams that are deeply equal
-// are interchangeable.
+// with [Parse] or [Spec.Build]; the zero Upstream is not valid. Two upstreams that are deeply equal are
+// interchangeable.
 type Upstream struct {
 	Text       string // as configured: a URL or a preset's name; it holds no secret
 	Kind       Kind
@@ -50,12 +50,20 @@ type Upstream struct {
 	CA         [][]byte   // certificates in DER that alone are trusted; none: those that the system trusts
 }
 
-// ParseUpstream reads an upstream from one text: a preset's name, `https://HOST[:PORT][/PATH]` or
-// `tls://HOST[:PORT]`, where HOST is an address or a host name that a preset knows.
-func ParseUpstream(s string) (Upstream, error) { return UpstreamSpec{URL: s}.Build() }
+// Validate refuses what neither [Parse] nor [Spec.Build] made. What a kind needs beyond that, its transport checks.
+func (u Upstream) Validate() error {
+	if len(u.Addrs) == 0 || u.Host == "" || u.Kind == "" {
+		return errors.New("it was not made by upstream.Parse or Spec.Build")
+	}
+	return nil
+}
 
-// UpstreamSpec is an upstream as a configuration file describes it.
-type UpstreamSpec struct {
+// Parse reads an upstream from one text: a preset's name, `https://HOST[:PORT][/PATH]` or `tls://HOST[:PORT]`, where
+// HOST is an address or a host name that a preset knows.
+func Parse(s string) (Upstream, error) { return Spec{URL: s}.Build() }
+
+// Spec is an upstream as a configuration file describes it.
+type Spec struct {
 	URL       string   // or a preset's name
 	Addresses []string // of the host, where the URL names one; tried in this order
 	Pins      []string // base64 of the SHA-256 of a SubjectPublicKeyInfo
@@ -78,7 +86,7 @@ func (e *SpecError) Unwrap() error { return e.Err }
 // Host gives the host of the spec's URL where it is a name that needs `addresses`: what a configuration looks up in
 // its own table of addresses. It says false for a literal address, for a name that a preset knows, and for a URL that
 // is wrong.
-func (s UpstreamSpec) Host() (string, bool) {
+func (s Spec) Host() (string, bool) {
 	e, err := parseEndpoint(s.URL)
 	if err != nil {
 		return "", false
@@ -88,7 +96,7 @@ func (s UpstreamSpec) Host() (string, bool) {
 }
 
 // Build checks the spec and reads its CA file. Every error in the spec is reported, each as a [*SpecError], joined.
-func (s UpstreamSpec) Build() (Upstream, error) {
+func (s Spec) Build() (Upstream, error) {
 	e, err := parseEndpoint(s.URL)
 	if err != nil {
 		return Upstream{}, &SpecError{Field: "url", Err: err}
@@ -118,7 +126,7 @@ func (s UpstreamSpec) Build() (Upstream, error) {
 }
 
 // addresses gives where the upstream is: a literal host, else what the spec lists, else what a preset knows.
-func (s UpstreamSpec) addresses(e endpoint) (list []netip.AddrPort, errs []error) {
+func (s Spec) addresses(e endpoint) (list []netip.AddrPort, errs []error) {
 	fail := func(i int, err error) { errs = append(errs, &SpecError{Field: "addresses", Index: i, Err: err}) }
 	if a, ok := e.host.Addr(); ok {
 		if len(s.Addresses) > 0 {
