@@ -88,3 +88,9 @@ func TestTheDocumentationListsEveryCodeWithItsStatus(t *testing.T) {
 		}
 	}
 }
+
+func TestATextOfTheFarSideIsCutToOneLineOfPrintableASCII(t *testing.T) {
+	if got, want := OneLine("a\r\nb\x00\u00e9c"+strings.Repeat("x", 100)), "a??b??c"; !strings.HasPrefix(got, want) || len(got) != 60 {
+		t.Errorf("%q, want 60 octets that begin with %q", got, want)
+	}
+}

@@ -10,9 +10,10 @@ import (
 )
 
 const (
-	entryOverhead  = 512  // octets, about what an entry costs beside its message
-	octetsPerEntry = 4096 // of the cache's limit in octets
-	failureEntries = 1024 // kept where the cache is off: failures are remembered all the same (RFC 9520, section 3.1)
+	maxBackoff     = 5 * time.Minute // after which a failure is forgotten, however many there were (RFC 9520, section 3.2)
+	entryOverhead  = 512             // octets, about what an entry costs beside its message
+	octetsPerEntry = 4096            // of the cache's limit in octets
+	failureEntries = 1024            // kept where the cache is off: failures are remembered all the same (RFC 9520, section 3.1)
 )
 
 // entry is one answer, or one failure to get it. It does not change once it is made; the list's links are the cache's.

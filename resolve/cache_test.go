@@ -12,6 +12,7 @@ import (
 	"watertight/dnswire"
 	"watertight/event"
 	"watertight/fault"
+	"watertight/lab/dnsrig"
 	"watertight/lab/dnstest"
 	"watertight/resolve"
 	"watertight/upstream"
@@ -21,8 +22,8 @@ import (
 func one(t *testing.T, h dnstest.Handler, o resolve.Options) (*rig, *dnstest.Server, *resolve.Resolver) {
 	t.Helper()
 	g := newRig(t)
-	s := g.serve(upstream.DoT, first, h)
-	return g, s, g.resolver(o, g.upstream(upstream.DoT, first))
+	s := g.Serve(dot, first, h)
+	return g, s, g.resolver(t, o, g.Upstream(dot, first))
 }
 
 func wantAsked(t *testing.T, s *dnstest.Server, host string, want int) {
@@ -34,7 +35,7 @@ func wantAsked(t *testing.T, s *dnstest.Server, host string, want int) {
 
 func TestAnAnswerIsKeptAsLongAsItsTTLAndNoLonger(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		_, s, r := one(t, zone.Handler(), resolve.Options{})
+		_, s, r := one(t, dnsrig.Zone.Handler(), resolve.Options{})
 		host := "www.shop.example" // its CNAME record has the smallest TTL, 30 seconds
 		lookupA(t, r, host)
 		time.Sleep(29 * time.Second)
@@ -50,20 +51,37 @@ func TestAnAnswerIsKeptAsLongAsItsTTLAndNoLonger(t *testing.T) {
 	})
 }
 
+func TestAnAnswerIsKeptAsLongAsItsTTLLessItsAge(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newRig(t)
+		s := g.Serve(doh, first, dnstest.Age(dnsrig.Zone.Handler(), 290))
+		r := g.resolver(t, resolve.Options{}, g.Upstream(doh, first))
+		a, err := r.Exchange(t.Context(), dnswire.Question{Name: "four.shop.example", Type: dnswire.A})
+		if err != nil || a.TTL != 10*time.Second || a.Records[0].TTL != 10 {
+			t.Fatalf("%+v, %v", a, err)
+		}
+		time.Sleep(11 * time.Second)
+		lookupA(t, r, "four.shop.example")
+		if n := s.Count("four.shop.example", dnswire.A); n != 2 {
+			t.Errorf("asked %d times", n)
+		}
+	})
+}
+
 func TestAStaleAnswerIsNeverServed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		_, s, r := one(t, zone.Handler(), resolve.Options{})
+		_, s, r := one(t, dnsrig.Zone.Handler(), resolve.Options{})
 		lookupA(t, r, "four.shop.example")
 		s.Close()
 		time.Sleep(301 * time.Second)
-		wantFault(t, lookupA(t, r, "four.shop.example"), fault.ResolverUnreachable, "")
+		dnsrig.WantFault(t, lookupA(t, r, "four.shop.example"), fault.ResolverUnreachable, "")
 	})
 }
 
 func TestATTLOfZeroIsUsedOnceByThoseWhoWaitAndNotKept(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		release := make(chan struct{})
-		_, s, r := one(t, dnstest.Held(zone.Handler(), release), resolve.Options{})
+		_, s, r := one(t, dnstest.Held(dnsrig.Zone.Handler(), release), resolve.Options{})
 		var wg sync.WaitGroup
 		for range 10 {
 			wg.Go(func() {
@@ -86,7 +104,7 @@ func TestATTLOfZeroIsUsedOnceByThoseWhoWaitAndNotKept(t *testing.T) {
 
 func TestAHugeTTLIsKeptForADay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		_, s, r := one(t, zone.Handler(), resolve.Options{})
+		_, s, r := one(t, dnsrig.Zone.Handler(), resolve.Options{})
 		lookupA(t, r, "ever.shop.example")
 		time.Sleep(24*time.Hour - time.Second)
 		lookupA(t, r, "ever.shop.example")
@@ -100,13 +118,13 @@ func TestAHugeTTLIsKeptForADay(t *testing.T) {
 func TestANegativeAnswerIsKeptAsItsSOARecordSays(t *testing.T) {
 	for host, code := range map[string]fault.Code{"nope.shop.example": fault.DNSNXDomain, "text.shop.example": fault.DNSNoData} {
 		synctest.Test(t, func(t *testing.T) {
-			_, s, r := one(t, zone.Handler(), resolve.Options{}) // MINIMUM is 60 seconds, the SOA's TTL an hour
-			wantFault(t, lookupA(t, r, host), code, host)
+			_, s, r := one(t, dnsrig.Zone.Handler(), resolve.Options{}) // MINIMUM is 60 seconds, the SOA's TTL an hour
+			dnsrig.WantFault(t, lookupA(t, r, host), code, host)
 			time.Sleep(59 * time.Second)
-			wantFault(t, lookupA(t, r, host), code, host)
+			dnsrig.WantFault(t, lookupA(t, r, host), code, host)
 			wantAsked(t, s, host, 1)
 			time.Sleep(time.Second)
-			wantFault(t, lookupA(t, r, host), code, host)
+			dnsrig.WantFault(t, lookupA(t, r, host), code, host)
 			wantAsked(t, s, host, 2)
 		})
 	}
@@ -128,13 +146,13 @@ func TestAFailureIsKeptForASecondAndThenTwiceAsLongUpToFiveMinutes(t *testing.T)
 		asked := 0
 		for _, hold := range []int{1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300} {
 			asked++
-			wantFault(t, lookupA(t, r, host), fault.DNSServFail, "SERVFAIL")
+			dnsrig.WantFault(t, lookupA(t, r, host), fault.DNSServFail, "SERVFAIL")
 			time.Sleep(time.Duration(hold)*time.Second - time.Millisecond)
-			wantFault(t, lookupA(t, r, host), fault.DNSServFail, "SERVFAIL")
+			dnsrig.WantFault(t, lookupA(t, r, host), fault.DNSServFail, "SERVFAIL")
 			wantAsked(t, s, host, asked)
 			time.Sleep(time.Millisecond)
 		}
-		s.Handle(zone.Handler())
+		s.Handle(dnsrig.Zone.Handler())
 		wantAddrs(t, r, host, "192.0.2.4")
 		time.Sleep(301 * time.Second)
 		s.Handle(dnstest.RCode(dnswire.ServFail))
@@ -191,9 +209,9 @@ func TestTheCacheIsBoundedInOctetsToo(t *testing.T) {
 func TestWithoutACacheEveryLookupIsAskedButFailuresAreKept(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newRig(t)
-		s := g.serve(upstream.DoT, first, zone.Handler())
-		o := resolve.Options{Sink: g.sink, Upstreams: []upstream.Upstream{g.upstream(upstream.DoT, first)}}
-		r, err := resolve.New(o, g.dial)
+		s := g.Serve(dot, first, dnsrig.Zone.Handler())
+		o := resolve.Options{Sink: g.sink, Upstreams: []upstream.Upstream{g.Upstream(dot, first)}}
+		r, err := resolve.New(o, g.Dial)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -211,12 +229,12 @@ func TestWithoutACacheEveryLookupIsAskedButFailuresAreKept(t *testing.T) {
 func TestOneWhoGivesUpDoesNotEndTheLookupOfTheOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		release := make(chan struct{})
-		_, s, r := one(t, dnstest.Held(zone.Handler(), release), resolve.Options{})
+		_, s, r := one(t, dnstest.Held(dnsrig.Zone.Handler(), release), resolve.Options{})
 		ctx, cancel := context.WithCancel(t.Context())
 		var wg sync.WaitGroup
 		wg.Go(func() {
 			_, err := r.LookupFamily(ctx, "four.shop.example", dnswire.A)
-			if f := wantFault(t, err, fault.DNSTimeout, ""); !errors.Is(f, context.Canceled) {
+			if f := dnsrig.WantFault(t, err, fault.DNSTimeout, ""); !errors.Is(f, context.Canceled) {
 				t.Errorf("cause %v", f.Err)
 			}
 		})
@@ -237,14 +255,14 @@ func TestOneWhoGivesUpDoesNotEndTheLookupOfTheOthers(t *testing.T) {
 
 func TestFlushEmptiesTheCacheAndALookupUnderWayDoesNotFillIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		_, s, r := one(t, zone.Handler(), resolve.Options{})
+		_, s, r := one(t, dnsrig.Zone.Handler(), resolve.Options{})
 		lookupA(t, r, "four.shop.example")
 		r.Flush()
 		lookupA(t, r, "four.shop.example")
 		wantAsked(t, s, "four.shop.example", 2)
 
 		release := make(chan struct{})
-		s.Handle(dnstest.Held(zone.Handler(), release))
+		s.Handle(dnstest.Held(dnsrig.Zone.Handler(), release))
 		var wg sync.WaitGroup
 		wg.Go(func() { lookupA(t, r, "one.shop.example") })
 		synctest.Wait()
@@ -263,19 +281,19 @@ func TestFlushEmptiesTheCacheAndALookupUnderWayDoesNotFillIt(t *testing.T) {
 
 func TestEveryCallerGetsASliceAndAFaultOfItsOwn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		_, _, r := one(t, zone.Handler(), resolve.Options{})
+		_, _, r := one(t, dnsrig.Zone.Handler(), resolve.Options{})
 		a, _ := r.LookupFamily(t.Context(), "four.shop.example", dnswire.A)
 		a[0] = first
 		wantAddrs(t, r, "four.shop.example", "192.0.2.4")
 		f := lookupA(t, r, "nope.shop.example").(*fault.Error)
 		f.Message = "changed"
-		wantFault(t, lookupA(t, r, "nope.shop.example"), fault.DNSNXDomain, "does not exist")
+		dnsrig.WantFault(t, lookupA(t, r, "nope.shop.example"), fault.DNSNXDomain, "does not exist")
 	})
 }
 
 func TestCachedTellsWhatIsKnownWithoutAsking(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		_, s, r := one(t, zone.Handler(), resolve.Options{})
+		_, s, r := one(t, dnsrig.Zone.Handler(), resolve.Options{})
 		if _, _, known := r.Cached("four.shop.example", dnswire.A); known || len(s.Log()) != 0 {
 			t.Error("known before anybody asked")
 		}
@@ -294,10 +312,10 @@ func TestCachedTellsWhatIsKnownWithoutAsking(t *testing.T) {
 
 func TestACacheHitCostsAtMostTwoAllocations(t *testing.T) {
 	g := newRig(t)
-	g.serve(upstream.DoT, first, zone.Handler())
-	u := g.upstream(upstream.DoT, first)
+	g.Serve(dot, first, dnsrig.Zone.Handler())
+	u := g.Upstream(dot, first)
 	o := resolve.Options{Upstreams: []upstream.Upstream{u}, Sink: event.Discard{}, CacheEntries: 10}
-	r, err := resolve.New(o, g.dial)
+	r, err := resolve.New(o, g.Dial)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -311,9 +329,9 @@ func TestACacheHitCostsAtMostTwoAllocations(t *testing.T) {
 
 func BenchmarkCacheHit(b *testing.B) {
 	g := newRig(b)
-	g.serve(upstream.DoT, first, zone.Handler())
-	u := g.upstream(upstream.DoT, first)
-	r, err := resolve.New(resolve.Options{Upstreams: []upstream.Upstream{u}, Sink: event.Discard{}, CacheEntries: 10}, g.dial)
+	g.Serve(dot, first, dnsrig.Zone.Handler())
+	u := g.Upstream(dot, first)
+	r, err := resolve.New(resolve.Options{Upstreams: []upstream.Upstream{u}, Sink: event.Discard{}, CacheEntries: 10}, g.Dial)
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -9,6 +9,7 @@ import (
 	"watertight/dnswire"
 	"watertight/event"
 	"watertight/fault"
+	"watertight/transport"
 )
 
 // flight is one look-up under way and those who wait for it. It has a deadline of its own.
@@ -51,7 +52,7 @@ func (r *Resolver) special(q dnswire.Question) *entry {
 	e := &entry{q: q, stored: r.now()}
 	a, err := l.answer(q)
 	if err != nil {
-		e.fault = badQuestion(q, err).fault
+		e.fault = badQuestion(q, err)
 		return e
 	}
 	e.answer, e.addrs = a, a.Addrs()
@@ -95,25 +96,25 @@ func (r *Resolver) fly(q dnswire.Question, fl *flight, epoch uint64) {
 	keep := true
 	switch {
 	case fail == nil:
-		if e.fault = unanswered(a, from.Host); e.fault == nil {
+		if e.fault = unanswered(a, from.Upstream().Host); e.fault == nil {
 			e.answer, e.addrs = a, a.Addrs()
 			e.expires = now.Add(a.TTL)
 		}
 	case r.ctx.Err() != nil:
 		e.fault, keep = closed(), false
 	default:
-		e.fault = fail.about(q.Name)
+		e.fault = about(fail, q.Name)
 		// What concerns the upstream, not the question, its own back-off remembers.
-		keep = fail.final || e.fault.Code == fault.DNSTimeout
+		keep = fail.Final || e.fault.Code == fault.DNSTimeout
 	}
 	if e.fault != nil && keep {
 		e.failures = 1 + r.cache.failures(q, now)
-		e.expires = now.Add(backoff(e.failures, maxBackoff))
+		e.expires = now.Add(transport.Backoff(e.failures, maxBackoff))
 	}
 	if keep {
 		r.cache.put(e, epoch)
 	}
-	r.report(e, from.text(), now.Sub(started))
+	r.report(e, text(from), now.Sub(started))
 	fl.entry = e
 	r.mu.Lock()
 	if r.flights[q] == fl {
@@ -126,46 +127,54 @@ func (r *Resolver) fly(q dnswire.Question, fl *flight, epoch uint64) {
 // askInOrder asks the upstreams in order. The next one is asked only where the one before could not be reached or
 // gave no reply: a reply is final, whatever it says. An upstream in back-off is passed over, unless force. It gives
 // the upstream that replied or was asked last, nil if none was.
-func (r *Resolver) askInOrder(ctx context.Context, q dnswire.Question, force bool) (*dnswire.Answer, *client, *failure) {
-	var worst *failure
-	var from *client
+func (r *Resolver) askInOrder(ctx context.Context, q dnswire.Question, force bool) (*dnswire.Answer, *transport.Client, *transport.Failure) {
+	var worst *transport.Failure
+	var from *transport.Client
 	wait := time.Duration(math.MaxInt64)
 	asked := false
 	for i, u := range r.upstreams {
 		if !force {
-			if old, left := u.health.blocked(r.now()); old != nil {
-				worst, wait = worse(worst, old), min(wait, left)
+			if old, left := u.Blocked(r.now()); old != nil {
+				worst, wait = transport.Worse(worst, old), min(wait, left)
 				continue
 			}
 		}
 		asked = true
 		from = u
 		a, fail := r.attempt(ctx, u, q, i == len(r.upstreams)-1)
-		if fail == nil || fail.final {
+		if fail == nil || fail.Final {
 			return a, from, fail
 		}
-		worst = worse(worst, fail)
+		worst = transport.Worse(worst, fail)
 		if ctx.Err() != nil {
 			break
 		}
 	}
 	if !asked {
 		waiting := *worst
-		waiting.fault = copied(worst.fault)
-		waiting.fault.Hint = fmt.Sprintf("%s; it is tried again in %v", worst.fault.NextStep(), wait.Round(time.Second)+time.Second)
+		waiting.Fault = copied(worst.Fault)
+		waiting.Fault.Hint = fmt.Sprintf("%s; it is tried again in %v", worst.Fault.NextStep(), wait.Round(time.Second)+time.Second)
 		return nil, from, &waiting
 	}
 	return nil, from, worst
 }
 
 // attempt asks one upstream. All but the last leave time for those after them.
-func (r *Resolver) attempt(ctx context.Context, u *client, q dnswire.Question, last bool) (*dnswire.Answer, *failure) {
+func (r *Resolver) attempt(ctx context.Context, u *transport.Client, q dnswire.Question, last bool) (*dnswire.Answer, *transport.Failure) {
 	if !last {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, r.options.AttemptTimeout)
 		defer cancel()
 	}
-	return u.ask(ctx, q)
+	return u.Ask(ctx, q)
+}
+
+// text is what events call an upstream; empty for none.
+func text(u *transport.Client) string {
+	if u == nil {
+		return ""
+	}
+	return u.Upstream().Text
 }
 
 // reportCached tells of a question that no upstream was asked for.

@@ -91,7 +91,7 @@ func hostQuestion(host string, t dnswire.Type) (dnswire.Question, netip.Addr, er
 	}
 	h, err := name.ParseHost(host)
 	if err != nil {
-		return dnswire.Question{}, netip.Addr{}, fault.New(fault.BadRequest, oneLine(host)+": "+err.Error(), err)
+		return dnswire.Question{}, netip.Addr{}, fault.New(fault.BadRequest, fault.OneLine(host)+": "+err.Error(), err)
 	}
 	if a, ok := h.Addr(); ok {
 		if a.Is4() != (t == dnswire.A) {

@@ -4,14 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
-	"net/netip"
 	"sync"
 	"time"
 
 	"watertight/dnswire"
 	"watertight/event"
 	"watertight/fault"
+	"watertight/transport"
 	"watertight/upstream"
 )
 
@@ -24,9 +23,6 @@ const (
 
 // maxFlights is how many questions may be under way at once.
 const maxFlights = 4096
-
-// Dial connects to an address. It is a channel's: the only way a resolver has to send anything.
-type Dial func(ctx context.Context, to netip.AddrPort) (net.Conn, error)
 
 // Options says what a Resolver asks, and how.
 type Options struct {
@@ -52,11 +48,6 @@ type Options struct {
 func (o *Options) validate() error {
 	if len(o.Upstreams) == 0 {
 		return errors.New("a resolver needs at least one upstream")
-	}
-	for i, u := range o.Upstreams {
-		if err := u.Validate(); err != nil {
-			return fmt.Errorf("upstream %d (%q): %w", i+1, u.Text, err)
-		}
 	}
 	for _, suffix := range o.Forward {
 		if err := Forwardable(suffix); err != nil {
@@ -92,9 +83,8 @@ func (o *Options) fill() {
 // first question; Close ends everything.
 type Resolver struct {
 	options   Options
-	dial      Dial
 	now       func() time.Time
-	upstreams []*client
+	upstreams []*transport.Client
 	cache     *cache
 
 	ctx    context.Context
@@ -109,8 +99,8 @@ type Resolver struct {
 	local   uint64
 }
 
-// New makes a resolver over a dial function.
-func New(o Options, dial Dial) (*Resolver, error) {
+// New makes a resolver over a dial function: the only way it has to send anything.
+func New(o Options, dial transport.Dial) (*Resolver, error) {
 	if dial == nil {
 		return nil, errors.New("a resolver exists only over a dial function")
 	}
@@ -118,15 +108,15 @@ func New(o Options, dial Dial) (*Resolver, error) {
 		return nil, err
 	}
 	o.fill()
-	r := &Resolver{options: o, dial: dial, now: o.Now, cache: newCache(o.CacheEntries), flights: map[dnswire.Question]*flight{}}
+	r := &Resolver{options: o, now: o.Now, cache: newCache(o.CacheEntries), flights: map[dnswire.Question]*flight{}}
 	r.ctx, r.cancel = context.WithCancel(context.Background())
 	for _, u := range o.Upstreams {
-		up, err := r.newClient(u)
+		c, err := transport.New(u, transport.Options{Dial: dial, Now: o.Now, Timeout: o.Timeout, IdleTimeout: o.IdleTimeout})
 		if err != nil {
-			r.cancel()
+			r.Close()
 			return nil, fmt.Errorf("upstream %s: %w", u.Text, err)
 		}
-		r.upstreams = append(r.upstreams, up)
+		r.upstreams = append(r.upstreams, c)
 	}
 	return r, nil
 }
@@ -155,11 +145,11 @@ func (r *Resolver) Probe(ctx context.Context) error {
 	q := dnswire.Question{Name: "", Type: dnswire.NS}
 	started := r.now()
 	_, from, fail := r.askInOrder(ctx, q, true)
-	ev := event.Lookup{Channel: r.options.Channel, Upstream: from.text(), Type: q.Type.String(), Took: r.now().Sub(started)}
+	ev := event.Lookup{Channel: r.options.Channel, Upstream: text(from), Type: q.Type.String(), Took: r.now().Sub(started)}
 	if fail != nil {
-		ev.Code = fail.fault.Code
+		ev.Code = fail.Fault.Code
 		r.options.Sink.Lookup(&ev)
-		return copied(fail.fault)
+		return copied(fail.Fault)
 	}
 	r.options.Sink.Lookup(&ev)
 	return nil
@@ -173,22 +163,21 @@ func (r *Resolver) Flush() {
 	r.flights = map[dnswire.Question]*flight{}
 	r.mu.Unlock()
 	for _, u := range r.upstreams {
-		u.tickets.forget()
-		u.links.flush()
+		u.Flush()
 	}
 }
 
 // Stats is how the resolver does.
 type Stats struct {
-	Entries   int             `json:"entries"` // in the cache
-	Octets    int             `json:"octets"`  // in the cache
-	Hits      uint64          `json:"hits"`
-	Misses    uint64          `json:"misses"` // look-ups started
-	Evicted   uint64          `json:"evicted"`
-	Joined    uint64          `json:"joined"` // questions that waited for another's look-up
-	Local     uint64          `json:"local"`  // special-use names answered here
-	InFlight  int             `json:"in_flight"`
-	Upstreams []UpstreamStats `json:"upstreams"` // in the order of preference
+	Entries   int               `json:"entries"` // in the cache
+	Octets    int               `json:"octets"`  // in the cache
+	Hits      uint64            `json:"hits"`
+	Misses    uint64            `json:"misses"` // look-ups started
+	Evicted   uint64            `json:"evicted"`
+	Joined    uint64            `json:"joined"` // questions that waited for another's look-up
+	Local     uint64            `json:"local"`  // special-use names answered here
+	InFlight  int               `json:"in_flight"`
+	Upstreams []transport.Stats `json:"upstreams"` // in the order of preference
 }
 
 // Stats gives figures of this moment.
@@ -202,7 +191,7 @@ func (r *Resolver) Stats() Stats {
 	s.Entries, s.Octets, s.Hits, s.Evicted = len(c.entries), c.octets, c.hits, c.evicted
 	c.mu.Unlock()
 	for _, u := range r.upstreams {
-		s.Upstreams = append(s.Upstreams, u.stats(now))
+		s.Upstreams = append(s.Upstreams, u.Stats(now))
 	}
 	return s
 }
@@ -213,9 +202,11 @@ func (r *Resolver) Close() error {
 	r.closed = true
 	r.mu.Unlock()
 	r.cancel()
+	var closing sync.WaitGroup
 	for _, u := range r.upstreams {
-		u.links.close()
+		closing.Go(u.Close)
 	}
+	closing.Wait()
 	r.wg.Wait()
 	return nil
 }

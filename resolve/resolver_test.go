@@ -15,6 +15,7 @@ import (
 	"watertight/dnswire"
 	"watertight/event"
 	"watertight/fault"
+	"watertight/lab/dnsrig"
 	"watertight/lab/dnstest"
 	"watertight/resolve"
 	"watertight/upstream"
@@ -83,23 +84,23 @@ func TestNilAndNothingAreErrorsOfTheConstructor(t *testing.T) {
 }
 
 func TestAnswersComeForBothFamiliesIPv6First(t *testing.T) {
-	inBothKinds(t, func(t *testing.T, k upstream.Kind) {
+	dnsrig.EachKind(t, func(t *testing.T, k upstream.Kind) {
 		g := newRig(t)
-		g.serve(k, first, zone.Handler())
-		r := g.resolver(resolve.Options{}, g.upstream(k, first))
+		g.Serve(k, first, dnsrig.Zone.Handler())
+		r := g.resolver(t, resolve.Options{}, g.Upstream(k, first))
 		wantAddrs(t, r, "api.shop.example", "2001:db8::1 192.0.2.1")
 		wantAddrs(t, r, "WWW.Shop.Example.", "2001:db8::1 192.0.2.1")
 		wantAddrs(t, r, "four.shop.example", "192.0.2.4")
 		_, err := r.Lookup(t.Context(), "text.shop.example")
-		wantFault(t, err, fault.DNSNoData, "text.shop.example has no address record")
+		dnsrig.WantFault(t, err, fault.DNSNoData, "text.shop.example has no address record")
 		_, err = r.Lookup(t.Context(), "nope.shop.example")
-		wantFault(t, err, fault.DNSNXDomain, "nope.shop.example does not exist")
+		dnsrig.WantFault(t, err, fault.DNSNXDomain, "nope.shop.example does not exist")
 	})
 }
 
 func TestOneFamilyThatFailsDoesNotHideTheOther(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		answers := zone.Handler()
+		answers := dnsrig.Zone.Handler()
 		_, _, r := one(t, func(ctx context.Context, q *dnstest.Query) dnstest.Reply {
 			if q.Type == dnswire.AAAA {
 				return dnstest.RCode(dnswire.ServFail)(ctx, q)
@@ -108,13 +109,13 @@ func TestOneFamilyThatFailsDoesNotHideTheOther(t *testing.T) {
 		}, resolve.Options{})
 		wantAddrs(t, r, "four.shop.example", "192.0.2.4")
 		_, err := r.Lookup(t.Context(), "text.shop.example")
-		wantFault(t, err, fault.DNSServFail, "SERVFAIL")
+		dnsrig.WantFault(t, err, fault.DNSServFail, "SERVFAIL")
 	})
 }
 
 func TestExchangeGivesNegativeAnswersAsAnswersAndAnyType(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		_, _, r := one(t, zone.Handler(), resolve.Options{})
+		_, _, r := one(t, dnsrig.Zone.Handler(), resolve.Options{})
 		a, err := r.Exchange(t.Context(), dnswire.Question{Name: "TEXT.shop.example.", Type: dnswire.TXT})
 		if err != nil || a.Records[0].Text() != `"hello"` || resolve.Verdict(a) != nil {
 			t.Errorf("%+v, %v", a, err)
@@ -133,9 +134,9 @@ func TestExchangeGivesNegativeAnswersAsAnswersAndAnyType(t *testing.T) {
 func TestTheAttemptTimeoutLeavesTimeForTheNextUpstream(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newRig(t)
-		g.serve(upstream.DoT, first, dnstest.Silent)
-		g.serve(upstream.DoT, second, zone.Handler())
-		r := g.resolver(resolve.Options{AttemptTimeout: 700 * time.Millisecond}, g.upstream(upstream.DoT, first), g.upstream(upstream.DoT, second))
+		g.Serve(dot, first, dnstest.Silent)
+		g.Serve(dot, second, dnsrig.Zone.Handler())
+		r := g.resolver(t, resolve.Options{AttemptTimeout: 700 * time.Millisecond}, g.Upstream(dot, first), g.Upstream(dot, second))
 		start := time.Now()
 		if err := lookupA(t, r, "four.shop.example"); err != nil || time.Since(start) != 700*time.Millisecond {
 			t.Errorf("%v after %v", err, time.Since(start))
@@ -152,7 +153,7 @@ func TestTheClockCanBeGiven(t *testing.T) {
 			defer mu.Unlock()
 			return time.Now().Add(shift)
 		}
-		_, s, r := one(t, zone.Handler(), resolve.Options{Now: now})
+		_, s, r := one(t, dnsrig.Zone.Handler(), resolve.Options{Now: now})
 		lookupA(t, r, "four.shop.example")
 		mu.Lock()
 		shift = 301 * time.Second
@@ -165,22 +166,22 @@ func TestTheClockCanBeGiven(t *testing.T) {
 func TestAnUpstreamThatFailsIsLeftAloneForAWhileAndASuccessEndsThat(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newRig(t)
-		r := g.resolver(resolve.Options{}, g.upstream(upstream.DoT, first))
+		r := g.resolver(t, resolve.Options{}, g.Upstream(dot, first))
 		dials := 0
 		for _, hold := range []int{1, 2, 4, 8, 16, 30, 30} {
 			dials++
-			wantFault(t, lookupA(t, r, "four.shop.example"), fault.ResolverUnreachable, "refused")
+			dnsrig.WantFault(t, lookupA(t, r, "four.shop.example"), fault.ResolverUnreachable, "refused")
 			time.Sleep(time.Duration(hold)*time.Second - time.Millisecond)
-			f := wantFault(t, lookupA(t, r, "one.shop.example"), fault.ResolverUnreachable, "refused")
+			f := dnsrig.WantFault(t, lookupA(t, r, "one.shop.example"), fault.ResolverUnreachable, "refused")
 			if !strings.Contains(f.Hint, "tried again in 1s") {
 				t.Errorf("hint %q", f.Hint)
 			}
-			if n := len(g.net.Dials()); n != dials {
+			if n := len(g.Net.Dials()); n != dials {
 				t.Fatalf("%d dials, want %d", n, dials)
 			}
 			time.Sleep(time.Millisecond)
 		}
-		s := g.serve(upstream.DoT, first, zone.Handler())
+		s := g.Serve(dot, first, dnsrig.Zone.Handler())
 		wantAddrs(t, r, "four.shop.example", "192.0.2.4")
 		if st := r.Stats().Upstreams[0]; !st.Healthy || st.Failures != 0 || st.LastError != "" || st.LastOK.IsZero() {
 			t.Errorf("stats %+v", st)
@@ -189,9 +190,9 @@ func TestAnUpstreamThatFailsIsLeftAloneForAWhileAndASuccessEndsThat(t *testing.T
 		synctest.Wait()
 		lookupA(t, r, "two.shop.example")
 		time.Sleep(time.Second) // back at the first pause
-		before := len(g.net.Dials())
+		before := len(g.Net.Dials())
 		lookupA(t, r, "two.shop.example")
-		if len(g.net.Dials()) != before+1 {
+		if len(g.Net.Dials()) != before+1 {
 			t.Error("the pause did not start again at a second")
 		}
 	})
@@ -200,9 +201,9 @@ func TestAnUpstreamThatFailsIsLeftAloneForAWhileAndASuccessEndsThat(t *testing.T
 func TestAFewQuestionsWithoutReplyPutTheUpstreamAside(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newRig(t)
-		s := g.serve(upstream.DoT, first, dnstest.Silent)
-		g.serve(upstream.DoT, second, zone.Handler())
-		r := g.resolver(resolve.Options{}, g.upstream(upstream.DoT, first), g.upstream(upstream.DoT, second))
+		s := g.Serve(dot, first, dnstest.Silent)
+		g.Serve(dot, second, dnsrig.Zone.Handler())
+		r := g.resolver(t, resolve.Options{}, g.Upstream(dot, first), g.Upstream(dot, second))
 		for _, host := range []string{"one.shop.example", "two.shop.example", "four.shop.example"} {
 			lookupA(t, r, host)
 		}
@@ -215,26 +216,12 @@ func TestAFewQuestionsWithoutReplyPutTheUpstreamAside(t *testing.T) {
 	})
 }
 
-func TestFailuresOfOneOutageCountOnce(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		_, _, r := one(t, dnstest.Silent, resolve.Options{})
-		var wg sync.WaitGroup
-		for i := range 20 {
-			wg.Go(func() { lookupA(t, r, fmt.Sprintf("h%d.shop.example", i)) })
-		}
-		wg.Wait()
-		if st := r.Stats().Upstreams[0]; st.Failures != 1 || st.Healthy || st.RetryIn != time.Second || st.LastCode != fault.DNSTimeout {
-			t.Errorf("stats %+v", st)
-		}
-	})
-}
-
 func TestProbeAcceptsAnyReplyPastCacheAndBackoffAndTellsNoName(t *testing.T) {
-	inBothKinds(t, func(t *testing.T, k upstream.Kind) {
+	dnsrig.EachKind(t, func(t *testing.T, k upstream.Kind) {
 		g := newRig(t)
-		r := g.resolver(resolve.Options{}, g.upstream(k, first))
-		wantFault(t, r.Probe(t.Context()), fault.ResolverUnreachable, "refused")
-		s := g.serve(k, first, dnstest.RCode(dnswire.ServFail))
+		r := g.resolver(t, resolve.Options{}, g.Upstream(k, first))
+		dnsrig.WantFault(t, r.Probe(t.Context()), fault.ResolverUnreachable, "refused")
+		s := g.Serve(k, first, dnstest.RCode(dnswire.ServFail))
 		if err := r.Probe(t.Context()); err != nil { // at once: the pause is not waited for
 			t.Error(err)
 		}
@@ -242,7 +229,7 @@ func TestProbeAcceptsAnyReplyPastCacheAndBackoffAndTellsNoName(t *testing.T) {
 			t.Errorf("stats %+v", st)
 		}
 		s.Handle(dnstest.Malformed)
-		wantFault(t, r.Probe(t.Context()), fault.DNSServFail, "malformed")
+		dnsrig.WantFault(t, r.Probe(t.Context()), fault.DNSServFail, "malformed")
 		for _, n := range s.Names() {
 			if n != "" {
 				t.Errorf("the probe asked for %q", n)
@@ -253,15 +240,15 @@ func TestProbeAcceptsAnyReplyPastCacheAndBackoffAndTellsNoName(t *testing.T) {
 
 func TestEveryQuestionIsReportedOnceWithoutItsName(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g, _, r := one(t, zone.Handler(), resolve.Options{})
+		g, _, r := one(t, dnsrig.Zone.Handler(), resolve.Options{})
 		lookupA(t, r, "four.shop.example")
 		lookupA(t, r, "four.shop.example")
 		lookupA(t, r, "nope.shop.example")
 		lookupA(t, r, "localhost")
 		want := []event.Lookup{
-			{Channel: "direct", Upstream: "tls://" + serverName, Type: "A", RCode: "NOERROR"},
+			{Channel: "direct", Upstream: "tls://" + dnsrig.ServerName, Type: "A", RCode: "NOERROR"},
 			{Channel: "direct", Type: "A", RCode: "NOERROR", Cached: true},
-			{Channel: "direct", Upstream: "tls://" + serverName, Type: "A", RCode: "NXDOMAIN"},
+			{Channel: "direct", Upstream: "tls://" + dnsrig.ServerName, Type: "A", RCode: "NXDOMAIN"},
 			{Channel: "direct", Type: "A", RCode: "NOERROR", Cached: true},
 		}
 		if got := g.sink.all(); !reflect.DeepEqual(got, want) {
@@ -271,12 +258,12 @@ func TestEveryQuestionIsReportedOnceWithoutItsName(t *testing.T) {
 }
 
 func TestCloseEndsLookupsUnderWayAndEveryConnection(t *testing.T) {
-	inBothKinds(t, func(t *testing.T, k upstream.Kind) {
+	dnsrig.EachKind(t, func(t *testing.T, k upstream.Kind) {
 		g := newRig(t)
-		s := g.serve(k, first, dnstest.Silent)
-		r := g.resolver(resolve.Options{}, g.upstream(k, first))
+		s := g.Serve(k, first, dnstest.Silent)
+		r := g.resolver(t, resolve.Options{}, g.Upstream(k, first))
 		var wg sync.WaitGroup
-		wg.Go(func() { wantFault(t, lookupA(t, r, "four.shop.example"), fault.NotReady, "closed") })
+		wg.Go(func() { dnsrig.WantFault(t, lookupA(t, r, "four.shop.example"), fault.NotReady, "closed") })
 		synctest.Wait()
 		start := time.Now()
 		if err := r.Close(); err != nil {
@@ -290,8 +277,8 @@ func TestCloseEndsLookupsUnderWayAndEveryConnection(t *testing.T) {
 		if s.Live() != 0 {
 			t.Error("a connection is still open")
 		}
-		wantFault(t, lookupA(t, r, "one.shop.example"), fault.NotReady, "closed")
-		wantFault(t, r.Probe(t.Context()), fault.NotReady, "closed")
+		dnsrig.WantFault(t, lookupA(t, r, "one.shop.example"), fault.NotReady, "closed")
+		dnsrig.WantFault(t, r.Probe(t.Context()), fault.NotReady, "closed")
 		r.Close()
 	})
 }
@@ -299,14 +286,99 @@ func TestCloseEndsLookupsUnderWayAndEveryConnection(t *testing.T) {
 func TestManyLookupsAtOnceAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newRig(t)
-		g.net.Blackhole(netip.AddrPortFrom(first, 853), true)
-		r := g.resolver(resolve.Options{}, g.upstream(upstream.DoT, first))
+		g.Net.Blackhole(netip.AddrPortFrom(first, 853), true)
+		r := g.resolver(t, resolve.Options{}, g.Upstream(dot, first))
 		var wg sync.WaitGroup
 		for i := range 4096 {
 			wg.Go(func() { lookupA(t, r, fmt.Sprintf("h%d.shop.example", i)) })
 		}
 		synctest.Wait()
-		wantFault(t, lookupA(t, r, "one.more.shop.example"), fault.Limit, "4096")
+		dnsrig.WantFault(t, lookupA(t, r, "one.more.shop.example"), fault.Limit, "4096")
 		wg.Wait()
 	})
+}
+
+func TestAnUnusedConnectionIsClosedAfterTheIdleTimeout(t *testing.T) {
+	dnsrig.EachKind(t, func(t *testing.T, k upstream.Kind) {
+		g := newRig(t)
+		s := g.Serve(k, first, dnsrig.Zone.Handler())
+		r := g.resolver(t, resolve.Options{IdleTimeout: 20 * time.Second}, g.Upstream(k, first))
+		wantAddrs(t, r, "four.shop.example", "192.0.2.4")
+		time.Sleep(19 * time.Second)
+		wantAddrs(t, r, "one.shop.example", "192.0.2.11")
+		time.Sleep(19 * time.Second)
+		synctest.Wait()
+		if s.Live() != 1 {
+			t.Error("closed too early")
+		}
+		time.Sleep(2 * time.Second)
+		synctest.Wait()
+		if s.Live() != 0 || r.Stats().Upstreams[0].Conns != 0 {
+			t.Error("still open")
+		}
+	})
+}
+
+func TestFlushForgetsTheSessionsOfTLS(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newRig(t)
+		s := g.Serve(dot, first, dnsrig.Zone.Handler())
+		r := g.resolver(t, resolve.Options{}, g.Upstream(dot, first))
+		wantAddrs(t, r, "four.shop.example", "192.0.2.4")
+		r.Flush()
+		synctest.Wait()
+		if n := r.Stats().Upstreams[0].Conns; n != 0 {
+			t.Errorf("%d connections are in use across Flush", n)
+		}
+		wantAddrs(t, r, "one.shop.example", "192.0.2.11")
+		if n := len(g.Net.Dials()); n != 2 {
+			t.Errorf("%d connections were made, want a second one after Flush", n)
+		}
+		for _, q := range s.Log() {
+			if q.Resumed {
+				t.Error("a session was resumed across Flush")
+			}
+		}
+	})
+}
+
+// TestOverRealSockets runs every transport over TCP on the loopback interface.
+func TestOverRealSockets(t *testing.T) {
+	for _, k := range dnsrig.Kinds {
+		t.Run(string(k), func(t *testing.T) {
+			l, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			ca := dnstest.NewCA()
+			loopback := netip.MustParseAddr("127.0.0.1")
+			s := dnsrig.Serve(k, l, ca.Issue(nil, []netip.Addr{loopback}), dnsrig.Zone.Handler())
+			defer s.Close()
+			u := dnsrig.Build(t, upstream.Spec{URL: string(k) + "://" + l.Addr().String(), CA: dnsrig.CAFile(t, ca)})
+			dial := func(ctx context.Context, to netip.AddrPort) (net.Conn, error) {
+				var d net.Dialer
+				return d.DialContext(ctx, "tcp", to.String())
+			}
+			o := resolve.Options{Upstreams: []upstream.Upstream{u}, Sink: event.Discard{}, CacheEntries: 10}
+			r, err := resolve.New(o, dial)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer r.Close()
+			if err := r.Probe(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			wantAddrs(t, r, "www.shop.example", "2001:db8::1 192.0.2.1")
+			s.DropConns()
+			wantAddrs(t, r, "one.shop.example", "192.0.2.11")
+			s.Close()
+			err = r.Probe(t.Context())
+			if f := fault.Of(err); err == nil || f.Code != fault.ResolverUnreachable {
+				t.Errorf("probe of a closed server: %v", err)
+			}
+			if strings.Contains(fmt.Sprint(err), "lookup") {
+				t.Errorf("somebody looked something up: %v", err)
+			}
+		})
+	}
 }

@@ -103,7 +103,7 @@ func Local(host string) error {
 	}
 	a, err := l.answer(q)
 	if err != nil {
-		return badQuestion(q, err).fault
+		return badQuestion(q, err)
 	}
 	if f := Verdict(a); f != nil {
 		return f

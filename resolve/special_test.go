@@ -12,6 +12,7 @@ import (
 
 	"watertight/dnswire"
 	"watertight/fault"
+	"watertight/lab/dnsrig"
 	"watertight/lab/dnstest"
 	"watertight/resolve"
 	"watertight/upstream"
@@ -20,7 +21,7 @@ import (
 func TestSpecialUseNamesAreAnsweredHereAndNobodyIsAsked(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newRig(t)
-		r := g.resolver(resolve.Options{}, g.upstream(upstream.DoT, first))
+		r := g.resolver(t, resolve.Options{}, g.Upstream(dot, first))
 		for _, c := range []struct{ question, want string }{
 			{"localhost A", "NOERROR 127.0.0.1"},
 			{"localhost AAAA", "NOERROR ::1"},
@@ -89,7 +90,7 @@ func TestSpecialUseNamesAreAnsweredHereAndNobodyIsAsked(t *testing.T) {
 				t.Errorf("%s: %s, want %s", c.question, s, c.want)
 			}
 		}
-		if d := g.net.Dials(); len(d) != 0 {
+		if d := g.Net.Dials(); len(d) != 0 {
 			t.Errorf("dialled %v", d)
 		}
 	})
@@ -124,10 +125,10 @@ func TestNamesThatOnlyLookSpecialAreAsked(t *testing.T) {
 
 func TestARefusedLocalNameComesWithAHint(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		_, _, r := one(t, zone.Handler(), resolve.Options{})
+		_, _, r := one(t, dnsrig.Zone.Handler(), resolve.Options{})
 		for host, hint := range map[string]string{"printer.local": "RFC 6762", "wpad": "full name", "abc.onion": "Tor"} {
 			_, err := r.Lookup(t.Context(), host)
-			f := wantFault(t, err, fault.DNSNXDomain, host+" is not looked up anywhere")
+			f := dnsrig.WantFault(t, err, fault.DNSNXDomain, host+" is not looked up anywhere")
 			if !strings.Contains(f.NextStep(), hint) {
 				t.Errorf("%s: hint %q", host, f.NextStep())
 			}
@@ -137,17 +138,17 @@ func TestARefusedLocalNameComesWithAHint(t *testing.T) {
 
 func TestAnAddressIsItsOwnAnswerAndAMalformedHostIsRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g, _, r := one(t, zone.Handler(), resolve.Options{})
+		g, _, r := one(t, dnsrig.Zone.Handler(), resolve.Options{})
 		wantAddrs(t, r, "192.0.2.77", "192.0.2.77")
 		wantAddrs(t, r, "2001:db8::77", "2001:db8::77")
 		for _, host := range []string{"", "a..b", "exa mple.com", strings.Repeat("a.", 130) + "com", "0x7f.1"} {
 			_, err := r.Lookup(t.Context(), host)
-			wantFault(t, err, fault.BadRequest, "")
+			dnsrig.WantFault(t, err, fault.BadRequest, "")
 		}
 		_, err := r.LookupFamily(t.Context(), "api.shop.example", dnswire.TXT)
-		wantFault(t, err, fault.BadRequest, "TXT")
+		dnsrig.WantFault(t, err, fault.BadRequest, "TXT")
 		_, err = r.Exchange(t.Context(), dnswire.Question{Name: strings.Repeat("a.", 130) + "com", Type: dnswire.A})
-		wantFault(t, err, fault.BadRequest, "")
+		dnsrig.WantFault(t, err, fault.BadRequest, "")
 		if st := r.Stats().Upstreams[0]; !st.LastOK.IsZero() {
 			t.Error("a question that was never sent counts as answered")
 		}
@@ -161,9 +162,9 @@ func TestASpecialUseSuffixIsAskedOnlyWhereTheConfigurationSaysSo(t *testing.T) {
 		_, s, r := one(t, z.Handler(), resolve.Options{Forward: []string{"test"}})
 		wantAddrs(t, r, "api.shop.test", "192.0.2.9")
 		_, err := r.Lookup(t.Context(), "nope.shop.test")
-		wantFault(t, err, fault.DNSNXDomain, "nope.shop.test does not exist")
+		dnsrig.WantFault(t, err, fault.DNSNXDomain, "nope.shop.test does not exist")
 		_, err = r.Lookup(t.Context(), "printer.local")
-		wantFault(t, err, fault.DNSNXDomain, "printer.local is not looked up anywhere")
+		dnsrig.WantFault(t, err, fault.DNSNXDomain, "printer.local is not looked up anywhere")
 		if n := s.Count("printer.local", dnswire.A); n != 0 {
 			t.Errorf("a suffix that was not named was asked for %d times", n)
 		}

@@ -1,4 +1,4 @@
-package resolve
+package transport
 
 import (
 	"bufio"
@@ -23,28 +23,48 @@ var (
 	errOwing   = errors.New("too many questions without a reply")
 )
 
+// dot opens connections of DNS over TLS (RFC 7858).
+type dot struct{ *secure }
+
+func newDoT(c *Client) (opener, error) {
+	// Not every server chooses a protocol, and RFC 7858 does not ask for it.
+	s, err := newSecure(c, protocol{alpn: "dot", name: "DNS over TLS"})
+	if err != nil {
+		return nil, err
+	}
+	return &dot{s}, nil
+}
+
+func (d *dot) open(ctx context.Context) (link, *Failure) {
+	conn, fail := d.connect(ctx)
+	if fail != nil {
+		return nil, fail
+	}
+	return newDoTLink(d.c, conn), nil
+}
+
 // dotLink is one connection of DNS over TLS. Questions are pipelined, and replies come in any order (RFC 7766,
 // section 6.2.1.1).
 type dotLink struct {
-	u      *client
+	c      *Client
 	conn   *tls.Conn
 	ended  chan struct{}
 	writes sync.Mutex // held over one message
 
 	mu        sync.Mutex
-	err       *failure                 // why the connection ended
+	err       *Failure                 // why the connection ended
 	waiting   map[uint16]chan dotReply // nil where nobody waits any more
 	abandoned int
 }
 
 type dotReply struct {
 	msg  []byte
-	fail *failure
+	fail *Failure
 }
 
-func newDoT(u *client, conn *tls.Conn) *dotLink {
-	l := &dotLink{u: u, conn: conn, ended: make(chan struct{}), waiting: map[uint16]chan dotReply{}}
-	u.wg.Go(l.read)
+func newDoTLink(c *Client, conn *tls.Conn) *dotLink {
+	l := &dotLink{c: c, conn: conn, ended: make(chan struct{}), waiting: map[uint16]chan dotReply{}}
+	c.wg.Go(l.read)
 	return l
 }
 
@@ -52,10 +72,10 @@ func (l *dotLink) done() <-chan struct{} { return l.ended }
 
 func (l *dotLink) room() bool { return true }
 
-func (l *dotLink) close() { l.end(l.u.broke(errors.New("given up"))) }
+func (l *dotLink) close() { l.end(l.c.broke(errors.New("given up"))) }
 
 // exchange sends a question and waits for its reply.
-func (l *dotLink) exchange(ctx context.Context, q dnswire.Question) (*dnswire.Answer, *failure) {
+func (l *dotLink) exchange(ctx context.Context, q dnswire.Question) (*dnswire.Answer, *Failure) {
 	id, reply, fail := l.register()
 	if fail != nil {
 		return nil, fail
@@ -66,33 +86,33 @@ func (l *dotLink) exchange(ctx context.Context, q dnswire.Question) (*dnswire.An
 		return nil, badQuestion(q, err)
 	}
 	if err := l.write(ctx, msg); err != nil {
-		l.end(l.u.broke(err))
+		l.end(l.c.broke(err))
 	}
 	select {
 	case r := <-reply:
 		if r.fail != nil {
 			if ctx.Err() != nil { // a question that was late at the same moment ended the connection
-				return nil, l.u.timeout(ctx.Err())
+				return nil, l.c.timeout(ctx.Err())
 			}
 			return nil, r.fail
 		}
 		a, err := dnswire.ParseAnswer(r.msg, q, id)
 		if err != nil {
-			return nil, l.u.malformed(err)
+			return nil, l.c.malformed(err)
 		}
 		return a, nil
 	case <-ctx.Done():
 		l.abandon(id, false)
-		return nil, l.u.timeout(ctx.Err())
+		return nil, l.c.timeout(ctx.Err())
 	}
 }
 
 // register takes a random ID that no question under way has.
-func (l *dotLink) register() (uint16, chan dotReply, *failure) {
+func (l *dotLink) register() (uint16, chan dotReply, *Failure) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.err != nil {
-		return 0, nil, l.u.broke(l.err)
+		return 0, nil, l.c.broke(l.err)
 	}
 	for {
 		id := uint16(rand.Uint32())
@@ -122,7 +142,7 @@ func (l *dotLink) abandon(id uint16, unsent bool) {
 	owing := l.abandoned > maxAbandoned
 	l.mu.Unlock()
 	if owing {
-		l.end(l.u.broke(errOwing))
+		l.end(l.c.broke(errOwing))
 	}
 }
 
@@ -135,7 +155,7 @@ func (l *dotLink) write(ctx context.Context, msg []byte) error {
 	defer l.writes.Unlock()
 	deadline, ok := ctx.Deadline()
 	if !ok {
-		deadline = time.Now().Add(DefaultTimeout)
+		deadline = time.Now().Add(l.c.options.Timeout)
 	}
 	if err := l.conn.SetWriteDeadline(deadline); err != nil {
 		return err
@@ -150,11 +170,11 @@ func (l *dotLink) read() {
 	for {
 		msg, err := readMessage(r)
 		if err != nil {
-			l.end(l.u.broke(err))
+			l.end(l.c.broke(err))
 			return
 		}
 		if !l.deliver(msg) {
-			l.end(l.u.malformed(errStrayID))
+			l.end(l.c.malformed(errStrayID))
 			return
 		}
 	}
@@ -191,7 +211,7 @@ func (l *dotLink) deliver(msg []byte) bool {
 }
 
 // end closes the connection and tells everyone who waits.
-func (l *dotLink) end(why *failure) {
+func (l *dotLink) end(why *Failure) {
 	l.mu.Lock()
 	if l.err != nil {
 		l.mu.Unlock()

@@ -1,4 +1,4 @@
-package resolve
+package transport
 
 import (
 	"context"
@@ -6,7 +6,6 @@ import (
 	"sync"
 	"time"
 
-	"watertight/dnswire"
 	"watertight/fault"
 )
 
@@ -15,14 +14,6 @@ const (
 	maxLinks    = 4   // connections at once
 	maxInFlight = 128 // questions at once on one connection
 )
-
-// link is one warm connection to an upstream.
-type link interface {
-	exchange(ctx context.Context, q dnswire.Question) (*dnswire.Answer, *failure)
-	room() bool            // another question fits on, as far as the far side says
-	done() <-chan struct{} // closed when the connection has ended
-	close()
-}
 
 // slot is a link with what the pool knows of it.
 type slot struct {
@@ -36,7 +27,7 @@ type slot struct {
 
 // links keeps the connections of one upstream. One dial at a time serves all who wait for a connection.
 type links struct {
-	u *client
+	c *Client
 
 	mu      sync.Mutex
 	closed  bool
@@ -49,17 +40,28 @@ type links struct {
 
 type dialing struct {
 	done  chan struct{}
-	fail  *failure
+	fail  *Failure
 	watch *fault.Watch
 }
 
+// enter books a question, unless the client is closed.
+func (p *links) enter() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return false
+	}
+	p.c.wg.Add(1)
+	return true
+}
+
 // take gives a connection that is younger than the one numbered after, and books a question on it.
-func (p *links) take(ctx context.Context, after uint64) (*slot, *failure) {
+func (p *links) take(ctx context.Context, after uint64) (*slot, *Failure) {
 	for {
 		p.mu.Lock()
 		if p.closed {
 			p.mu.Unlock()
-			return nil, &failure{fault: closed(), final: true}
+			return nil, closed()
 		}
 		if s := p.pick(after); s != nil {
 			s.inFlight++
@@ -70,9 +72,9 @@ func (p *links) take(ctx context.Context, after uint64) (*slot, *failure) {
 		if p.dialing == nil && len(p.slots) < maxLinks {
 			d := &dialing{done: make(chan struct{})}
 			var watched context.Context
-			watched, d.watch = fault.WithWatch(p.u.ctx)
+			watched, d.watch = fault.WithWatch(p.c.ctx)
 			p.dialing = d
-			p.u.wg.Go(func() { p.dial(watched, d) })
+			p.c.wg.Go(func() { p.dial(watched, d) })
 		}
 		d, freed := p.dialing, p.freed
 		p.mu.Unlock()
@@ -87,20 +89,20 @@ func (p *links) take(ctx context.Context, after uint64) (*slot, *failure) {
 			}
 		case <-freed:
 		case <-ctx.Done():
-			return nil, p.u.late(ctx, d)
+			return nil, p.c.late(ctx, d)
 		}
 	}
 }
 
 // late is what a question fails with whose time is over before it has a connection: the fault of what the dial under
 // way waits for, where that is known.
-func (u *client) late(ctx context.Context, d *dialing) *failure {
+func (c *Client) late(ctx context.Context, d *dialing) *Failure {
 	if d != nil && ctx.Err() == context.DeadlineExceeded {
 		if err := d.watch.Err(); err != nil {
-			return u.dialFailure(ctx, err)
+			return c.dialFailure(ctx, err)
 		}
 	}
-	return u.timeout(ctx.Err())
+	return c.timeout(ctx.Err())
 }
 
 func (p *links) pick(after uint64) *slot {
@@ -114,15 +116,15 @@ func (p *links) pick(after uint64) *slot {
 
 // dial opens a connection for whoever waits. It does not depend on any of them.
 func (p *links) dial(ctx context.Context, d *dialing) {
-	ctx, cancel := context.WithTimeout(ctx, p.u.limit)
+	ctx, cancel := context.WithTimeout(ctx, p.c.options.Timeout)
 	defer cancel()
-	started := p.u.now()
+	started := p.c.now()
 	p.mu.Lock()
 	era := p.era
 	p.mu.Unlock()
-	l, fail := p.u.open(ctx)
-	if fail != nil && p.u.ctx.Err() == nil {
-		p.u.health.failed(started, p.u.now(), fail)
+	l, fail := p.c.opener.open(ctx)
+	if fail != nil && p.c.ctx.Err() == nil {
+		p.c.health.failed(started, p.c.now(), fail)
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -132,7 +134,7 @@ func (p *links) dial(ctx context.Context, d *dialing) {
 	case fail != nil:
 	case p.closed:
 		l.close()
-		d.fail = &failure{fault: closed(), final: true}
+		d.fail = closed()
 	case p.era != era:
 		l.close() // those who wait dial again
 	default:
@@ -143,10 +145,10 @@ func (p *links) dial(ctx context.Context, d *dialing) {
 
 func (p *links) add(l link) {
 	p.seq++
-	s := &slot{link: l, seq: p.seq, lastReply: p.u.now()}
-	s.idle = time.AfterFunc(p.u.idle, func() { p.expire(s) })
+	s := &slot{link: l, seq: p.seq, lastReply: p.c.now()}
+	s.idle = time.AfterFunc(p.c.options.IdleTimeout, func() { p.expire(s) })
 	p.slots = append(p.slots, s)
-	p.u.wg.Go(func() {
+	p.c.wg.Go(func() {
 		<-l.done()
 		p.retire(s)
 	})
@@ -158,13 +160,13 @@ func (p *links) give(s *slot, replied bool) {
 	defer p.mu.Unlock()
 	s.inFlight--
 	if replied {
-		s.lastReply = p.u.now()
+		s.lastReply = p.c.now()
 	}
 	if s.leaving && s.inFlight == 0 {
-		p.u.wg.Go(s.close)
+		p.c.wg.Go(s.close)
 	}
 	if s.inFlight == 0 && slices.Contains(p.slots, s) {
-		s.idle.Reset(p.u.idle)
+		s.idle.Reset(p.c.options.IdleTimeout)
 	}
 	p.wake()
 }
@@ -212,7 +214,7 @@ func (p *links) flush() {
 	for _, s := range p.slots {
 		s.idle.Stop()
 		if s.inFlight == 0 {
-			p.u.wg.Go(s.close)
+			p.c.wg.Go(s.close)
 		}
 		s.leaving = true
 	}

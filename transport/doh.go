@@ -1,4 +1,4 @@
-package resolve
+package transport
 
 import (
 	"bytes"
@@ -9,7 +9,6 @@ import (
 	"mime"
 	"net"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"strconv"
 	"sync"
@@ -17,22 +16,52 @@ import (
 
 	"watertight/dnswire"
 	"watertight/fault"
-	"watertight/upstream"
 )
 
 const mediaType = "application/dns-message"
 
+// doh opens connections of DNS over HTTPS (RFC 8484), over HTTP/2 alone.
+type doh struct {
+	*secure
+	url *url.URL
+}
+
+func newDoH(c *Client) (opener, error) {
+	s, err := newSecure(c, protocol{alpn: "h2", name: "HTTP/2", required: true})
+	if err != nil {
+		return nil, err
+	}
+	u, err := url.Parse("https://" + c.up.Host + c.up.Path)
+	if err != nil {
+		return nil, err
+	}
+	return &doh{s, u}, nil
+}
+
+func (d *doh) open(ctx context.Context) (link, *Failure) {
+	conn, fail := d.connect(ctx)
+	if fail != nil {
+		return nil, fail
+	}
+	l, fail := newDoHLink(ctx, d.c, d.url, conn)
+	if fail != nil { // a nil *dohLink would be a link
+		return nil, fail
+	}
+	return l, nil
+}
+
 // dohLink is one HTTP/2 connection of DNS over HTTPS.
 type dohLink struct {
-	u     *client
+	c     *Client
+	url   *url.URL
 	conn  *http.ClientConn
 	ended chan struct{}
 	once  sync.Once
 }
 
-// newDoH speaks HTTP/2 over a connection that is authenticated already. The transport dials nothing: it is handed
+// newDoHLink speaks HTTP/2 over a connection that is authenticated already. The transport dials nothing: it is handed
 // that one connection.
-func newDoH(ctx context.Context, u *client, conn *tls.Conn) (*dohLink, *failure) {
+func newDoHLink(ctx context.Context, c *Client, to *url.URL, conn *tls.Conn) (*dohLink, *Failure) {
 	protocols := new(http.Protocols)
 	protocols.SetHTTP2(true)
 	given := conn
@@ -55,12 +84,12 @@ func newDoH(ctx context.Context, u *client, conn *tls.Conn) (*dohLink, *failure)
 		HTTP2: &http.HTTP2Config{SendPingTimeout: 15 * time.Second, PingTimeout: 5 * time.Second},
 	}
 	// The address is only a label here; it is literal so that nothing could ever be looked up.
-	cc, err := transport.NewClientConn(ctx, "https", netip.AddrPortFrom(u.Addrs[0].Addr(), u.Addrs[0].Port()).String())
+	cc, err := transport.NewClientConn(ctx, "https", c.up.Addrs[0].String())
 	if err != nil {
 		conn.Close()
-		return nil, u.unreachable("does not speak HTTP/2", err)
+		return nil, c.unreachable("does not speak HTTP/2", err)
 	}
-	l := &dohLink{u: u, conn: cc, ended: make(chan struct{})}
+	l := &dohLink{c: c, url: to, conn: cc, ended: make(chan struct{})}
 	cc.SetStateHook(func(cc *http.ClientConn) {
 		if cc.Err() != nil {
 			l.once.Do(func() { close(l.ended) })
@@ -82,7 +111,7 @@ func (l *dohLink) close() {
 }
 
 // exchange posts a question, with ID 0 (RFC 8484, section 4.1), and reads the reply.
-func (l *dohLink) exchange(ctx context.Context, q dnswire.Question) (*dnswire.Answer, *failure) {
+func (l *dohLink) exchange(ctx context.Context, q dnswire.Question) (*dnswire.Answer, *Failure) {
 	msg, err := dnswire.Query(q, 0, dnswire.PadQuery)
 	if err != nil {
 		return nil, badQuestion(q, err)
@@ -101,7 +130,7 @@ func (l *dohLink) exchange(ctx context.Context, q dnswire.Question) (*dnswire.An
 	}
 	a, err := dnswire.ParseAnswer(body, q, 0)
 	if err != nil {
-		return nil, l.u.malformed(err)
+		return nil, l.c.malformed(err)
 	}
 	if age := age(resp.Header); age > 0 {
 		a = a.Aged(age)
@@ -113,8 +142,8 @@ func (l *dohLink) exchange(ctx context.Context, q dnswire.Question) (*dnswire.An
 func (l *dohLink) request(ctx context.Context, msg []byte) *http.Request {
 	r := &http.Request{
 		Method: http.MethodPost,
-		URL:    l.u.url,
-		Host:   l.u.url.Host,
+		URL:    l.url,
+		Host:   l.url.Host,
 		Header: http.Header{
 			"Accept":       {mediaType},
 			"Content-Type": {mediaType},
@@ -126,27 +155,27 @@ func (l *dohLink) request(ctx context.Context, msg []byte) *http.Request {
 	return r.WithContext(ctx)
 }
 
-func (l *dohLink) lost(ctx context.Context, err error) *failure {
+func (l *dohLink) lost(ctx context.Context, err error) *Failure {
 	if ctx.Err() != nil {
-		return l.u.timeout(err)
+		return l.c.timeout(err)
 	}
-	return l.u.broke(err)
+	return l.c.broke(err)
 }
 
 // check refuses what is not a DNS message. A redirect names a server that nobody configured (RFC 8484, section 3).
-func (l *dohLink) check(resp *http.Response) *failure {
+func (l *dohLink) check(resp *http.Response) *Failure {
 	switch {
 	case resp.StatusCode >= 300 && resp.StatusCode < 400:
-		return l.u.unreachable("redirects to another place (HTTP "+strconv.Itoa(resp.StatusCode)+"), and redirects are never followed", nil)
+		return l.c.unreachable("redirects to another place (HTTP "+strconv.Itoa(resp.StatusCode)+"), and redirects are never followed", nil)
 	case resp.StatusCode != http.StatusOK:
-		return l.u.unreachable("answered HTTP "+strconv.Itoa(resp.StatusCode), nil)
+		return l.c.unreachable("answered HTTP "+strconv.Itoa(resp.StatusCode), nil)
 	}
 	got := resp.Header.Get("Content-Type")
 	if media, _, err := mime.ParseMediaType(got); err != nil || media != mediaType {
 		if got == "" {
 			got = "something"
 		}
-		return l.u.unreachable("answered "+oneLine(got)+" instead of a DNS message", nil)
+		return l.c.unreachable("answered "+fault.OneLine(got)+" instead of a DNS message", nil)
 	}
 	return nil
 }
@@ -158,10 +187,4 @@ func age(h http.Header) time.Duration {
 		return 0
 	}
 	return time.Duration(seconds) * time.Second
-}
-
-func dohURL(u upstream.Upstream) (*url.URL, error) { return url.Parse("https://" + u.Host + u.Path) }
-
-func badQuestion(q dnswire.Question, err error) *failure {
-	return &failure{fault: fault.New(fault.BadRequest, oneLine(q.Name)+" cannot be asked for", err), final: true, unsent: true}
 }

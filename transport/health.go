@@ -1,4 +1,4 @@
-package resolve
+package transport
 
 import (
 	"sync"
@@ -8,18 +8,17 @@ import (
 	"watertight/upstream"
 )
 
-// How long a failure is remembered (RFC 9520, section 3.2: at least one second, at most five minutes, growing).
 const (
 	firstBackoff = time.Second
-	maxBackoff   = 5 * time.Minute
-	// maxUpstreamBackoff is smaller, so that an outage ends soon after its cause.
-	maxUpstreamBackoff = 30 * time.Second
+	// maxBackoff is smaller than what RFC 9520 allows, so that an outage ends soon after its cause.
+	maxBackoff = 30 * time.Second
 	// silences is how many questions in a row an upstream may leave unanswered before it counts as failed.
 	silences = 3
 )
 
-// backoff is how long the nth failure in a row is remembered.
-func backoff(n int, most time.Duration) time.Duration {
+// Backoff is how long the nth failure in a row is remembered: a second for the first, then twice as long each time, up
+// to most (RFC 9520, section 3.2: at least one second, at most five minutes, growing).
+func Backoff(n int, most time.Duration) time.Duration {
 	if n > 16 {
 		return most
 	}
@@ -33,7 +32,7 @@ type health struct {
 	silent   int // questions in a row without a reply
 	failedAt time.Time
 	retryAt  time.Time
-	last     *failure
+	last     *Failure
 	lastOK   time.Time
 	rtt      time.Duration
 	asked    uint64
@@ -41,7 +40,7 @@ type health struct {
 }
 
 // blocked gives the last failure while it is remembered, and for how long still.
-func (h *health) blocked(now time.Time) (*failure, time.Duration) {
+func (h *health) blocked(now time.Time) (*Failure, time.Duration) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if wait := h.retryAt.Sub(now); h.failures > 0 && wait > 0 {
@@ -51,7 +50,7 @@ func (h *health) blocked(now time.Time) (*failure, time.Duration) {
 }
 
 // failed books a failure of the upstream itself. What was started before the last failure belongs to the same outage.
-func (h *health) failed(started, now time.Time, f *failure) {
+func (h *health) failed(started, now time.Time, f *Failure) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.errors++
@@ -61,11 +60,11 @@ func (h *health) failed(started, now time.Time, f *failure) {
 	}
 	h.failures++
 	h.failedAt = now
-	h.retryAt = now.Add(backoff(h.failures, maxUpstreamBackoff))
+	h.retryAt = now.Add(Backoff(h.failures, maxBackoff))
 }
 
 // unanswered books a question without a reply; a few in a row are a failure.
-func (h *health) unanswered(started, now time.Time, f *failure) {
+func (h *health) unanswered(started, now time.Time, f *Failure) {
 	h.mu.Lock()
 	h.silent++
 	count := h.silent >= silences
@@ -99,8 +98,8 @@ func (h *health) sent() {
 	h.asked++
 }
 
-// UpstreamStats is how one upstream does.
-type UpstreamStats struct {
+// Stats is how one upstream does.
+type Stats struct {
 	Upstream  string        `json:"upstream"` // as configured
 	Host      string        `json:"host"`
 	Kind      upstream.Kind `json:"kind"`
@@ -117,7 +116,7 @@ type UpstreamStats struct {
 	LastCode  fault.Code    `json:"last_code,omitempty"`
 }
 
-func (h *health) stats(s *UpstreamStats, now time.Time) {
+func (h *health) stats(s *Stats, now time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	s.Healthy = h.failures == 0
@@ -125,6 +124,6 @@ func (h *health) stats(s *UpstreamStats, now time.Time) {
 	s.RetryIn = max(0, h.retryAt.Sub(now))
 	s.RTT, s.LastOK = h.rtt, h.lastOK
 	if h.last != nil {
-		s.LastError, s.LastCode = h.last.fault.Message, h.last.fault.Code
+		s.LastError, s.LastCode = h.last.Fault.Message, h.last.Fault.Code
 	}
 }

@@ -1,0 +1,165 @@
+// Package dnsrig is an in-memory internet with encrypted resolvers on it, one of each kind that a test asks for: what
+// the tests of packages transport and resolve stand on.
+//
+// It promises that its addresses and its authority exist in the test alone, and that a kind is tested as soon as it
+// stands in Kinds. It opens no socket.
+package dnsrig
+
+import (
+	"context"
+	"crypto/tls"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/synctest"
+
+	"watertight/fault"
+	"watertight/lab/dnstest"
+	"watertight/upstream"
+)
+
+// ServerName is the name of every resolver of a rig.
+const ServerName = "dns.provider.example"
+
+// Addresses for resolvers. The ordinary certificate covers the first.
+var (
+	First  = netip.MustParseAddr("198.18.0.1")
+	Second = netip.MustParseAddr("198.18.0.2")
+	Third  = netip.MustParseAddr("198.18.0.3")
+)
+
+// Kinds are the kinds of upstream that [EachKind] goes through.
+var Kinds = []upstream.Kind{upstream.DoT, upstream.DoH}
+
+// Zone is what a resolver of a rig usually knows.
+var Zone = dnstest.Zone{
+	"api.shop.example. 300 A 192.0.2.1",
+	"api.shop.example. 60 AAAA 2001:db8::1",
+	"four.shop.example. 300 A 192.0.2.4",
+	"www.shop.example. 30 CNAME api.shop.example.",
+	"once.shop.example. 0 A 192.0.2.9",
+	"ever.shop.example. 2147483647 A 192.0.2.8",
+	"text.shop.example. 300 TXT hello",
+	"one.shop.example. 300 A 192.0.2.11",
+	"two.shop.example. 300 A 192.0.2.12",
+	". 3600 NS a.root.example.",
+}
+
+// Tweak changes how a resolver speaks TLS.
+type Tweak = func(*tls.Config)
+
+// With makes a resolver show another certificate.
+func With(cert tls.Certificate) Tweak {
+	return func(c *tls.Config) { c.Certificates = []tls.Certificate{cert} }
+}
+
+// service is how a kind is served.
+type service struct {
+	port  uint16
+	serve func(net.Listener, tls.Certificate, dnstest.Handler, ...func(*tls.Config)) *dnstest.Server
+}
+
+var services = map[upstream.Kind]service{
+	upstream.DoH: {443, dnstest.ServeDoH},
+	upstream.DoT: {853, dnstest.ServeDoT},
+}
+
+// Port is the usual port of a kind.
+func Port(k upstream.Kind) uint16 { return services[k].port }
+
+// Serve starts a resolver of a kind on a listener.
+func Serve(k upstream.Kind, l net.Listener, cert tls.Certificate, h dnstest.Handler, tweak ...Tweak) *dnstest.Server {
+	return services[k].serve(l, cert, h, tweak...)
+}
+
+// Rig is the internet of one test.
+type Rig struct {
+	Net dnstest.Net
+	CA  *dnstest.CA
+	// Fail, where set, is what Dial gives instead of dialling.
+	Fail error
+
+	t testing.TB
+}
+
+// New makes a rig with nothing on it.
+func New(t testing.TB) *Rig { return &Rig{CA: dnstest.NewCA(), t: t} }
+
+// Dial is a dial function over the rig's network.
+func (g *Rig) Dial(ctx context.Context, to netip.AddrPort) (net.Conn, error) {
+	if g.Fail != nil {
+		return nil, g.Fail
+	}
+	return g.Net.DialAddr(ctx, to)
+}
+
+// Serve starts a resolver at an address until the test ends, with the rig's ordinary certificate or with that in tweak.
+func (g *Rig) Serve(k upstream.Kind, at netip.Addr, h dnstest.Handler, tweak ...Tweak) *dnstest.Server {
+	cert := g.CA.Issue([]string{ServerName}, []netip.Addr{First})
+	s := Serve(k, g.Net.Listen(netip.AddrPortFrom(at, Port(k))), cert, h, tweak...)
+	g.t.Cleanup(func() { s.Close() })
+	return s
+}
+
+// Spec describes an upstream of the rig.
+func (g *Rig) Spec(k upstream.Kind, at ...netip.Addr) upstream.Spec {
+	s := upstream.Spec{URL: string(k) + "://" + ServerName, CA: CAFile(g.t, g.CA)}
+	for _, a := range at {
+		s.Addresses = append(s.Addresses, a.String())
+	}
+	return s
+}
+
+// Upstream makes an upstream of the rig.
+func (g *Rig) Upstream(k upstream.Kind, at ...netip.Addr) upstream.Upstream {
+	g.t.Helper()
+	return Build(g.t, g.Spec(k, at...))
+}
+
+// CAFile writes an authority to a file of the test's.
+func CAFile(t testing.TB, ca *dnstest.CA) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "ca.pem")
+	if err := os.WriteFile(path, ca.PEM(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// Build makes an upstream that has to be good.
+func Build(t testing.TB, s upstream.Spec) upstream.Upstream {
+	t.Helper()
+	u, err := s.Build()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return u
+}
+
+// EachKind runs f in a bubble of its own for every kind of upstream.
+func EachKind(t *testing.T, f func(t *testing.T, k upstream.Kind)) {
+	for _, k := range Kinds {
+		t.Run(string(k), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) { f(t, k) })
+		})
+	}
+}
+
+// WantFault wants a fault with a code, part of its message, and the form of a status line.
+func WantFault(t *testing.T, err error, code fault.Code, part string) *fault.Error {
+	t.Helper()
+	f, ok := err.(*fault.Error)
+	if !ok {
+		t.Fatalf("error %v, want a fault %s", err, code)
+	}
+	if f.Code != code || !strings.Contains(f.Message, part) {
+		t.Errorf("fault %s %q (%v), want %s with %q", f.Code, f.Message, f.Err, code, part)
+	}
+	if strings.ContainsAny(f.Message, "\n\r") || len(f.Message) > 200 {
+		t.Errorf("message %q does not fit on a status line", f.Message)
+	}
+	return f
+}

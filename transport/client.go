@@ -1,0 +1,161 @@
+package transport
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"watertight/dnswire"
+	"watertight/upstream"
+)
+
+// Dial connects to an address. It is a channel's: the only way a client has to send anything.
+type Dial func(ctx context.Context, to netip.AddrPort) (net.Conn, error)
+
+// Options says over what an upstream is asked, and with how much patience. All of it is required.
+type Options struct {
+	// Dial makes every connection to the upstream.
+	Dial Dial
+	// Now is the clock for back-off and certificates.
+	Now func() time.Time
+	// Timeout bounds the making of a connection, all addresses of the upstream together.
+	Timeout time.Duration
+	// IdleTimeout is after how long an unused connection is closed.
+	IdleTimeout time.Duration
+}
+
+func (o *Options) validate() error {
+	switch {
+	case o.Dial == nil:
+		return errors.New("an upstream is asked only over a dial function")
+	case o.Now == nil:
+		return errors.New("an upstream is asked only with a clock")
+	case o.Timeout <= 0 || o.IdleTimeout <= 0:
+		return errors.New("a time-out that is not positive")
+	}
+	return nil
+}
+
+// Client is one upstream at work. Its methods may be called from many goroutines. Nothing runs before the first
+// question; Close ends everything.
+type Client struct {
+	up      upstream.Upstream
+	options Options
+	opener  opener
+
+	ctx    context.Context // ends with the Client
+	cancel context.CancelFunc
+	wg     sync.WaitGroup // every goroutine of the Client, and every question under way
+
+	links    links
+	health   health
+	lastGood atomic.Int32 // index of the address that served last
+}
+
+// New makes a client of an upstream, and connects to nothing yet. The upstream's kind has to be one that is carried.
+func New(u upstream.Upstream, o Options) (*Client, error) {
+	if err := u.Validate(); err != nil {
+		return nil, err
+	}
+	if err := o.validate(); err != nil {
+		return nil, err
+	}
+	open, ok := openers[u.Kind]
+	if !ok {
+		return nil, fmt.Errorf("upstreams of the kind %q are not carried", u.Kind)
+	}
+	c := &Client{up: u, options: o}
+	c.links = links{c: c, freed: make(chan struct{})}
+	c.ctx, c.cancel = context.WithCancel(context.Background())
+	var err error
+	if c.opener, err = open(c); err != nil {
+		c.cancel()
+		return nil, err
+	}
+	return c, nil
+}
+
+// Upstream is what the client asks.
+func (c *Client) Upstream() upstream.Upstream { return c.up }
+
+// Ask puts one question to the upstream, whether or not it is Blocked, and gives its reply whatever the response code.
+// A connection that breaks under the question is replaced by a fresh one, once. ctx should have a deadline: there is
+// no other for the reply.
+func (c *Client) Ask(ctx context.Context, q dnswire.Question) (*dnswire.Answer, *Failure) {
+	if !c.links.enter() {
+		return nil, closed()
+	}
+	defer c.wg.Done()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(c.ctx, cancel)()
+	started := c.now()
+	c.health.sent()
+	var after uint64
+	for again := true; ; again = false {
+		s, fail := c.links.take(ctx, after)
+		if fail != nil {
+			if ctx.Err() == context.DeadlineExceeded {
+				c.health.unanswered(started, c.now(), fail)
+			}
+			return nil, fail
+		}
+		a, fail := s.exchange(ctx, q)
+		if fail != nil && fail.broken && ctx.Err() != nil {
+			fail = c.timeout(fail.Fault) // another question's end closed the connection at the same moment
+		}
+		replied := fail == nil || fail.Final && !fail.unsent
+		c.links.give(s, replied)
+		switch {
+		case replied:
+			c.health.replied(started, c.now())
+		case fail.unsent:
+		case fail.broken:
+			c.links.retire(s)
+			if again {
+				after = s.seq
+				continue
+			}
+			c.health.failed(started, c.now(), fail)
+		case ctx.Err() == nil: // the server did answer, but not with DNS
+			c.health.failed(started, c.now(), fail)
+		case ctx.Err() == context.DeadlineExceeded && c.links.silentSince(s, started):
+			c.links.retire(s)
+			c.health.unanswered(started, c.now(), fail)
+		}
+		return a, fail
+	}
+}
+
+// Blocked gives the last failure while it is remembered, and for how long still; nil where the upstream may be asked.
+// It is for those who can ask somebody else: Ask does not look at it.
+func (c *Client) Blocked(now time.Time) (*Failure, time.Duration) { return c.health.blocked(now) }
+
+// Stats gives figures of this moment.
+func (c *Client) Stats(now time.Time) Stats {
+	s := Stats{Upstream: c.up.Text, Host: c.up.Host, Kind: c.up.Kind}
+	s.Conns, s.InFlight = c.links.load()
+	c.health.stats(&s, now)
+	return s
+}
+
+// Flush leaves the connections and forgets what would link those that come with those that were. Questions under way
+// end as they would have.
+func (c *Client) Flush() {
+	c.opener.forget()
+	c.links.flush()
+}
+
+// Close ends every question and every connection, and waits until nothing of the client runs.
+func (c *Client) Close() {
+	c.cancel()
+	c.links.close()
+	c.wg.Wait()
+}
+
+func (c *Client) now() time.Time { return c.options.Now() }

@@ -1,0 +1,30 @@
+package transport
+
+import (
+	"context"
+
+	"watertight/dnswire"
+	"watertight/upstream"
+)
+
+// link is one warm connection to an upstream.
+type link interface {
+	exchange(ctx context.Context, q dnswire.Question) (*dnswire.Answer, *Failure)
+	room() bool            // another question fits on, as far as the far side says
+	done() <-chan struct{} // closed when the connection has ended
+	close()
+}
+
+// opener is how a Client reaches an upstream of one kind. What it starts, it starts with the Client's wg.
+type opener interface {
+	// open makes a new connection: the only way to get one, first or later.
+	open(ctx context.Context) (link, *Failure)
+	// forget drops what would link a connection that comes with one that was: the sessions of TLS, keys.
+	forget()
+}
+
+// openers makes the opener of each kind of upstream: the one place that tells kinds apart.
+var openers = map[upstream.Kind]func(*Client) (opener, error){
+	upstream.DoH: newDoH,
+	upstream.DoT: newDoT,
+}

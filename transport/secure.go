@@ -1,0 +1,157 @@
+package transport
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"io"
+	"net"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+)
+
+var errPin = errors.New("no certificate of the chain has a pinned key")
+
+// protocol is what is spoken under TLS.
+type protocol struct {
+	alpn     string // its identification (RFC 7301)
+	name     string // what messages call it
+	required bool   // a server that does not choose it is not used
+}
+
+// secure makes authenticated connections to an upstream, for every kind that runs over TLS. It is the strict profile
+// only (RFC 8310, section 5).
+type secure struct {
+	c       *Client
+	speaks  protocol
+	config  *tls.Config // without a session cache
+	tickets *tickets
+}
+
+func newSecure(c *Client, speaks protocol) (*secure, error) {
+	if c.up.ServerName == "" {
+		return nil, errors.New("no name for its certificate to cover")
+	}
+	roots, err := c.up.Roots()
+	if err != nil {
+		return nil, err
+	}
+	s := &secure{c: c, speaks: speaks, tickets: newTickets()}
+	s.config = &tls.Config{
+		MinVersion:       tls.VersionTLS13,
+		ServerName:       c.up.ServerName,
+		RootCAs:          roots,
+		NextProtos:       []string{speaks.alpn},
+		VerifyConnection: s.verify,
+		Time:             c.now,
+	}
+	return s, nil
+}
+
+// fresh gives the configuration of one new connection: the only way to get one.
+func (s *secure) fresh() *tls.Config {
+	config := s.config.Clone()
+	config.ClientSessionCache = s.tickets.current()
+	return config
+}
+
+func (s *secure) forget() { s.tickets.forget() }
+
+// verify checks the pins. crypto/tls calls it on every connection, resumed ones too, after the chain and the name are
+// verified. A pin may be of any certificate of a verified chain (RFC 7858, section 4.2).
+func (s *secure) verify(cs tls.ConnectionState) error {
+	pins := s.c.up.Pins
+	if len(pins) == 0 {
+		return nil
+	}
+	for _, chain := range cs.VerifiedChains {
+		for _, c := range chain {
+			if slices.Contains(pins, sha256.Sum256(c.RawSubjectPublicKeyInfo)) {
+				return nil
+			}
+		}
+	}
+	return errPin
+}
+
+// tickets are the TLS sessions of one Client: nothing else ever sees them.
+type tickets struct {
+	mu  sync.Mutex
+	lru tls.ClientSessionCache
+}
+
+func newTickets() *tickets { return &tickets{lru: tls.NewLRUClientSessionCache(4)} }
+
+// current is where a new connection finds its session and leaves others: one that was made before forget, and gets a
+// ticket after it, leaves that where nobody looks any more.
+func (t *tickets) current() tls.ClientSessionCache {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.lru
+}
+
+func (t *tickets) forget() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.lru = tls.NewLRUClientSessionCache(4)
+}
+
+// connect gives an authenticated connection to the upstream.
+func (s *secure) connect(ctx context.Context) (*tls.Conn, *Failure) {
+	return reach(ctx, s.c, s.handshake)
+}
+
+func (s *secure) handshake(ctx context.Context, to netip.AddrPort) (*tls.Conn, *Failure) {
+	raw, fail := s.c.dial(ctx, to)
+	if fail != nil {
+		return nil, fail
+	}
+	conn := tls.Client(raw, s.fresh())
+	if err := conn.HandshakeContext(ctx); err != nil {
+		raw.Close()
+		return nil, s.failure(ctx, err)
+	}
+	if s.speaks.required && conn.ConnectionState().NegotiatedProtocol != s.speaks.alpn {
+		conn.Close()
+		return nil, s.c.unreachable("does not speak "+s.speaks.name, nil)
+	}
+	return conn, nil
+}
+
+// failure tells a server that proved the wrong thing from a connection that ended.
+func (s *secure) failure(ctx context.Context, err error) *Failure {
+	var (
+		host      x509.HostnameError
+		authority x509.UnknownAuthorityError
+		invalid   x509.CertificateInvalidError
+		record    tls.RecordHeaderError
+		op        *net.OpError
+	)
+	switch {
+	case errors.Is(err, errPin):
+		return s.c.untrusted("none of its keys is pinned", "compare `pins` with what the resolver's operator publishes", err)
+	case errors.As(err, &host):
+		return s.c.untrusted("its certificate does not cover "+s.c.up.ServerName, "check the name in the URL, or give `name:`", err)
+	case errors.As(err, &authority):
+		return s.c.untrusted("its certificate is from an unknown authority", "give the authority's certificate with `ca:` or `--ca`", err)
+	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
+		return s.c.untrusted("its certificate is expired or not valid yet", "check this host's clock; if it is right, the resolver's operator has to renew", err)
+	case errors.As(err, &record):
+		return s.c.untrusted("it does not speak TLS on that port", "check address and port of the resolver", err)
+	case ctx.Err() != nil || isTimeout(err):
+		return s.c.timeout(err)
+	case strings.Contains(err.Error(), "no application protocol"):
+		return s.c.unreachable("does not speak "+s.speaks.name+" on that port", err)
+	case strings.Contains(err.Error(), "protocol version"):
+		return s.c.untrusted("it does not speak TLS 1.3", "older versions of TLS are not accepted", err)
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, net.ErrClosed), errors.Is(err, syscall.EPIPE),
+		errors.As(err, &op) && (op.Op == "read" || op.Op == "write"):
+		return s.c.unreachable("closed the connection during the TLS handshake", err)
+	}
+	return s.c.untrusted("the TLS handshake failed", "", err)
+}
