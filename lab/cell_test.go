@@ -1,6 +1,7 @@
 package lab_test
 
 import (
+	"net/netip"
 	"strings"
 	"testing"
 
@@ -9,11 +10,14 @@ import (
 	"watertight/lab/internet"
 )
 
+// nobody is a resolv.conf that leads to an address where nothing listens, and which crosses no link.
+const nobody = "nameserver 127.0.0.9\n"
+
 // sealedByHand is a proxy that does not leak, made of what the lab has: the ordinary proxy in a world where its
 // resolv.conf names nobody and its hosts file knows the name. It stands for the proxy under test.
 func sealedByHand(t testing.TB, s *lab.Scene) string {
 	p := lab.Self(s.Client, lab.OrdinaryRole, "proxy", "127.0.0.1:8080")
-	p.Resolv = "nameserver 127.0.0.1\n"
+	p.Resolv = nobody
 	p.Hosts = s.Origin.Addr().String() + " " + s.Canary + "\n"
 	process := lab.Must(p.Start(t.Context()))(t)
 	lab.Must(process.AwaitOutput(t.Context(), "listening"))(t)
@@ -38,7 +42,7 @@ func TestCell_PassesAProxyThatGivesNothingAway(t *testing.T) {
 func TestCell_AcceptsAnExplicitErrorInsteadOfADelivery(t *testing.T) {
 	cell := lab.Cell{Families: internet.Dual, Client: lab.Curl, Refused: "502", Start: func(t testing.TB, s *lab.Scene) string {
 		p := lab.Self(s.Client, lab.OrdinaryRole, "proxy", "127.0.0.1:8080")
-		p.Resolv = "nameserver 127.0.0.1\n" // knows no name and reaches nobody
+		p.Resolv = nobody // knows no name
 		process := lab.Must(p.Start(t.Context()))(t)
 		lab.Must(process.AwaitOutput(t.Context(), "listening"))(t)
 		return "127.0.0.1:8080"
@@ -68,6 +72,12 @@ func TestScene_SeesEveryKindOfLeakAlone(t *testing.T) {
 		}},
 		{"a question to the provider", "the provider was asked", func(t *testing.T, s *lab.Scene) {
 			lab.Must(s.Client.Ask(s.Authority.At(53), query(t, s.Canary)))(t)
+		}},
+		{"a question to a resolver on the host itself", "the provider was asked", func(t *testing.T, s *lab.Scene) {
+			lab.Must(s.Client.Ask(netip.MustParseAddrPort("127.0.0.53:53"), query(t, s.Canary)))(t)
+		}},
+		{"a question to the resolver that a library assumes", "the name, as", func(t *testing.T, s *lab.Scene) {
+			lab.Must(s.Client.Ask(netip.MustParseAddrPort("[::1]:53"), query(t, s.Canary)))(t)
 		}},
 		{"a question by a stranger", "the authority was asked by a stranger", func(t *testing.T, s *lab.Scene) {
 			lab.Must(s.Origin.Ask(s.Authority.At(53), query(t, s.Canary)))(t)

@@ -1,11 +1,19 @@
 package lab
 
 import (
+	"context"
 	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
 	"os"
 	"path/filepath"
+	"regexp"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"watertight/lab/internet"
 )
@@ -61,6 +69,64 @@ func LaunchWatertight(t testing.TB, s *Scene, config string) *internet.Process {
 		}
 	})
 	return p
+}
+
+// Admin reads a page of the proxy's admin port.
+func Admin(t testing.TB, s *Scene, path string) string {
+	t.Helper()
+	client := http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{
+		Proxy:             nil,
+		DisableKeepAlives: true,
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return s.Client.Dial(ctx, netip.MustParseAddrPort(AdminAddress))
+		},
+	}}
+	response := Must(client.Get("http://" + AdminAddress + path))(t)
+	defer response.Body.Close()
+	return string(Must(io.ReadAll(response.Body))(t))
+}
+
+// settleLimit is how long look-ups may take that a call left behind.
+const settleLimit = 20 * time.Second
+
+var (
+	endedLookups = regexp.MustCompile(`(?m)^watertight_lookup_duration_seconds_count\{.*\} ([0-9]+)$`)
+	sentLookups  = regexp.MustCompile(`"queries": *([0-9]+)`)
+)
+
+// Settle waits until every question that the proxy sent to its resolvers has its reply. A call that was served leaves
+// one behind where the other family's answer came first; a resolver that is taken away under it is remembered as
+// unreachable for a second, whatever stands in its place by then.
+func Settle(t testing.TB, s *Scene) {
+	t.Helper()
+	for limit := time.After(settleLimit); ; {
+		sent, ended := questions(t, s)
+		if sent > 0 && ended == sent {
+			return
+		}
+		select {
+		case <-limit:
+			t.Fatalf("of %d questions to resolvers %d have ended", sent, ended)
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+// questions says how many the proxy has sent to its resolvers, and how many of those have ended.
+func questions(t testing.TB, s *Scene) (sent, ended int) {
+	t.Helper()
+	ended = total(endedLookups, Admin(t, s, "/metrics")) // read first: of those that were sent
+	return total(sentLookups, Admin(t, s, "/status")), ended
+}
+
+// total adds up the numbers that a pattern finds.
+func total(pattern *regexp.Regexp, text string) int {
+	sum := 0
+	for _, m := range pattern.FindAllStringSubmatch(text, -1) {
+		n, _ := strconv.Atoi(m[1])
+		sum += n
+	}
+	return sum
 }
 
 // DirectConfig is a configuration with the channel direct alone and these upstreams for it, each a URL; all are

@@ -6,6 +6,7 @@
 package cells
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -114,14 +115,16 @@ var transports = []struct {
 // other gives one more canary: another name with the same label in it, so that the search for the label finds it too.
 func other(s *lab.Scene, prefix string) string { return prefix + "-" + s.Canary }
 
-// call lets curl call a host through the proxy, with these arguments before the URL.
-func call(t testing.TB, s *lab.Scene, host string, args ...string) internet.Result {
+// caller is curl that is to call a host through the proxy.
+func caller(s *lab.Scene, host string) *internet.Program {
+	return s.Client.Program("curl", "--silent", "--show-error", "--verbose", "--fail", "--max-time", "15", "--cacert", s.CAFile,
+		"--proxy", "http://"+lab.ProxyAddress, "https://"+host+"/")
+}
+
+// call lets curl call a host through the proxy.
+func call(t testing.TB, s *lab.Scene, host string) internet.Result {
 	t.Helper()
-	args = append([]string{
-		"--silent", "--show-error", "--verbose", "--fail", "--max-time", "15", "--cacert", s.CAFile,
-		"--proxy", "http://" + lab.ProxyAddress,
-	}, args...)
-	result := s.Client.Program("curl", append(args, "https://"+host+"/")...).Run(t.Context())
+	result := lab.Run(t, caller(s, host))
 	if result.Err != nil {
 		t.Fatal(result.Err)
 	}
@@ -131,7 +134,13 @@ func call(t testing.TB, s *lab.Scene, host string, args ...string) internet.Resu
 // served fails the test unless the host can be called.
 func served(t testing.TB, s *lab.Scene, host string) {
 	t.Helper()
-	if r := call(t, s, host); r.Code != 0 || !strings.Contains(r.Stdout, internet.Greeting+host) {
+	greeted(t, host, call(t, s, host))
+}
+
+// greeted fails the test unless a call ended with the origin's greeting.
+func greeted(t testing.TB, host string, r internet.Result) {
+	t.Helper()
+	if r.Code != 0 || !strings.Contains(r.Stdout, internet.Greeting+host) {
 		t.Errorf("%s was not served (exit code %d): %s", host, r.Code, r.Text())
 	}
 }
@@ -147,8 +156,8 @@ func refused(t testing.TB, s *lab.Scene, host, code string) {
 // admin asks the proxy about itself, and gives the status and the text.
 func admin(t testing.TB, s *lab.Scene, path string) (status, text string) {
 	t.Helper()
-	r := s.Client.Program("curl", "--silent", "--show-error", "--max-time", "10", "--write-out", "\n%{http_code}",
-		"http://"+lab.AdminAddress+path).Run(t.Context())
+	r := lab.Run(t, s.Client.Program("curl", "--silent", "--show-error", "--max-time", "10", "--write-out", "\n%{http_code}",
+		"http://"+lab.AdminAddress+path))
 	if r.Err != nil || r.Code != 0 {
 		t.Fatalf("%s: %v, exit code %d: %s", path, r.Err, r.Code, r.Text())
 	}
@@ -216,7 +225,12 @@ func stillborn(config func(*lab.Scene) string, says ...string) lab.Cell {
 func dies(t testing.TB, s *lab.Scene, config string, says ...string) {
 	t.Helper()
 	const badConfiguration = 2
-	r := lab.Self(s.Client, lab.WatertightRole, "run", "-c", write(t, s, config)).Run(t.Context())
+	p := lab.Must(lab.Self(s.Client, lab.WatertightRole, "run", "-c", write(t, s, config)).Start(t.Context()))(t)
+	if _, err := p.AwaitOutput(t.Context(), "listening on"); !errors.Is(err, internet.ErrEndedEarly) {
+		p.Kill()
+		t.Fatalf("it did not refuse to start (%v) and said:\n%s", err, p.Sofar().Text())
+	}
+	r := p.Wait()
 	if r.Err != nil || r.Code != badConfiguration {
 		t.Errorf("it ended with the exit code %d (%v) and said:\n%s", r.Code, r.Err, r.Text())
 	}

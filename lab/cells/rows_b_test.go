@@ -3,6 +3,7 @@ package cells
 import (
 	"crypto/tls"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -187,4 +188,20 @@ func specialNames(t *testing.T) {
 		Start: with(dot), Before: gone, Refused: "RESOLVER_UNREACHABLE",
 		After: func(t testing.TB, s *lab.Scene) { refused(t, s, s.Label+".local", "DNS_NXDOMAIN") },
 	})
+	// Nor is an exit that resolves told of them.
+	for _, kind := range kinds {
+		t.Run("B7/with an exit that resolves/"+kind.name, func(t *testing.T) {
+			far := &farChannel{kind: kind}
+			c := far.cell("exit")
+			c.After = func(t testing.TB, s *lab.Scene) {
+				for _, c := range cases {
+					refused(t, s, s.Label+c.suffix, c.code)
+				}
+				if log := far.hop.log(); !slices.Equal(log, []string{s.Canary + ":443"}) {
+					t.Errorf("the hop was asked for %v", log)
+				}
+			}
+			run(t, c)
+		})
+	}
 }

@@ -55,6 +55,7 @@ func TestC_WindowsInTime(t *testing.T) {
 	for _, families := range internet.AllFamilies() {
 		t.Run("C2/reload during traffic/"+string(families), func(t *testing.T) { reloadDuringTraffic(t, families) })
 	}
+	t.Run("C2/a reload while a look-up is under way", reloadDuringALookup)
 	t.Run("C2/a reload that is refused", func(t *testing.T) {
 		var proxy running
 		run(t, lab.Cell{Start: proxy.with(dot), Before: func(t testing.TB, s *lab.Scene) {
@@ -106,6 +107,7 @@ func TestC_WindowsInTime(t *testing.T) {
 			Start: with(via.config), Refused: "(RESOLVER_UNTRUSTED)",
 			Before: func(t testing.TB, s *lab.Scene) {
 				served(t, s, other(s, "before"))
+				lab.Settle(t, s)
 				swap(t, s, dnstest.NewCA().Issue(nil, s.Resolver.Addrs()))
 			},
 		})
@@ -155,6 +157,36 @@ func reloadDuringTraffic(t *testing.T, families internet.Families) {
 	}})
 }
 
+// reloadDuringALookup puts a channel with another resolver in force while the one before still looks a name up: that
+// request is decided by the old configuration alone, and the next one by the new.
+func reloadDuringALookup(t *testing.T) {
+	var proxy running
+	var second *internet.Resolver
+	run(t, lab.Cell{
+		Arrange: func(t testing.TB, s *lab.Scene) {
+			second = lab.Must(s.AddResolver("dns2.example.net"))(t)
+			s.Permitted = append(s.Permitted, second.Peers()...)
+			s.Asking = append(s.Asking, second.Host)
+		},
+		Start: proxy.with(func(s *lab.Scene) string { return strings.Replace(dot(s), "timeout: 2s", "timeout: 20s", 1) }),
+		After: func(t testing.TB, s *lab.Scene) {
+			host, next := other(s, "under-way"), other(s, "next")
+			release := make(chan struct{})
+			s.Resolver.Handle(dnstest.Held(s.Resolver.Recurse, release))
+			waiting := lab.Must(caller(s, host).Start(t.Context()))(t)
+			await(t, "the look-up", func() bool { return asked(s.Resolver, host) > 0 })
+			write(t, s, direct(s, second.DoTURL()))
+			reload(t, proxy, "was reloaded", 1)
+			served(t, s, next)
+			close(release)
+			greeted(t, host, waiting.Wait())
+			if asked(second, host) > 0 || asked(s.Resolver, next) > 0 {
+				t.Errorf("the first resolver saw %q and the second %q", names(s.Resolver), names(second))
+			}
+		},
+	})
+}
+
 // openTunnel opens a tunnel to the origin, and gives functions that make one more request in it, and that end it.
 func openTunnel(t testing.TB, s *lab.Scene) (ask, end func()) {
 	t.Helper()
@@ -197,8 +229,8 @@ func openTunnel(t testing.TB, s *lab.Scene) (ask, end func()) {
 	return ask, end
 }
 
-// diesWithItsChannel lets a record expire: it is asked for again by the channel that had it, and by no other; once
-// the channel is gone, nobody asks for it, and nothing is connected to its resolver.
+// diesWithItsChannel lets a record expire: without a request nobody asks for it again. With one, the channel that had it
+// does, and no other; once the channel is gone, nobody asks for it, and nothing is connected to its resolver.
 func diesWithItsChannel(t *testing.T) {
 	var proxy running
 	var second *internet.Resolver
@@ -216,13 +248,25 @@ func diesWithItsChannel(t *testing.T) {
 				if a.Is6() {
 					kind = " AAAA "
 				}
-				lab.Must(0, s.Authority.Add(s.Canary+". 1"+kind+a.String()))(t)
+				for _, host := range []string{s.Canary, other(s, "clock")} {
+					lab.Must(0, s.Authority.Add(host+". 1"+kind+a.String()))(t)
+				}
 			}
 		},
 		Start: proxy.with(near),
 		After: func(t testing.TB, s *lab.Scene) {
 			once := asked(second, s.Canary)
-			await(t, "the record to expire", func() bool {
+			clock := other(s, "clock") // its record expires after the canary's
+			served(t, s, clock)
+			started := asked(second, clock)
+			await(t, "a record to expire that came later", func() bool {
+				served(t, s, clock)
+				return asked(second, clock) > started
+			})
+			if n := asked(second, s.Canary); n != once {
+				t.Errorf("what expired was asked for %d times without a request", n-once)
+			}
+			await(t, "the record to be asked for again", func() bool {
 				served(t, s, s.Canary)
 				return asked(second, s.Canary) > once
 			})

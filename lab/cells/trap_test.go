@@ -55,7 +55,7 @@ func TestTraps_ACellSeesThatAProgramWentIntoOne(t *testing.T) {
 	if n := trapped(s); n != "" {
 		t.Errorf("before: %s", n)
 	}
-	if r := lab.Self(s.Client, reachingRole).Run(t.Context()); r.Err != nil || r.Code != 0 {
+	if r := lab.Run(t, lab.Self(s.Client, reachingRole)); r.Err != nil || r.Code != 0 {
 		t.Fatalf("%v, exit code %d: %s", r.Err, r.Code, r.Text())
 	}
 	if n := trapped(s); n != "1" {

@@ -138,13 +138,18 @@ func (h *Host) ListenAt(at netip.AddrPort) (net.Listener, error) {
 
 // ListenUDP opens a UDP port on every address of the host, and closes it when the internet ends.
 func (h *Host) ListenUDP(port uint16) (*net.UDPConn, error) {
+	return h.ListenUDPAt(netip.AddrPortFrom(netip.IPv6Unspecified(), port))
+}
+
+// ListenUDPAt opens a UDP port on one address of the host, and closes it when the internet ends.
+func (h *Host) ListenUDPAt(at netip.AddrPort) (*net.UDPConn, error) {
 	var c *net.UDPConn
 	err := h.Do(func() (err error) {
-		c, err = wire.ListenUDP(netip.AddrPortFrom(netip.IPv6Unspecified(), port))
+		c, err = wire.ListenUDP(at)
 		return err
 	})
 	if err != nil {
-		return nil, fmt.Errorf("internet: listen on %s, UDP %d: %w", h.Name, port, err)
+		return nil, fmt.Errorf("internet: listen on %s, UDP %v: %w", h.Name, at, err)
 	}
 	h.in.Cleanup(func() { _ = c.Close() })
 	return c, nil

@@ -2,8 +2,8 @@
 // an internet provider that carries, captures and reads all that the client sends, and servers to talk to.
 //
 // It promises that a leak succeeds: the provider answers every plaintext question, to whatever address it was sent,
-// so that a leaking program works well and is caught, instead of timing out and looking sealed. It promises that
-// every packet on the client's uplink is captured at both ends, from before the client has an address. Nothing in it
+// and the resolvers on the client's own loopback addresses pass on what they are asked, so that a leaking program works
+// well and is caught, instead of timing out and looking sealed. It promises that every packet on the client's uplink is captured at both ends, from before the client has an address. Nothing in it
 // ever leaves the machine: there is no way out of the namespaces. It runs without root, inside a namespace made by
 // [contain.Private].
 package internet
@@ -96,7 +96,10 @@ func (in *Internet) build() (err error) {
 	if in.Authority, err = newAuthority(authority); err != nil {
 		return err
 	}
-	return in.ISP.serve()
+	if err := in.ISP.serve(); err != nil {
+		return err
+	}
+	return in.Client.serveStubs()
 }
 
 // AddHost connects one more host to the provider, with an address of its own in each family, and further public

@@ -80,7 +80,7 @@ func TestClients_CallThroughTheProxyWithARealResolverBehindIt(t *testing.T) {
 					Families: internet.Dual, Client: client, Scheme: scheme, Arrange: u.arrange, Start: u.startProxy,
 					After: func(t testing.TB, s *lab.Scene) {
 						untrapped(t, s)
-						if page := admin(t, s, "/metrics"); strings.Contains(page, s.Label) {
+						if page := lab.Admin(t, s, "/metrics"); strings.Contains(page, s.Label) {
 							t.Error("the name stands in the metrics")
 						}
 					},

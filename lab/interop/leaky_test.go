@@ -58,7 +58,7 @@ func TestLeakyClients_AreReported(t *testing.T) {
 		t.Run(c.Name+"/"+c.scheme, func(t *testing.T) {
 			_, e := c.play(t, "", func(t testing.TB, s *lab.Scene) {
 				metric := fmt.Sprintf("watertight_client_resolved_requests_total{door=%q} ", c.door)
-				page := admin(t, s, "/metrics")
+				page := lab.Admin(t, s, "/metrics")
 				if !strings.Contains(page, metric) || strings.Contains(page, metric+"0\n") {
 					t.Error("the request was not counted as resolved by the client")
 				}

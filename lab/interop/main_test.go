@@ -3,9 +3,7 @@ package interop
 import (
 	"context"
 	"fmt"
-	"io"
 	"net"
-	"net/http"
 	"net/netip"
 	"os"
 	"slices"
@@ -38,24 +36,10 @@ func text(a netip.Addr) string {
 	return a.String()
 }
 
-// admin reads a page of the proxy's admin port.
-func admin(t testing.TB, s *lab.Scene, path string) string {
-	t.Helper()
-	client := http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{
-		DisableKeepAlives: true,
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return s.Client.Dial(ctx, netip.MustParseAddrPort(lab.AdminAddress))
-		},
-	}}
-	response := lab.Must(client.Get("http://" + lab.AdminAddress + path))(t)
-	defer response.Body.Close()
-	return string(lab.Must(io.ReadAll(response.Body))(t))
-}
-
 // wantMetric fails the test unless the proxy's metrics have this line.
 func wantMetric(t testing.TB, s *lab.Scene, line string) {
 	t.Helper()
-	page := admin(t, s, "/metrics")
+	page := lab.Admin(t, s, "/metrics")
 	if slices.Contains(strings.Split(page, "\n"), line) {
 		return
 	}

@@ -225,6 +225,7 @@ func TestResolvers_ThatWereRestartedAreUsedAgain(t *testing.T) {
 			Families: internet.Dual, Client: lab.Curl, Arrange: u.arrange, Start: u.startProxy, After: untrapped,
 			Before: func(t testing.TB, s *lab.Scene) {
 				mustReach(t, s, "before")
+				lab.Settle(t, s)
 				u.process.Kill()
 				u.run(t, s, s.CA)
 			},
@@ -238,6 +239,7 @@ func TestResolvers_ThatComeBackWithAnotherCertificateAreNotTrusted(t *testing.T)
 			Families: internet.Dual, Client: lab.Curl, Arrange: u.arrange, Start: u.startProxy, Refused: "RESOLVER_UNTRUSTED",
 			Before: func(t testing.TB, s *lab.Scene) {
 				mustReach(t, s, "before")
+				lab.Settle(t, s)
 				u.process.Kill()
 				u.run(t, s, dnstest.NewCA())
 			},
@@ -251,6 +253,7 @@ func TestResolvers_ThatStopMeanARefusalUntilTheyAreBack(t *testing.T) {
 			Families: internet.Dual, Client: lab.Curl, Arrange: u.arrange, Start: u.startProxy, Refused: "RESOLVER_UNREACHABLE",
 			Before: func(t testing.TB, s *lab.Scene) {
 				mustReach(t, s, "before")
+				lab.Settle(t, s)
 				u.process.Kill()
 			},
 			After: func(t testing.TB, s *lab.Scene) {
