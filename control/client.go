@@ -42,9 +42,9 @@ func dial(ctx context.Context, path string) (net.Conn, error) {
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, syscall.ENOTDIR):
 		return nil, fmt.Errorf("%w: nothing answers at %s; start it with `watertight run`", ErrNotRunning, path)
 	case errors.Is(err, fs.ErrPermission):
-		return nil, fmt.Errorf("%s belongs to another user: run this as that user, or with sudo", path)
+		return nil, errors.New("it belongs to another user: run this as that user, or with sudo")
 	}
-	return nil, fmt.Errorf("%s: %w", path, err)
+	return nil, err
 }
 
 // FetchStatus asks the program that serves socketPath for its status.
@@ -94,7 +94,7 @@ func ask(ctx context.Context, socketPath, method, path string, v any, want ...in
 		if errors.Is(err, ErrNotRunning) {
 			return plain(err)
 		}
-		return fmt.Errorf("control: %w", plain(err))
+		return fmt.Errorf("control: %s: %w", socketPath, plain(err))
 	}
 	defer response.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer+1))

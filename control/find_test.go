@@ -5,6 +5,7 @@ package control
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -125,6 +126,15 @@ func TestFind_OfSeveralTakesNone_AndSaysHowToTellThem(t *testing.T) {
 }
 
 func TestFind_PassesOverWhatDoesNotAnswer(t *testing.T) {
+	for _, first := range []struct {
+		name string
+		read int // octets of the question that are read before it is answered
+	}{{"it answers nonsense", 1}, {"it speaks before it is asked", 0}} {
+		t.Run(first.name, func(t *testing.T) { passesOver(t, first.read) })
+	}
+}
+
+func passesOver(t *testing.T, read int) {
 	h := user(t)
 	if err := os.Mkdir(h.places()[0].dir, 0o700); err != nil {
 		t.Fatal(err)
@@ -144,6 +154,7 @@ func TestFind_PassesOverWhatDoesNotAnswer(t *testing.T) {
 			if err != nil {
 				return
 			}
+			io.CopyN(io.Discard, conn, int64(read))
 			fmt.Fprint(conn, "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nno\n")
 			conn.Close()
 		}
