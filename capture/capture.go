@@ -37,6 +37,7 @@ type Packet struct {
 	Payload  []byte         // what TCP or UDP carries, or all that follows the IP header; part of Frame
 	seq      uint32         // TCP's sequence number of Payload's first octet
 	syn      bool
+	about    *Packet // of an error of ICMP: the packet that it answers, as far as it is quoted
 }
 
 // Ethernet types (IEEE 802) and IP protocol numbers.
@@ -52,7 +53,10 @@ const (
 	protoICMPv6 = 58
 )
 
-const ethernetHeader = 14
+const (
+	ethernetHeader = 14
+	quotedAt       = 8 // octets into an error of ICMP, the packet begins that it answers
+)
 
 // Decode reads an Ethernet frame as far as it can. What it cannot read is a packet of kind Other, never an error:
 // an unreadable packet is still a packet that left.
@@ -143,11 +147,19 @@ func (p *Packet) transport(proto byte, b []byte) {
 	case proto == protoICMP:
 		p.Proto = ICMP
 		p.Payload = b
+		if len(b) > quotedAt && (b[0] == 3 || b[0] == 11 || b[0] == 12) { // RFC 792
+			p.about = new(Packet)
+			p.about.ipv4(b[quotedAt:])
+		}
 	case proto == protoICMPv6 && len(b) >= 1:
 		p.Payload = b
 		p.Proto = ICMP
 		if t := b[0]; t >= 130 && t <= 137 || t == 143 {
 			p.Proto = Control
+		}
+		if len(b) > quotedAt && b[0] >= 1 && b[0] <= 4 { // RFC 4443, section 3
+			p.about = new(Packet)
+			p.about.ipv6(b[quotedAt:])
 		}
 	}
 }

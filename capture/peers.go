@@ -15,8 +15,12 @@ func (p Peer) matches(proto Proto, at netip.AddrPort) bool {
 	return p.Proto == proto && p.At.Addr() == at.Addr() && (p.At.Port() == 0 || p.At.Port() == at.Port())
 }
 
-// Between says whether the packet is one between some host and the peer, in either direction.
+// Between says whether the packet is one between some host and the peer, in either direction. An error of ICMP is,
+// where it tells the sender of such a packet about it.
 func (p Peer) Between(packet Packet) bool {
+	if about := packet.about; about != nil {
+		return about.about == nil && about.From.Addr() == packet.To.Addr() && p.Between(*about)
+	}
 	return p.matches(packet.Proto, packet.To) || p.matches(packet.Proto, packet.From)
 }
 

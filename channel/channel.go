@@ -36,6 +36,8 @@ type Below interface {
 	Dial(ctx context.Context, t name.Target) (net.Conn, error)
 	// Lookup resolves the name of a later hop of a channel above.
 	Lookup(ctx context.Context, host string) ([]netip.Addr, error)
+	// Packets is how datagrams leave; nil where only connections do.
+	Packets() hop.PacketDialer
 }
 
 // Check decides whether an address may be dialled for a client. It gives a fault of policy, or nil.
@@ -71,6 +73,7 @@ func (s Spec) validate(below Below) error {
 type Channel struct {
 	spec     Spec
 	dialer   hop.Dialer
+	packets  hop.PacketDialer  // nil where the way out carries none
 	resolver *resolve.Resolver // nil where the exit resolves
 	given    given
 
@@ -90,19 +93,23 @@ func Open(s Spec, below Below) (*Channel, error) {
 		return nil, err
 	}
 	var dialer hop.Dialer = hop.DialerFunc(below.Dial)
+	packets := below.Packets()
 	if len(s.Proxies) > 0 {
 		chain, err := hop.Chain(dialer, below.Lookup, s.Proxies)
 		if err != nil {
 			return nil, fmt.Errorf("channel %s: %w", s.Name, err)
 		}
-		dialer = chain
+		dialer, packets = chain, nil
 	}
-	c := &Channel{spec: s, dialer: dialer, ready: make(chan struct{}), tried: make(chan struct{})}
+	c := &Channel{spec: s, dialer: dialer, packets: packets, ready: make(chan struct{}), tried: make(chan struct{})}
 	if s.ResolveAtExit {
 		c.markReady()
 		return c, nil
 	}
-	r, err := resolve.New(s.Resolver, c.dialAddr)
+	if err := c.carried(); err != nil {
+		return nil, fmt.Errorf("channel %s: %w", s.Name, err)
+	}
+	r, err := resolve.New(s.Resolver, c.way())
 	if err != nil {
 		return nil, fmt.Errorf("channel %s: %w", s.Name, err)
 	}
@@ -265,6 +272,11 @@ type ground struct{ dialer hop.Dialer }
 
 func (g ground) Dial(ctx context.Context, t name.Target) (net.Conn, error) {
 	return g.dialer.Dial(ctx, t)
+}
+
+func (g ground) Packets() hop.PacketDialer {
+	packets, _ := g.dialer.(hop.PacketDialer)
+	return packets
 }
 
 func (ground) Lookup(context.Context, string) ([]netip.Addr, error) {

@@ -3,9 +3,11 @@ package cli
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 
+	"watertight/channel"
 	"watertight/config"
 )
 
@@ -63,6 +65,7 @@ func newConfigShow() *cobra.Command {
 				text, err = c.ShowJSON()
 			} else {
 				text, err = c.Show()
+				text = append(text, carries()...)
 			}
 			if err != nil {
 				return err
@@ -90,6 +93,16 @@ func newConfigSchema() *cobra.Command {
 			return err
 		},
 	}
+}
+
+// carries is the capability table as a comment of YAML.
+func carries() string {
+	var b strings.Builder
+	b.WriteString("\n# which upstreams of a resolver which hops carry; a resolver that cannot be carried is an error, never sent elsewhere:\n")
+	for line := range strings.Lines(channel.CapabilityTable()) {
+		b.WriteString("#   " + line)
+	}
+	return b.String()
 }
 
 // printJSON prints one document, as every --json does.

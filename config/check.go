@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 
+	"watertight/channel"
+	"watertight/hop"
 	"watertight/route"
 )
 
@@ -17,6 +19,9 @@ func (l *loader) check(c *Config) {
 		names = append(names, ch.Name)
 	}
 	sound := l.checkOver(c, names)
+	if sound {
+		l.checkCarried(c)
+	}
 	sound = l.checkTargets(c, names) && sound
 	l.checkShadows(c)
 	if sound {
@@ -86,6 +91,23 @@ func (l *loader) checkOver(c *Config, names []string) bool {
 		}
 	}
 	return sound
+}
+
+// checkCarried refuses an upstream that the hops of its channel, or of those underneath, cannot carry.
+func (l *loader) checkCarried(c *Config) {
+	for _, ch := range c.Channels {
+		var proxies []hop.Proxy
+		for name := ch.Name; name != ""; {
+			below, _ := c.Channel(name)
+			proxies, name = append(proxies, below.Proxies...), below.Over
+		}
+		for i, u := range ch.Resolver.Upstreams {
+			if err := channel.Carry(u.Kind, proxies); err != nil {
+				l.problem(ch.Resolver.sources[i].pos, fmt.Sprintf("the resolver %s cannot be reached from `%s`: %v", clip(u.Text), ch.Name, err),
+					"give a resolver as https://… or tls://…")
+			}
+		}
+	}
 }
 
 // cycleFrom gives the circle that leads from a channel back to it, or nil.

@@ -74,9 +74,9 @@ var Keys = []Key{
 	{Path: "channels.*.resolver", form: formMap, Doc: "The channel's encrypted resolver."},
 	{
 		Path: "channels.*.resolver.upstreams", form: formText, list: true, orMap: true, Default: "[" + DefaultUpstream + "]",
-		Doc: "The servers asked, in order of preference: a preset, https://HOST[:PORT]/PATH or tls://HOST[:PORT]. The default is for `direct` only.",
+		Doc: "The servers asked, in order of preference: a preset, https://HOST[:PORT]/PATH, h3:// the same, tls://HOST[:PORT] or quic://HOST[:PORT]. The default is for `direct` only.",
 	},
-	{Path: "channels.*.resolver.upstreams.url", form: formText, Doc: "The server: a preset, https://HOST[:PORT]/PATH or tls://HOST[:PORT]."},
+	{Path: "channels.*.resolver.upstreams.url", form: formText, Doc: "The server: a preset, https://HOST[:PORT]/PATH, h3:// the same, tls://HOST[:PORT] or quic://HOST[:PORT]."},
 	{Path: "channels.*.resolver.upstreams.addresses", form: formText, list: true, Doc: "The server's IP addresses: no look-up is made to find them."},
 	{
 		Path: "channels.*.resolver.upstreams.pins", form: formText, list: true,

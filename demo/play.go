@@ -47,8 +47,7 @@ func play(ctx context.Context, p plan, out io.Writer) (err error) {
 		return ctx.Err()
 	}
 	if p.Sabotage != openResolver {
-		_ = s.resolver.DoH.Close()
-		_ = s.resolver.DoT.Close()
+		_ = s.resolver.Close()
 	}
 	closed, err := s.observe(ctx, "cut_off", proxyAddress, func() error {
 		if p.Sabotage == partingWord {

@@ -19,6 +19,9 @@ const (
 	SchemeHTTP   = "http"
 )
 
+// Schemes gives the schemes of all proxies.
+func Schemes() []string { return []string{SchemeSOCKS5, SchemeHTTP} }
+
 // defaultSOCKSPort is what IANA has for socks. HTTP proxies have no port that most of them use.
 const defaultSOCKSPort = 1080
 

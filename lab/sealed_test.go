@@ -37,8 +37,7 @@ func TestSealed_AResolverThatIsGoneMeansARefusalAndNothingElse(t *testing.T) {
 				lab.Cell{
 					Families: families, Client: lab.Curl, Start: startWith(upstream), Refused: "RESOLVER_UNREACHABLE",
 					Before: func(_ testing.TB, s *lab.Scene) {
-						_ = s.Resolver.DoT.Close()
-						_ = s.Resolver.DoH.Close()
+						_ = s.Resolver.Close()
 					},
 				}.Run(t)
 			})

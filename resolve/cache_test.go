@@ -15,6 +15,7 @@ import (
 	"watertight/lab/dnsrig"
 	"watertight/lab/dnstest"
 	"watertight/resolve"
+	"watertight/transport"
 	"watertight/upstream"
 )
 
@@ -211,7 +212,7 @@ func TestWithoutACacheEveryLookupIsAskedButFailuresAreKept(t *testing.T) {
 		g := newRig(t)
 		s := g.Serve(dot, first, dnsrig.Zone.Handler())
 		o := resolve.Options{Sink: g.sink, Upstreams: []upstream.Upstream{g.Upstream(dot, first)}}
-		r, err := resolve.New(o, g.Dial)
+		r, err := resolve.New(o, transport.Way{Dial: g.Dial})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -315,7 +316,7 @@ func TestACacheHitCostsAtMostTwoAllocations(t *testing.T) {
 	g.Serve(dot, first, dnsrig.Zone.Handler())
 	u := g.Upstream(dot, first)
 	o := resolve.Options{Upstreams: []upstream.Upstream{u}, Sink: event.Discard{}, CacheEntries: 10}
-	r, err := resolve.New(o, g.Dial)
+	r, err := resolve.New(o, transport.Way{Dial: g.Dial})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -331,7 +332,7 @@ func BenchmarkCacheHit(b *testing.B) {
 	g := newRig(b)
 	g.Serve(dot, first, dnsrig.Zone.Handler())
 	u := g.Upstream(dot, first)
-	r, err := resolve.New(resolve.Options{Upstreams: []upstream.Upstream{u}, Sink: event.Discard{}, CacheEntries: 10}, g.Dial)
+	r, err := resolve.New(resolve.Options{Upstreams: []upstream.Upstream{u}, Sink: event.Discard{}, CacheEntries: 10}, transport.Way{Dial: g.Dial})
 	if err != nil {
 		b.Fatal(err)
 	}

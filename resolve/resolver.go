@@ -99,10 +99,10 @@ type Resolver struct {
 	local   uint64
 }
 
-// New makes a resolver over a dial function: the only way it has to send anything.
-func New(o Options, dial transport.Dial) (*Resolver, error) {
-	if dial == nil {
-		return nil, errors.New("a resolver exists only over a dial function")
+// New makes a resolver over a way out: the only one it has to send anything.
+func New(o Options, way transport.Way) (*Resolver, error) {
+	if way.Dial == nil {
+		return nil, errors.New("a resolver exists only over a way out")
 	}
 	if err := o.validate(); err != nil {
 		return nil, err
@@ -111,7 +111,7 @@ func New(o Options, dial transport.Dial) (*Resolver, error) {
 	r := &Resolver{options: o, now: o.Now, cache: newCache(o.CacheEntries), flights: map[dnswire.Question]*flight{}}
 	r.ctx, r.cancel = context.WithCancel(context.Background())
 	for _, u := range o.Upstreams {
-		c, err := transport.New(u, transport.Options{Dial: dial, Now: o.Now, Timeout: o.Timeout, IdleTimeout: o.IdleTimeout})
+		c, err := transport.New(u, transport.Options{Way: way, Now: o.Now, Timeout: o.Timeout, IdleTimeout: o.IdleTimeout})
 		if err != nil {
 			r.Close()
 			return nil, fmt.Errorf("upstream %s: %w", u.Text, err)

@@ -18,6 +18,7 @@ import (
 	"watertight/lab/dnsrig"
 	"watertight/lab/dnstest"
 	"watertight/resolve"
+	"watertight/transport"
 	"watertight/upstream"
 )
 
@@ -58,12 +59,12 @@ func TestNilAndNothingAreErrorsOfTheConstructor(t *testing.T) {
 		t.Fatal(err)
 	}
 	good := resolve.Options{Upstreams: []upstream.Upstream{up}, Sink: event.Discard{}}
-	if r, err := resolve.New(good, dial); err != nil {
+	if r, err := resolve.New(good, transport.Way{Dial: dial}); err != nil {
 		t.Error(err)
 	} else {
 		r.Close()
 	}
-	if _, err := resolve.New(good, nil); err == nil {
+	if _, err := resolve.New(good, transport.Way{}); err == nil {
 		t.Error("a resolver without a dial function")
 	}
 	for name, change := range map[string]func(*resolve.Options){
@@ -77,7 +78,7 @@ func TestNilAndNothingAreErrorsOfTheConstructor(t *testing.T) {
 		o := good
 		o.Upstreams = []upstream.Upstream{up}
 		change(&o)
-		if _, err := resolve.New(o, dial); err == nil {
+		if _, err := resolve.New(o, transport.Way{Dial: dial}); err == nil {
 			t.Errorf("%s is accepted", name)
 		}
 	}
@@ -342,25 +343,13 @@ func TestFlushForgetsTheSessionsOfTLS(t *testing.T) {
 	})
 }
 
-// TestOverRealSockets runs every transport over TCP on the loopback interface.
+// TestOverRealSockets runs every transport over sockets of the loopback interface.
 func TestOverRealSockets(t *testing.T) {
 	for _, k := range dnsrig.Kinds {
 		t.Run(string(k), func(t *testing.T) {
-			l, err := net.Listen("tcp", "127.0.0.1:0")
-			if err != nil {
-				t.Fatal(err)
-			}
-			ca := dnstest.NewCA()
-			loopback := netip.MustParseAddr("127.0.0.1")
-			s := dnsrig.Serve(k, l, ca.Issue(nil, []netip.Addr{loopback}), dnsrig.Zone.Handler())
-			defer s.Close()
-			u := dnsrig.Build(t, upstream.Spec{URL: string(k) + "://" + l.Addr().String(), CA: dnsrig.CAFile(t, ca)})
-			dial := func(ctx context.Context, to netip.AddrPort) (net.Conn, error) {
-				var d net.Dialer
-				return d.DialContext(ctx, "tcp", to.String())
-			}
+			s, u := dnsrig.OnLoopback(t, k, dnsrig.Zone.Handler())
 			o := resolve.Options{Upstreams: []upstream.Upstream{u}, Sink: event.Discard{}, CacheEntries: 10}
-			r, err := resolve.New(o, dial)
+			r, err := resolve.New(o, dnsrig.Sockets())
 			if err != nil {
 				t.Fatal(err)
 			}

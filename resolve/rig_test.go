@@ -36,7 +36,7 @@ func (g *rig) resolver(t testing.TB, o resolve.Options, ups ...upstream.Upstream
 	if o.CacheEntries == 0 {
 		o.CacheEntries = 1000
 	}
-	r, err := resolve.New(o, g.Dial)
+	r, err := resolve.New(o, g.Way())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 
 	"watertight/event"
+	"watertight/transport"
 
 	"watertight/dnswire"
 	"watertight/fault"
@@ -179,7 +180,7 @@ func TestOnlyASpecialUseSuffixCanBeForwardedAndLocalhostNever(t *testing.T) {
 	dial := func(context.Context, netip.AddrPort) (net.Conn, error) { return nil, net.ErrClosed }
 	for _, suffix := range []string{"localhost", "example.com", "com", "", "use-application-dns.net", "arpa", "resolver.arpa", "onion", "invalid"} {
 		o := resolve.Options{Forward: []string{suffix}, Upstreams: []upstream.Upstream{up}, Sink: event.Discard{}}
-		if r, err := resolve.New(o, dial); err == nil {
+		if r, err := resolve.New(o, transport.Way{Dial: dial}); err == nil {
 			r.Close()
 			t.Errorf("%q may be forwarded", suffix)
 		}

@@ -17,10 +17,19 @@ import (
 // Dial connects to an address. It is a channel's: the only way a client has to send anything.
 type Dial func(ctx context.Context, to netip.AddrPort) (net.Conn, error)
 
+// Way is the way out of a channel: what a client sends, it sends over it.
+type Way struct {
+	// Dial connects.
+	Dial Dial
+	// DialPacket opens a flow of datagrams: each Write sends one, each Read gives one of that address's. It is nil where
+	// the channel carries none.
+	DialPacket Dial
+}
+
 // Options says over what an upstream is asked, and with how much patience. All of it is required.
 type Options struct {
-	// Dial makes every connection to the upstream.
-	Dial Dial
+	// Way is where everything goes that is sent to the upstream.
+	Way Way
 	// Now is the clock for back-off and certificates.
 	Now func() time.Time
 	// Timeout bounds the making of a connection, all addresses of the upstream together.
@@ -31,7 +40,7 @@ type Options struct {
 
 func (o *Options) validate() error {
 	switch {
-	case o.Dial == nil:
+	case o.Way.Dial == nil:
 		return errors.New("an upstream is asked only over a dial function")
 	case o.Now == nil:
 		return errors.New("an upstream is asked only with a clock")
@@ -66,8 +75,11 @@ func New(u upstream.Upstream, o Options) (*Client, error) {
 		return nil, err
 	}
 	open, ok := openers[u.Kind]
-	if !ok {
+	switch {
+	case !ok:
 		return nil, fmt.Errorf("upstreams of the kind %q are not carried", u.Kind)
+	case u.Kind.Packets() && o.Way.DialPacket == nil:
+		return nil, fmt.Errorf("%s travels in datagrams, and the way out carries none", u.Kind.Name())
 	}
 	c := &Client{up: u, options: o}
 	c.links = links{c: c, freed: make(chan struct{})}

@@ -21,7 +21,7 @@ import (
 
 // covered names the test that fails if a field had no effect.
 var covered = map[string]func(*testing.T){
-	"Options.Dial":        TestEveryFaultOfAnUpstreamIsExplicit,
+	"Options.Way":         TestEveryFaultOfAnUpstreamIsExplicit,
 	"Options.Now":         TestCertificatesAreJudgedByTheClockThatIsGiven,
 	"Options.Timeout":     TestTheTimeoutBoundsTheMakingOfAConnection,
 	"Options.IdleTimeout": TestAnUnusedConnectionIsClosedAfterTheIdleTimeout,
@@ -29,6 +29,7 @@ var covered = map[string]func(*testing.T){
 	"Upstream.Kind":       TestAQueryTellsNoMoreThanItMust,
 	"Upstream.Host":       TestEveryFaultOfAnUpstreamIsExplicit,
 	"Upstream.Path":       TestAQueryTellsNoMoreThanItMust,
+	"Upstream.GET":        TestATemplateAsksWithGET,
 	"Upstream.ServerName": TestTheServerNameIsSentAndALiteralAddressIsNot,
 	"Upstream.Addrs":      TestTheNextAddressIsTriedBesideASlowOneAndTheOneThatServedIsFirstNextTime,
 	"Upstream.Pins":       TestAResumedConnectionWithAWrongPinIsRefused,
@@ -61,7 +62,8 @@ func TestNilAndNothingAreErrorsOfTheConstructor(t *testing.T) {
 		"another kind":    func(u *upstream.Upstream, _ *transport.Options) { u.Kind = "udp" },
 		"no server name":  func(u *upstream.Upstream, _ *transport.Options) { u.ServerName = "" },
 		"broken CA":       func(u *upstream.Upstream, _ *transport.Options) { u.CA = [][]byte{{1}} },
-		"no dial":         func(_ *upstream.Upstream, o *transport.Options) { o.Dial = nil },
+		"no dial":         func(_ *upstream.Upstream, o *transport.Options) { o.Way.Dial = nil },
+		"no datagrams":    func(u *upstream.Upstream, o *transport.Options) { u.Kind, o.Way.DialPacket = upstream.DoQ, nil },
 		"no clock":        func(_ *upstream.Upstream, o *transport.Options) { o.Now = nil },
 		"no time-out":     func(_ *upstream.Upstream, o *transport.Options) { o.Timeout = 0 },
 		"no idle timeout": func(_ *upstream.Upstream, o *transport.Options) { o.IdleTimeout = 0 },
@@ -210,7 +212,7 @@ func TestCloseWaitsForADialUnderWay(t *testing.T) {
 		g := newRig(t)
 		var over atomic.Bool
 		c := g.client(t, g.Upstream(dot, first), func(o *transport.Options) {
-			o.Dial = func(ctx context.Context, _ netip.AddrPort) (net.Conn, error) {
+			o.Way.Dial = func(ctx context.Context, _ netip.AddrPort) (net.Conn, error) {
 				<-ctx.Done()
 				time.Sleep(time.Second) // slow to see it
 				over.Store(true)

@@ -3,120 +3,42 @@ package transport
 import (
 	"bytes"
 	"context"
-	"crypto/tls"
-	"errors"
+	"encoding/base64"
 	"io"
 	"mime"
-	"net"
 	"net/http"
 	"net/url"
 	"strconv"
-	"sync"
 	"time"
 
 	"watertight/dnswire"
 	"watertight/fault"
 )
 
-const mediaType = "application/dns-message"
+const (
+	mediaType = "application/dns-message"
+	maxHeader = 16 << 10 // of a response, in octets
+)
 
-// doh opens connections of DNS over HTTPS (RFC 8484), over HTTP/2 alone.
-type doh struct {
-	*secure
+// dohRequests is what DNS over HTTPS says to an upstream, over whichever version of HTTP.
+type dohRequests struct {
+	c   *Client
 	url *url.URL
+	get bool
 }
 
-func newDoH(c *Client) (opener, error) {
-	s, err := newSecure(c, protocol{alpn: "h2", name: "HTTP/2", required: true})
-	if err != nil {
-		return nil, err
-	}
+func newDoHRequests(c *Client) (dohRequests, error) {
 	u, err := url.Parse("https://" + c.up.Host + c.up.Path)
-	if err != nil {
-		return nil, err
-	}
-	return &doh{s, u}, nil
+	return dohRequests{c, u, c.up.GET}, err
 }
 
-func (d *doh) open(ctx context.Context) (link, *Failure) {
-	conn, fail := d.connect(ctx)
-	if fail != nil {
-		return nil, fail
-	}
-	l, fail := newDoHLink(ctx, d.c, d.url, conn)
-	if fail != nil { // a nil *dohLink would be a link
-		return nil, fail
-	}
-	return l, nil
-}
-
-// dohLink is one HTTP/2 connection of DNS over HTTPS.
-type dohLink struct {
-	c     *Client
-	url   *url.URL
-	conn  *http.ClientConn
-	ended chan struct{}
-	once  sync.Once
-}
-
-// newDoHLink speaks HTTP/2 over a connection that is authenticated already. The transport dials nothing: it is handed
-// that one connection.
-func newDoHLink(ctx context.Context, c *Client, to *url.URL, conn *tls.Conn) (*dohLink, *Failure) {
-	protocols := new(http.Protocols)
-	protocols.SetHTTP2(true)
-	given := conn
-	transport := &http.Transport{
-		Proxy:                  nil,
-		Protocols:              protocols,
-		DisableCompression:     true,
-		MaxResponseHeaderBytes: 16 << 10,
-		DialContext: func(context.Context, string, string) (net.Conn, error) {
-			return nil, errors.New("a resolver's connection is never made in clear")
-		},
-		DialTLSContext: func(context.Context, string, string) (net.Conn, error) {
-			if given == nil {
-				return nil, net.ErrClosed
-			}
-			conn := given
-			given = nil
-			return conn, nil
-		},
-		HTTP2: &http.HTTP2Config{SendPingTimeout: 15 * time.Second, PingTimeout: 5 * time.Second},
-	}
-	// The address is only a label here; it is literal so that nothing could ever be looked up.
-	cc, err := transport.NewClientConn(ctx, "https", c.up.Addrs[0].String())
-	if err != nil {
-		conn.Close()
-		return nil, c.unreachable("does not speak HTTP/2", err)
-	}
-	l := &dohLink{c: c, url: to, conn: cc, ended: make(chan struct{})}
-	cc.SetStateHook(func(cc *http.ClientConn) {
-		if cc.Err() != nil {
-			l.once.Do(func() { close(l.ended) })
-		}
-	})
-	if cc.Err() != nil {
-		l.once.Do(func() { close(l.ended) })
-	}
-	return l, nil
-}
-
-func (l *dohLink) done() <-chan struct{} { return l.ended }
-
-func (l *dohLink) room() bool { return l.conn.Available() > 0 }
-
-func (l *dohLink) close() {
-	l.conn.Close()
-	l.once.Do(func() { close(l.ended) })
-}
-
-// exchange posts a question, with ID 0 (RFC 8484, section 4.1), and reads the reply.
-func (l *dohLink) exchange(ctx context.Context, q dnswire.Question) (*dnswire.Answer, *Failure) {
+// ask sends a question, with ID 0 (RFC 8484, section 4.1), and reads the reply.
+func (l dohRequests) ask(ctx context.Context, over http.RoundTripper, q dnswire.Question) (*dnswire.Answer, *Failure) {
 	msg, err := dnswire.Query(q, 0, dnswire.PadQuery)
 	if err != nil {
 		return nil, badQuestion(q, err)
 	}
-	resp, err := l.conn.RoundTrip(l.request(ctx, msg))
+	resp, err := over.RoundTrip(l.request(ctx, msg))
 	if err != nil {
 		return nil, l.lost(ctx, err)
 	}
@@ -139,23 +61,29 @@ func (l *dohLink) exchange(ctx context.Context, q dnswire.Question) (*dnswire.An
 }
 
 // request says as little as it can: no user agent, no cookie, no language (RFC 8484, section 8.2).
-func (l *dohLink) request(ctx context.Context, msg []byte) *http.Request {
+func (l dohRequests) request(ctx context.Context, msg []byte) *http.Request {
 	r := &http.Request{
 		Method: http.MethodPost,
 		URL:    l.url,
 		Host:   l.url.Host,
 		Header: http.Header{
-			"Accept":       {mediaType},
-			"Content-Type": {mediaType},
-			"User-Agent":   {""}, // none at all
+			"Accept":     {mediaType},
+			"User-Agent": {""}, // none at all
 		},
-		ContentLength: int64(len(msg)),
-		Body:          io.NopCloser(bytes.NewReader(msg)),
+	}
+	if l.get { // the one variable of the template (RFC 8484, section 6)
+		u := *l.url
+		u.RawQuery = "dns=" + base64.RawURLEncoding.EncodeToString(msg)
+		r.Method, r.URL = http.MethodGet, &u
+	} else {
+		r.Header.Set("Content-Type", mediaType)
+		r.ContentLength = int64(len(msg))
+		r.Body = io.NopCloser(bytes.NewReader(msg))
 	}
 	return r.WithContext(ctx)
 }
 
-func (l *dohLink) lost(ctx context.Context, err error) *Failure {
+func (l dohRequests) lost(ctx context.Context, err error) *Failure {
 	if ctx.Err() != nil {
 		return l.c.timeout(err)
 	}
@@ -163,7 +91,7 @@ func (l *dohLink) lost(ctx context.Context, err error) *Failure {
 }
 
 // check refuses what is not a DNS message. A redirect names a server that nobody configured (RFC 8484, section 3).
-func (l *dohLink) check(resp *http.Response) *Failure {
+func (l dohRequests) check(resp *http.Response) *Failure {
 	switch {
 	case resp.StatusCode >= 300 && resp.StatusCode < 400:
 		return l.c.unreachable("redirects to another place (HTTP "+strconv.Itoa(resp.StatusCode)+"), and redirects are never followed", nil)

@@ -28,7 +28,7 @@ type dot struct{ *secure }
 
 func newDoT(c *Client) (opener, error) {
 	// Not every server chooses a protocol, and RFC 7858 does not ask for it.
-	s, err := newSecure(c, protocol{alpn: "dot", name: "DNS over TLS"})
+	s, err := newSecure(c, protocol{alpn: []string{"dot"}, optional: true, name: "DNS over TLS"})
 	if err != nil {
 		return nil, err
 	}
@@ -180,7 +180,7 @@ func (l *dotLink) read() {
 	}
 }
 
-func readMessage(r *bufio.Reader) ([]byte, error) {
+func readMessage(r io.Reader) ([]byte, error) {
 	var head [2]byte
 	if _, err := io.ReadFull(r, head[:]); err != nil {
 		return nil, err

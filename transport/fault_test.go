@@ -47,19 +47,19 @@ func TestEveryFaultOfAnUpstreamIsExplicit(t *testing.T) {
 		{name: "TLS 1.2 only", kinds: dnsrig.Kinds, code: fault.ResolverUntrusted, part: "TLS 1.3", tweak: func(*rig) dnsrig.Tweak {
 			return func(c *tls.Config) { c.MaxVersion = tls.VersionTLS12 }
 		}},
-		{name: "no HTTP/2", kinds: doh, code: fault.ResolverUnreachable, part: "HTTP/2", tweak: func(*rig) dnsrig.Tweak {
+		{name: "no HTTP", kinds: doh, code: fault.ResolverUnreachable, part: "HTTP/2", tweak: func(*rig) dnsrig.Tweak {
 			return func(c *tls.Config) { c.NextProtos = nil }
 		}},
-		{name: "HTTP/1.1 only", kinds: doh, code: fault.ResolverUnreachable, part: "HTTP/2", tweak: func(*rig) dnsrig.Tweak {
-			return func(c *tls.Config) { c.NextProtos = []string{"http/1.1"} }
+		{name: "another protocol", kinds: dnsrig.Kinds, code: fault.ResolverUnreachable, part: "does not speak", tweak: func(*rig) dnsrig.Tweak {
+			return func(c *tls.Config) { c.NextProtos = []string{"other"} }
 		}},
-		{name: "HTTP 500", kinds: doh, handler: dnstest.Status(500, "text/plain", "no"), code: fault.ResolverUnreachable, part: "HTTP 500"},
-		{name: "redirect", kinds: doh, handler: dnstest.Redirect("https://elsewhere.example/dns-query"), code: fault.ResolverUnreachable, part: "never followed"},
-		{name: "captive page", kinds: doh, handler: dnstest.Captive, code: fault.ResolverUnreachable, part: "text/html"},
+		{name: "HTTP 500", kinds: overHTTP, handler: dnstest.Status(500, "text/plain", "no"), code: fault.ResolverUnreachable, part: "HTTP 500"},
+		{name: "redirect", kinds: overHTTP, handler: dnstest.Redirect("https://elsewhere.example/dns-query"), code: fault.ResolverUnreachable, part: "never followed"},
+		{name: "captive page", kinds: overHTTP, handler: dnstest.Captive, code: fault.ResolverUnreachable, part: "text/html"},
 		{name: "malformed", kinds: dnsrig.Kinds, handler: dnstest.Malformed, code: fault.DNSServFail, part: "malformed reply"},
-		{name: "oversize", kinds: doh, handler: dnstest.Oversize, code: fault.DNSServFail, part: "more than 65535"},
-		{name: "oversize", kinds: dot, handler: dnstest.Oversize, code: fault.DNSServFail, part: "malformed reply"},
-		{name: "wrong ID", kinds: doh, handler: dnstest.WrongID(answers), code: fault.DNSServFail, part: "wrong ID"},
+		{name: "oversize", kinds: overHTTP, handler: dnstest.Oversize, code: fault.DNSServFail, part: "more than 65535"},
+		{name: "oversize", kinds: []upstream.Kind{upstream.DoT, upstream.DoQ}, handler: dnstest.Oversize, code: fault.DNSServFail, part: "malformed reply"},
+		{name: "wrong ID", kinds: append([]upstream.Kind{upstream.DoQ}, overHTTP...), handler: dnstest.WrongID(answers), code: fault.DNSServFail, part: "wrong ID"},
 		{name: "wrong ID", kinds: dot, handler: dnstest.WrongID(answers), code: fault.DNSServFail, part: "ID that was not asked"},
 		{name: "wrong question", kinds: dnsrig.Kinds, handler: dnstest.WrongQuestion, code: fault.DNSServFail, part: "another question"},
 		{name: "truncated", kinds: dnsrig.Kinds, handler: dnstest.Truncated(answers), code: fault.DNSServFail, part: "truncated"},
@@ -110,17 +110,7 @@ func TestARefusedConnectionIsRESOLVER_UNREACHABLE(t *testing.T) {
 func TestAServerThatAcceptsAndSaysNothingIsDNS_TIMEOUT(t *testing.T) {
 	dnsrig.EachKind(t, func(t *testing.T, k upstream.Kind) {
 		g := newRig(t)
-		l := g.Net.Listen(netip.AddrPortFrom(first, dnsrig.Port(k)))
-		defer l.Close()
-		go func() {
-			for {
-				conn, err := l.Accept()
-				if err != nil {
-					return
-				}
-				defer conn.Close()
-			}
-		}()
+		g.Mute(k, first)
 		c := g.client(t, g.Upstream(k, first))
 		dnsrig.WantFault(t, ask(t, c, "api.shop.example"), fault.DNSTimeout, "in time")
 		c.Close()
@@ -128,7 +118,7 @@ func TestAServerThatAcceptsAndSaysNothingIsDNS_TIMEOUT(t *testing.T) {
 }
 
 func TestAServerWithoutTLSIsRESOLVER_UNTRUSTED(t *testing.T) {
-	dnsrig.EachKind(t, func(t *testing.T, k upstream.Kind) {
+	dnsrig.EachOf(t, dnsrig.Streams, func(t *testing.T, k upstream.Kind) {
 		g := newRig(t)
 		l := g.Net.Listen(netip.AddrPortFrom(first, dnsrig.Port(k)))
 		defer l.Close()

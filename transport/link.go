@@ -25,6 +25,8 @@ type opener interface {
 
 // openers makes the opener of each kind of upstream: the one place that tells kinds apart.
 var openers = map[upstream.Kind]func(*Client) (opener, error){
-	upstream.DoH: newDoH,
-	upstream.DoT: newDoT,
+	upstream.DoH:  newDoH,
+	upstream.DoH3: newDoH3,
+	upstream.DoT:  newDoT,
+	upstream.DoQ:  newDoQ,
 }

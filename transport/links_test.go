@@ -2,8 +2,8 @@ package transport_test
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
-	"net"
 	"net/netip"
 	"sync"
 	"testing"
@@ -41,15 +41,60 @@ func TestAQueryTellsNoMoreThanItMust(t *testing.T) {
 					t.Errorf("header %s: %v", h, v)
 				}
 			}
-			if k == doh && (q.Method != "POST" || q.Path != "/dns-query") {
+			if q.Transport == dnstest.DoH && (q.Method != "POST" || q.Path != "/dns-query") {
 				t.Errorf("%s %s", q.Method, q.Path)
 			}
 		}
-		if k == doh && zeros != 3 {
-			t.Errorf("%d of 3 queries have ID 0 over DoH", zeros)
+		if k != dot && zeros != 3 {
+			t.Errorf("%d of 3 queries have ID 0", zeros)
 		}
 		if k == dot && zeros == 3 {
 			t.Error("the ID is not random over DoT")
+		}
+	})
+}
+
+func TestATemplateAsksWithGET(t *testing.T) {
+	dnsrig.EachOf(t, overHTTP, func(t *testing.T, k upstream.Kind) {
+		g := newRig(t)
+		s := g.Serve(k, first, dnsrig.Zone.Handler())
+		spec := g.Spec(k, first)
+		spec.URL += "/ask{?dns}"
+		wantAddr(t, g.client(t, dnsrig.Build(t, spec)), "one.shop.example", "192.0.2.11")
+		q := s.Log()[0]
+		if q.Method != "GET" || q.Path != "/ask" || q.Size != dnswire.PadQuery || q.ID != 0 {
+			t.Errorf("%s %s, %d octets, ID %d", q.Method, q.Path, q.Size, q.ID)
+		}
+		if _, ok := q.Header["Content-Type"]; ok {
+			t.Error("a request without content says its type")
+		}
+	})
+}
+
+func TestOverHTTP1OneQuestionAtATimeTravelsOnAConnection(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newRig(t)
+		answers := dnsrig.Zone.Handler()
+		s := g.Serve(doh, first, func(ctx context.Context, q *dnstest.Query) dnstest.Reply {
+			time.Sleep(time.Second)
+			return answers(ctx, q)
+		}, func(c *tls.Config) { c.NextProtos = []string{"http/1.1"} })
+		c := g.client(t, g.Upstream(doh, first))
+		var wg sync.WaitGroup
+		start := time.Now()
+		for range 3 {
+			wg.Go(func() { wantAddr(t, c, "one.shop.example", "192.0.2.11") })
+		}
+		wg.Wait()
+		if took := time.Since(start); s.Conns() == 1 && took < 3*time.Second {
+			t.Errorf("three questions of a second each took %v over one connection", took)
+		}
+		conns := s.Conns()
+		for range 3 {
+			wantAddr(t, c, "two.shop.example", "192.0.2.12")
+		}
+		if s.Conns() != conns {
+			t.Errorf("%d connections, and then %d: none is used twice", conns, s.Conns())
 		}
 	})
 }
@@ -251,24 +296,12 @@ func TestAgeIsSubtractedFromTheTTL(t *testing.T) {
 	})
 }
 
-// TestOverRealSockets runs every transport over TCP on the loopback interface.
+// TestOverRealSockets runs every transport over sockets of the loopback interface.
 func TestOverRealSockets(t *testing.T) {
 	for _, k := range dnsrig.Kinds {
 		t.Run(string(k), func(t *testing.T) {
-			l, err := net.Listen("tcp", "127.0.0.1:0")
-			if err != nil {
-				t.Fatal(err)
-			}
-			ca := dnstest.NewCA()
-			s := dnsrig.Serve(k, l, ca.Issue(nil, []netip.Addr{netip.MustParseAddr("127.0.0.1")}), dnsrig.Zone.Handler())
-			defer s.Close()
-			u := dnsrig.Build(t, upstream.Spec{URL: string(k) + "://" + l.Addr().String(), CA: dnsrig.CAFile(t, ca)})
-			c := newRig(t).client(t, u, func(o *transport.Options) {
-				o.Dial = func(ctx context.Context, to netip.AddrPort) (net.Conn, error) {
-					var d net.Dialer
-					return d.DialContext(ctx, "tcp", to.String())
-				}
-			})
+			s, u := dnsrig.OnLoopback(t, k, dnsrig.Zone.Handler())
+			c := newRig(t).client(t, u, func(o *transport.Options) { o.Way = dnsrig.Sockets() })
 			wantAddr(t, c, "www.shop.example", "192.0.2.1")
 			s.DropConns()
 			wantAddr(t, c, "one.shop.example", "192.0.2.11")

@@ -15,7 +15,7 @@ const stagger = 250 * time.Millisecond
 
 // dial connects to an address of the upstream: the only way to get a bare connection.
 func (c *Client) dial(ctx context.Context, to netip.AddrPort) (net.Conn, *Failure) {
-	conn, err := c.options.Dial(ctx, to)
+	conn, err := c.options.Way.Dial(ctx, to)
 	if err != nil {
 		return nil, c.dialFailure(ctx, err)
 	}

@@ -17,6 +17,9 @@ const (
 	dot = upstream.DoT
 )
 
+// overHTTP are the kinds that are DNS over HTTPS.
+var overHTTP = []upstream.Kind{upstream.DoH, upstream.DoH3}
+
 var first, second, third = dnsrig.First, dnsrig.Second, dnsrig.Third
 
 // rig is an in-memory internet whose resolvers are asked by Clients.
@@ -29,7 +32,7 @@ func newRig(t testing.TB) *rig {
 
 // options are what a resolver would give.
 func (g *rig) options() transport.Options {
-	return transport.Options{Dial: g.Dial, Now: time.Now, Timeout: 5 * time.Second, IdleTimeout: time.Minute}
+	return transport.Options{Way: g.Way(), Now: time.Now, Timeout: 5 * time.Second, IdleTimeout: time.Minute}
 }
 
 // client makes a client with the rig's options, or with what change makes of them.

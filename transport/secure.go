@@ -13,15 +13,20 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+
+	"github.com/quic-go/quic-go"
 )
 
 var errPin = errors.New("no certificate of the chain has a pinned key")
 
 // protocol is what is spoken under TLS.
 type protocol struct {
-	alpn     string // its identification (RFC 7301)
-	name     string // what messages call it
-	required bool   // a server that does not choose it is not used
+	alpn     []string // its identifications (RFC 7301), the one that is liked best first
+	name     string   // what messages call it
+	optional bool     // a server need not choose one
+
+	uniStreams int64                     // of QUIC: how many the server may open; -1 for none
+	noError    quic.ApplicationErrorCode // of QUIC: the end of a connection with which nothing is wrong
 }
 
 // secure makes authenticated connections to an upstream, for every kind that runs over TLS. It is the strict profile
@@ -46,7 +51,7 @@ func newSecure(c *Client, speaks protocol) (*secure, error) {
 		MinVersion:       tls.VersionTLS13,
 		ServerName:       c.up.ServerName,
 		RootCAs:          roots,
-		NextProtos:       []string{speaks.alpn},
+		NextProtos:       speaks.alpn,
 		VerifyConnection: s.verify,
 		Time:             c.now,
 	}
@@ -116,7 +121,7 @@ func (s *secure) handshake(ctx context.Context, to netip.AddrPort) (*tls.Conn, *
 		raw.Close()
 		return nil, s.failure(ctx, err)
 	}
-	if s.speaks.required && conn.ConnectionState().NegotiatedProtocol != s.speaks.alpn {
+	if !s.speaks.optional && conn.ConnectionState().NegotiatedProtocol == "" {
 		conn.Close()
 		return nil, s.c.unreachable("does not speak "+s.speaks.name, nil)
 	}

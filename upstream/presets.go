@@ -61,13 +61,13 @@ func (p Preset) hosts() []string {
 
 // endpoint is DoH where the preset has it, and DoT otherwise.
 func (p Preset) endpoint() (endpoint, error) {
-	e := endpoint{kind: DoT, port: dotPort, known: slices.Clone(p.Addrs)}
+	e := endpoint{kind: DoT, port: kinds[DoT].port, known: slices.Clone(p.Addrs)}
 	if p.DoH == "" {
 		h, err := name.ParseHost(p.DoT)
 		e.host = h
 		return e, err
 	}
-	parsed, err := parseURL(p.DoH, DoH, dohPort)
+	parsed, err := parseURL(p.DoH, DoH)
 	parsed.known = e.known
 	return parsed, err
 }

@@ -3,6 +3,7 @@ package upstream
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"net/url"
 	"slices"
@@ -14,17 +15,39 @@ import (
 // Kind is how an upstream speaks.
 type Kind string
 
-// The kinds of upstream.
+// The kinds of upstream, each by the scheme of its URLs.
 const (
-	DoH Kind = "https" // DNS over HTTPS (RFC 8484), over HTTP/2
-	DoT Kind = "tls"   // DNS over TLS (RFC 7858)
+	DoH  Kind = "https" // DNS over HTTPS (RFC 8484), over HTTP/2 or HTTP/1.1
+	DoH3 Kind = "h3"    // DNS over HTTPS over HTTP/3 (RFC 9114), and nothing else
+	DoT  Kind = "tls"   // DNS over TLS (RFC 7858)
+	DoQ  Kind = "quic"  // DNS over QUIC (RFC 9250)
 )
 
-const (
-	defaultPath = "/dns-query"
-	dohPort     = 443
-	dotPort     = 853
-)
+// traits is what tells kinds apart before anything is sent.
+type traits struct {
+	name    string // what people call it
+	port    uint16 // where it is spoken, unless the URL says otherwise
+	path    bool   // its URL has a path
+	packets bool   // it travels in datagrams
+}
+
+var kinds = map[Kind]traits{
+	DoH:  {name: "DNS over HTTPS", port: 443, path: true},
+	DoH3: {name: "DNS over HTTPS (HTTP/3)", port: 443, path: true, packets: true},
+	DoT:  {name: "DNS over TLS", port: 853},
+	DoQ:  {name: "DNS over QUIC", port: 853, packets: true},
+}
+
+// Kinds gives every kind, in the order of their schemes.
+func Kinds() []Kind { return slices.Sorted(maps.Keys(kinds)) }
+
+// Name is what people call the kind.
+func (k Kind) Name() string { return kinds[k].name }
+
+// Packets says whether the kind travels in datagrams, which not every way out carries.
+func (k Kind) Packets() bool { return kinds[k].packets }
+
+const defaultPath = "/dns-query"
 
 // Limits of an upstream's description.
 const (
@@ -43,7 +66,8 @@ type Upstream struct {
 	Text       string // as configured: a URL or a preset's name; it holds no secret
 	Kind       Kind
 	Host       string // host and, where it is not the kind's own, port: what messages and the Host header say
-	Path       string // of DoH
+	Path       string // of DNS over HTTPS
+	GET        bool   // ask with GET: the URL was a template with {?dns} (RFC 8484, section 4.1)
 	ServerName string // the name, or the address as text, that the certificate has to cover
 	Addrs      []netip.AddrPort
 	Pins       [][32]byte // SHA-256 of a SubjectPublicKeyInfo in the verified chain; any of them will do (RFC 7858, section 4.2)
@@ -58,8 +82,9 @@ func (u Upstream) Validate() error {
 	return nil
 }
 
-// Parse reads an upstream from one text: a preset's name, `https://HOST[:PORT][/PATH]` or `tls://HOST[:PORT]`, where
-// HOST is an address or a host name that a preset knows.
+// Parse reads an upstream from one text: a preset's name, `https://HOST[:PORT][/PATH]`, `h3://` the same,
+// `tls://HOST[:PORT]` or `quic://HOST[:PORT]`, where HOST is an address or a host name that a preset knows. PATH may end
+// in `{?dns}`: then questions travel by GET.
 func Parse(s string) (Upstream, error) { return Spec{URL: s}.Build() }
 
 // Spec is an upstream as a configuration file describes it.
@@ -101,7 +126,7 @@ func (s Spec) Build() (Upstream, error) {
 	if err != nil {
 		return Upstream{}, &SpecError{Field: "url", Err: err}
 	}
-	u := Upstream{Text: s.URL, Kind: e.kind, Host: e.display(), Path: e.path, ServerName: e.host.String()}
+	u := Upstream{Text: s.URL, Kind: e.kind, Host: e.display(), Path: e.path, GET: e.get, ServerName: e.host.String()}
 	var errs []error
 	u.Addrs, errs = s.addresses(e)
 	pins, pinErrs := parsePins(s.Pins)
@@ -170,11 +195,12 @@ type endpoint struct {
 	host  name.Host
 	port  uint16
 	path  string
+	get   bool
 	known []netip.Addr // what a preset knows of the host
 }
 
 func (e endpoint) display() string {
-	if e.kind == DoH && e.port == dohPort || e.kind == DoT && e.port == dotPort {
+	if e.port == kinds[e.kind].port {
 		return bracketed(e.host)
 	}
 	t, err := name.New(e.host, e.port)
@@ -198,11 +224,11 @@ func parseEndpoint(s string) (endpoint, error) {
 		}
 		return endpoint{}, bare(s)
 	}
-	switch strings.ToLower(scheme) {
-	case "https":
-		return parseURL(s, DoH, dohPort)
-	case "tls":
-		return parseURL(s, DoT, dotPort)
+	scheme = strings.ToLower(scheme)
+	if _, ok := kinds[Kind(scheme)]; ok {
+		return parseURL(s, Kind(scheme))
+	}
+	switch scheme {
 	case "udp", "tcp", "dns":
 		host := strings.TrimRight(rest, "/")
 		if h, err := name.Parse(rest); err == nil {
@@ -211,7 +237,7 @@ func parseEndpoint(s string) (endpoint, error) {
 		return endpoint{}, fmt.Errorf("%s is plain DNS, %w; write tls://%s", s, ErrPlain, host)
 	case "http":
 		return endpoint{}, fmt.Errorf("%s is not encrypted, %w; write https://%s", s, ErrPlain, rest)
-	case "h3", "quic", "sdns":
+	case "sdns":
 		return endpoint{}, fmt.Errorf("%s:// is not carried yet by this version; write https:// or tls://", scheme)
 	}
 	return endpoint{}, fmt.Errorf("%.20q is no scheme of an upstream; write https:// or tls://", scheme)
@@ -248,8 +274,11 @@ func bracketed(h name.Host) string {
 	return h.String()
 }
 
-func parseURL(s string, kind Kind, port uint16) (endpoint, error) {
-	s = strings.TrimSuffix(s, "{?dns}") // the template of RFC 8484, section 3, is what a URL without it means too
+func parseURL(s string, kind Kind) (endpoint, error) {
+	e := endpoint{kind: kind, port: kinds[kind].port}
+	if kinds[kind].path {
+		s, e.get = strings.CutSuffix(s, "{?dns}")
+	}
 	u, err := url.Parse(s)
 	if err != nil {
 		return endpoint{}, errors.New("not a URL that can be read")
@@ -259,10 +288,9 @@ func parseURL(s string, kind Kind, port uint16) (endpoint, error) {
 		return endpoint{}, errors.New("an upstream has no user and password")
 	case u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
 		return endpoint{}, errors.New("an upstream's URL has no query and no fragment")
-	case kind == DoT && u.Path != "" && u.Path != "/":
-		return endpoint{}, errors.New("DNS over TLS has no path; for DNS over HTTPS write https://")
+	case !kinds[kind].path && u.Path != "" && u.Path != "/":
+		return endpoint{}, fmt.Errorf("%s has no path; for DNS over HTTPS write https:// or h3://", kind.Name())
 	}
-	e := endpoint{kind: kind, port: port}
 	host := u.Hostname()
 	if strings.Contains(host, ":") {
 		host = "[" + host + "]"
@@ -276,9 +304,9 @@ func parseURL(s string, kind Kind, port uint16) (endpoint, error) {
 		}
 	}
 	if e.port == 53 {
-		return endpoint{}, errors.New("port 53 is for plain DNS, and no TLS is spoken there (RFC 7858, section 3.1)")
+		return endpoint{}, errors.New("port 53 is for plain DNS, and nothing is encrypted there (RFC 7858, section 3.1)")
 	}
-	if kind == DoH {
+	if kinds[kind].path {
 		if e.path = u.EscapedPath(); e.path == "" {
 			e.path = defaultPath
 		}

@@ -28,6 +28,7 @@ var covered = map[string]func(*testing.T){
 	"Upstream.Kind":       TestUpstreamTextsThatAreGood,
 	"Upstream.Host":       TestUpstreamTextsThatAreGood,
 	"Upstream.Path":       TestUpstreamTextsThatAreGood,
+	"Upstream.GET":        TestATextWithATemplateMeansGET,
 	"Upstream.ServerName": TestUpstreamTextsThatAreGood,
 	"Upstream.Addrs":      TestUpstreamTextsThatAreGood,
 	"Upstream.Pins":       TestWhatASpecSaysIsInTheUpstream,
@@ -87,6 +88,10 @@ func TestUpstreamTextsThatAreGood(t *testing.T) {
 		{"https://[2001:4860:4860::8888]/q", upstream.DoH, "[2001:4860:4860::8888]", "/q", "2001:4860:4860::8888", "[2001:4860:4860::8888]:443", 1},
 		{"https://8.8.8.8:8443/dns-query{?dns}", upstream.DoH, "8.8.8.8:8443", "/dns-query", "8.8.8.8", "8.8.8.8:8443", 1},
 		{"https://DNS.Quad9.net/dns-query", upstream.DoH, "dns.quad9.net", "/dns-query", "dns.quad9.net", "9.9.9.9:443", 4},
+		{"h3://dns.google/", upstream.DoH3, "dns.google", "/", "dns.google", "8.8.8.8:443", 4},
+		{"h3://8.8.8.8", upstream.DoH3, "8.8.8.8", "/dns-query", "8.8.8.8", "8.8.8.8:443", 1},
+		{"quic://dns.adguard-dns.com", upstream.DoQ, "dns.adguard-dns.com", "", "dns.adguard-dns.com", "94.140.14.14:853", 4},
+		{"quic://[2001:db8::1]:8853", upstream.DoQ, "[2001:db8::1]:8853", "", "2001:db8::1", "[2001:db8::1]:8853", 1},
 		{"tls://dns.google", upstream.DoT, "dns.google", "", "dns.google", "8.8.8.8:853", 4},
 		{"quad9", upstream.DoH, "dns.quad9.net", "/dns-query", "dns.quad9.net", "9.9.9.9:443", 4},
 		{"dns.sb", upstream.DoT, "dot.sb", "", "dot.sb", "185.222.222.222:853", 4},
@@ -103,6 +108,16 @@ func TestUpstreamTextsThatAreGood(t *testing.T) {
 	}
 }
 
+func TestATextWithATemplateMeansGET(t *testing.T) {
+	for text, want := range map[string]bool{
+		"https://8.8.8.8/q{?dns}": true, "h3://8.8.8.8/q{?dns}": true, "https://8.8.8.8/q": false, "tls://8.8.8.8": false,
+	} {
+		if u := build(t, upstream.Spec{URL: text}); u.GET != want || u.Path != "/q" && u.Path != "" {
+			t.Errorf("%s: GET %v, path %s", text, u.GET, u.Path)
+		}
+	}
+}
+
 func TestUpstreamTextsThatAreRefusedWithTheReasonAndTheMend(t *testing.T) {
 	for text, want := range map[string]string{
 		"1.1.1.1":                      "1.1.1.1 is plain DNS, names would travel in clear text; write tls://1.1.1.1",
@@ -115,8 +130,8 @@ func TestUpstreamTextsThatAreRefusedWithTheReasonAndTheMend(t *testing.T) {
 		"dns.example.net":              "write https://dns.example.net/dns-query or tls://dns.example.net",
 		"quad8":                        `the nearest is "quad9"`,
 		"nonsense":                     "there is no preset",
-		"h3://dns.google/":             "not carried yet by this version",
-		"quic://dns.adguard-dns.com":   "not carried yet by this version",
+		"quic://dns.adguard-dns.com/x": "DNS over QUIC has no path",
+		"tls://9.9.9.9{?dns}":          "not a URL that can be read",
 		"sdns://AgcAAAA":               "not carried yet by this version",
 		"ftp://x":                      "no scheme of an upstream",
 		"":                             "empty",

@@ -17,8 +17,7 @@ import (
 // gone takes the resolver away: nothing listens where it was.
 func gone(t testing.TB, s *lab.Scene) {
 	t.Helper()
-	lab.Must(0, s.Resolver.DoT.Close())(t)
-	lab.Must(0, s.Resolver.DoH.Close())(t)
+	lab.Must(0, s.Resolver.Close())(t)
 }
 
 // listen opens a port that was in use a moment ago: a process that is just being started may hold it still.
@@ -36,12 +35,11 @@ func listen(t testing.TB, h *internet.Host, port uint16) (l net.Listener) {
 func swap(t testing.TB, s *lab.Scene, cert tls.Certificate, tweak ...func(*tls.Config)) {
 	t.Helper()
 	gone(t, s)
-	r := &internet.Resolver{Host: s.Resolver.Host, Name: s.Resolver.Name}
-	r.DoT = dnstest.ServeDoT(listen(t, r.Host, 853), cert, r.Recurse, tweak...)
-	r.DoH = dnstest.ServeDoH(listen(t, r.Host, 443), cert, r.Recurse, tweak...)
-	s.Cleanup(func() {
-		_ = r.DoT.Close()
-		_ = r.DoH.Close()
+	var r *internet.Resolver
+	await(t, "the ports of "+s.Resolver.Host.Name+" to be free", func() bool {
+		var err error
+		r, err = s.ResolverOn(s.Resolver.Host, s.Resolver.Name, cert, tweak...)
+		return err == nil
 	})
 	s.Resolver = r
 }
@@ -63,6 +61,7 @@ func halfOpen(t testing.TB, s *lab.Scene) {
 	gone(t, s)
 	for _, port := range []uint16{443, 853} {
 		listen(t, s.Resolver.Host, port) // the kernel accepts
+		lab.Must(s.Resolver.ListenUDP(port))(t)
 	}
 }
 

@@ -95,21 +95,16 @@ func TestA_TheResolversAndTheHopsOwnNames(t *testing.T) {
 	for _, via := range transports {
 		pinning := func(pin func(*lab.Scene) string) func(*lab.Scene) string {
 			return func(s *lab.Scene) string {
-				url := s.Resolver.DoTURL()
-				if via.name == "doh" {
-					url = s.Resolver.DoHURL()
-				}
-				return direct(s, fmt.Sprintf("{url: %q, ca: %q, pins: [%q]}", url, s.CAFile, pin(s)))
+				return direct(s, fmt.Sprintf("{url: %q, ca: %q, pins: [%q]}", via.url(s), s.CAFile, pin(s)))
 			}
 		}
 		t.Run("A8/"+via.name+"/the pinned key, also on resumption", func(t *testing.T) {
 			run(t, lab.Cell{
 				Start: with(pinning(func(s *lab.Scene) string { return s.CA.Pin() })),
 				After: func(t testing.TB, s *lab.Scene) {
-					s.Resolver.DoT.DropConns()
-					s.Resolver.DoH.DropConns()
+					s.Resolver.DropConns()
 					served(t, s, other(s, "second"))
-					log := append(s.Resolver.DoT.Log(), s.Resolver.DoH.Log()...)
+					log := s.Resolver.Log()
 					if !slices.ContainsFunc(log, func(q dnstest.Query) bool { return q.Resumed }) {
 						t.Error("no session was resumed, so that this cell says nothing about resumption")
 					}
@@ -262,21 +257,17 @@ func socksRequest(t testing.TB, s *lab.Scene, command socks.Command, host string
 	return reply
 }
 
-// asked says how often a resolver was asked for the addresses of a name, over both transports.
+// asked says how often a resolver was asked for the addresses of a name, over all transports.
 func asked(r *internet.Resolver, host string) int {
-	n := 0
-	for _, server := range []*dnstest.Server{r.DoT, r.DoH} {
-		n += server.Count(host, dnswire.A) + server.Count(host, dnswire.AAAA)
-	}
-	return n
+	return r.Count(host, dnswire.A) + r.Count(host, dnswire.AAAA)
 }
 
 // names gives the names that a resolver was asked for, apart from the root's.
 func names(r *internet.Resolver) string {
 	var all []string
-	for _, n := range append(r.DoT.Names(), r.DoH.Names()...) {
-		if n != "" {
-			all = append(all, n)
+	for _, q := range r.Log() {
+		if q.Name != "" {
+			all = append(all, q.Name)
 		}
 	}
 	return strings.Join(all, " ")

@@ -68,9 +68,21 @@ func TestB_FailingOpen(t *testing.T) {
 	})
 	play(t, "B3/no configuration", emptyConfiguration())
 
-	for _, url := range []string{"quic://192.0.2.53", "h3://192.0.2.53/dns-query", "sdns://AAAA"} {
-		scheme, _, _ := strings.Cut(url, ":")
-		play(t, "B4/"+scheme, stillborn(func(s *lab.Scene) string { return direct(s, url) }, "not carried yet"))
+	play(t, "B4/sdns", stillborn(func(s *lab.Scene) string { return direct(s, "sdns://AAAA") }, "not carried yet"))
+	for _, via := range transports {
+		if !via.datagrams {
+			continue
+		}
+		for _, kind := range kinds {
+			hop := kind.scheme + "://192.0.2.7:1080"
+			play(t, "B4/"+via.name+" through "+kind.name, stillborn(func(s *lab.Scene) string {
+				return dot(s) + "  far: {proxy: \"" + hop + "\", resolver: " + resolver(s, via.url(s)) + "}\nroutes:\n  - {to: \"*\", channel: far}\n"
+			}, "datagrams", hop))
+			play(t, "B4/"+via.name+" over a channel through "+kind.name, stillborn(func(s *lab.Scene) string {
+				return dot(s) + "  far: {proxy: \"" + hop + "\", resolver: " + resolver(s, s.Resolver.DoTURL()) + "}\n" +
+					"  top: {over: far, resolver: " + resolver(s, via.url(s)) + "}\nroutes:\n  - {to: \"*\", channel: top}\n"
+			}, "datagrams", hop))
+		}
 	}
 	play(t, "B4/a hop of another kind", stillborn(func(s *lab.Scene) string {
 		return dot(s) + "  far: {proxy: \"wireguard://" + s.Origin.Addr().String() + "\", resolve: exit}\nroutes:\n  - {to: \"*\", channel: far}\n"

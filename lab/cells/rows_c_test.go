@@ -95,11 +95,10 @@ func TestC_WindowsInTime(t *testing.T) {
 	for _, via := range transports {
 		play(t, "C4/"+via.name+"/idle connections are made again", lab.Cell{Start: with(via.config), After: func(t testing.TB, s *lab.Scene) {
 			for i := range 3 {
-				s.Resolver.DoT.DropConns()
-				s.Resolver.DoH.DropConns()
+				s.Resolver.DropConns()
 				served(t, s, other(s, fmt.Sprint("again", i)))
 			}
-			if n := s.Resolver.DoT.Conns() + s.Resolver.DoH.Conns(); n < 4 {
+			if n := s.Resolver.Conns(); n < 4 {
 				t.Errorf("there were %d connections to the resolver only", n)
 			}
 		}})

@@ -140,7 +140,7 @@ func v4(s *lab.Scene) string { return s.Origin.Addr4.String() }
 // questions gives every question that the resolver got.
 func questions(t testing.TB, s *lab.Scene) []dnstest.Query {
 	t.Helper()
-	all := append(s.Resolver.DoT.Log(), s.Resolver.DoH.Log()...)
+	all := s.Resolver.Log()
 	if len(all) < 2 {
 		t.Errorf("the resolver was asked %d times only", len(all))
 	}
@@ -177,14 +177,8 @@ func noTicketsAcross(t *testing.T, upstream func(*lab.Scene) string) {
 			return upstream(s) + "  second: " + section + "routes:\n  - {to: second-" + s.Canary + ", channel: second}\n  - {to: \"*\", channel: direct}\n"
 		}
 	}
-	server := func(s *lab.Scene) *dnstest.Server {
-		if len(s.Resolver.DoH.Log()) > 0 {
-			return s.Resolver.DoH
-		}
-		return s.Resolver.DoT
-	}
 	about := func(s *lab.Scene, host string) (last dnstest.Query) {
-		for _, q := range server(s).Log() {
+		for _, q := range s.Resolver.Log() {
 			if q.Name == host && q.Type == dnswire.A {
 				last = q
 			}
@@ -197,24 +191,24 @@ func noTicketsAcross(t *testing.T, upstream func(*lab.Scene) string) {
 		if first.Conn == 0 || first.Conn == second.Conn {
 			t.Errorf("two channels asked in the connections %d and %d", first.Conn, second.Conn)
 		}
-		for _, q := range server(s).Log() {
+		for _, q := range s.Resolver.Log() {
 			if q.Resumed {
 				t.Errorf("a first connection resumed a session: %+v", q.Question)
 			}
 		}
-		server(s).DropConns()
+		s.Resolver.DropConns()
 		served(t, s, other(s, "third"))
 		if q := about(s, other(s, "third")); !q.Resumed {
 			t.Error("no session is ever resumed, so that this cell proves nothing")
 		}
-		before := server(s).Conns()
+		before := s.Resolver.Conns()
 		write(t, s, config("4s")(s))
 		reload(t, proxy, "was reloaded", 1)
 		served(t, s, other(s, "second"))
 		if q := about(s, other(s, "second")); q.Conn <= before {
 			t.Error("a channel that changed did not ask again")
 		}
-		for _, q := range server(s).Log() {
+		for _, q := range s.Resolver.Log() {
 			if q.Conn > before && q.Resumed {
 				t.Errorf("a channel that changed resumed a session of the one before: %+v", q.Question)
 			}

@@ -2,7 +2,7 @@
 // the tests of packages transport and resolve stand on.
 //
 // It promises that its addresses and its authority exist in the test alone, and that a kind is tested as soon as it
-// stands in Kinds. It opens no socket.
+// stands in Kinds. It opens no socket but those of OnLoopback and Sockets.
 package dnsrig
 
 import (
@@ -18,7 +18,9 @@ import (
 
 	"watertight/fault"
 	"watertight/lab/dnstest"
+	"watertight/transport"
 	"watertight/upstream"
+	"watertight/wire"
 )
 
 // ServerName is the name of every resolver of a rig.
@@ -32,7 +34,10 @@ var (
 )
 
 // Kinds are the kinds of upstream that [EachKind] goes through.
-var Kinds = []upstream.Kind{upstream.DoT, upstream.DoH}
+var Kinds = []upstream.Kind{upstream.DoT, upstream.DoH, upstream.DoH3, upstream.DoQ}
+
+// Streams are those of them that travel in connections of TCP.
+var Streams = []upstream.Kind{upstream.DoT, upstream.DoH}
 
 // Zone is what a resolver of a rig usually knows.
 var Zone = dnstest.Zone{
@@ -56,23 +61,65 @@ func With(cert tls.Certificate) Tweak {
 	return func(c *tls.Config) { c.Certificates = []tls.Certificate{cert} }
 }
 
-// service is how a kind is served.
+// service is how a kind is served: on a listener, or on a socket for datagrams.
 type service struct {
-	port  uint16
-	serve func(net.Listener, tls.Certificate, dnstest.Handler, ...func(*tls.Config)) *dnstest.Server
+	port    uint16
+	stream  func(net.Listener, tls.Certificate, dnstest.Handler, ...Tweak) *dnstest.Server
+	packets func(net.PacketConn, tls.Certificate, dnstest.Handler, ...Tweak) *dnstest.Server
 }
 
 var services = map[upstream.Kind]service{
-	upstream.DoH: {443, dnstest.ServeDoH},
-	upstream.DoT: {853, dnstest.ServeDoT},
+	upstream.DoH:  {port: 443, stream: dnstest.ServeDoH},
+	upstream.DoH3: {port: 443, packets: dnstest.ServeDoH3},
+	upstream.DoT:  {port: 853, stream: dnstest.ServeDoT},
+	upstream.DoQ:  {port: 853, packets: dnstest.ServeDoQ},
 }
 
 // Port is the usual port of a kind.
 func Port(k upstream.Kind) uint16 { return services[k].port }
 
-// Serve starts a resolver of a kind on a listener.
-func Serve(k upstream.Kind, l net.Listener, cert tls.Certificate, h dnstest.Handler, tweak ...Tweak) *dnstest.Server {
-	return services[k].serve(l, cert, h, tweak...)
+// OnLoopback starts a resolver of a kind on a socket of 127.0.0.1 until the test ends, and gives an upstream for it.
+func OnLoopback(t testing.TB, k upstream.Kind, h dnstest.Handler) (*dnstest.Server, upstream.Upstream) {
+	t.Helper()
+	at := netip.MustParseAddrPort("127.0.0.1:0")
+	ca := dnstest.NewCA()
+	cert := ca.Issue(nil, []netip.Addr{at.Addr()})
+	var s *dnstest.Server
+	if serve := services[k].packets; serve != nil {
+		socket, err := wire.ListenUDP(at)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s = serve(socket, cert, h)
+	} else {
+		l, err := wire.ListenTCP(at)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s = services[k].stream(l, cert, h)
+	}
+	t.Cleanup(func() { s.Close() })
+	return s, Build(t, upstream.Spec{URL: string(k) + "://" + s.Addr().String(), CA: CAFile(t, ca)})
+}
+
+// Sockets is a way out over the sockets of this host.
+func Sockets() transport.Way {
+	return transport.Way{
+		Dial: func(ctx context.Context, to netip.AddrPort) (net.Conn, error) {
+			conn, err := wire.DialTCP(ctx, to)
+			if err != nil { // a nil *net.TCPConn would be a net.Conn
+				return nil, err
+			}
+			return conn, nil
+		},
+		DialPacket: func(_ context.Context, to netip.AddrPort) (net.Conn, error) {
+			conn, err := wire.DialUDP(to)
+			if err != nil {
+				return nil, err
+			}
+			return conn, nil
+		},
+	}
 }
 
 // Rig is the internet of one test.
@@ -96,12 +143,50 @@ func (g *Rig) Dial(ctx context.Context, to netip.AddrPort) (net.Conn, error) {
 	return g.Net.DialAddr(ctx, to)
 }
 
+// DialPacket is Dial for datagrams.
+func (g *Rig) DialPacket(ctx context.Context, to netip.AddrPort) (net.Conn, error) {
+	if g.Fail != nil {
+		return nil, g.Fail
+	}
+	return g.Net.DialPacketAddr(ctx, to)
+}
+
+// Way is a way out over the rig's network.
+func (g *Rig) Way() transport.Way { return transport.Way{Dial: g.Dial, DialPacket: g.DialPacket} }
+
 // Serve starts a resolver at an address until the test ends, with the rig's ordinary certificate or with that in tweak.
 func (g *Rig) Serve(k upstream.Kind, at netip.Addr, h dnstest.Handler, tweak ...Tweak) *dnstest.Server {
 	cert := g.CA.Issue([]string{ServerName}, []netip.Addr{First})
-	s := Serve(k, g.Net.Listen(netip.AddrPortFrom(at, Port(k))), cert, h, tweak...)
+	bound := netip.AddrPortFrom(at, Port(k))
+	var s *dnstest.Server
+	if serve := services[k].packets; serve != nil {
+		s = serve(g.Net.ListenPacket(bound), cert, h, tweak...)
+	} else {
+		s = services[k].stream(g.Net.Listen(bound), cert, h, tweak...)
+	}
 	g.t.Cleanup(func() { s.Close() })
 	return s
+}
+
+// Mute makes an address take everything and say nothing, until the test ends.
+func (g *Rig) Mute(k upstream.Kind, at netip.Addr) {
+	bound := netip.AddrPortFrom(at, Port(k))
+	if k.Packets() {
+		socket := g.Net.ListenPacket(bound)
+		g.t.Cleanup(func() { socket.Close() })
+		return
+	}
+	l := g.Net.Listen(bound)
+	g.t.Cleanup(func() { l.Close() })
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			defer conn.Close()
+		}
+	}()
 }
 
 // Spec describes an upstream of the rig.
@@ -140,8 +225,11 @@ func Build(t testing.TB, s upstream.Spec) upstream.Upstream {
 }
 
 // EachKind runs f in a bubble of its own for every kind of upstream.
-func EachKind(t *testing.T, f func(t *testing.T, k upstream.Kind)) {
-	for _, k := range Kinds {
+func EachKind(t *testing.T, f func(t *testing.T, k upstream.Kind)) { EachOf(t, Kinds, f) }
+
+// EachOf is EachKind for some kinds.
+func EachOf(t *testing.T, kinds []upstream.Kind, f func(t *testing.T, k upstream.Kind)) {
+	for _, k := range kinds {
 		t.Run(string(k), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) { f(t, k) })
 		})

@@ -1,5 +1,5 @@
-// Package dnstest is a resolver for tests, for the lab and for the demo: DNS over TLS and DNS over HTTPS with answers
-// and faults that the test chooses, a certificate authority to go with it, and a network of in-memory connections.
+// Package dnstest is a resolver for tests, for the lab and for the demo: DNS over TLS, HTTPS and QUIC with answers and
+// faults that the test chooses, a certificate authority to go with it, and a network of in-memory connections.
 //
 // It promises to do exactly what it was told, however wrong, and to remember every query. It opens no socket: it
 // serves the listeners that it is given.
@@ -9,6 +9,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"io"
 	"maps"
 	"net"
 	"net/http"
@@ -24,7 +25,8 @@ type Transport string
 // The transports.
 const (
 	DoT Transport = "dot"
-	DoH Transport = "doh"
+	DoH Transport = "doh" // over whichever version of HTTP
+	DoQ Transport = "doq"
 )
 
 // Query is one query as the server received it.
@@ -67,12 +69,12 @@ type Server struct {
 	handler Handler
 	log     []Query
 	total   int // connections accepted
-	live    map[net.Conn]int
+	live    map[io.Closer]int
 }
 
 func newServer(l net.Listener, h Handler) *Server {
 	ctx, cancel := context.WithCancel(context.Background())
-	return &Server{listener: l, ctx: ctx, cancel: cancel, handler: h, live: map[net.Conn]int{}}
+	return &Server{listener: l, ctx: ctx, cancel: cancel, handler: h, live: map[io.Closer]int{}}
 }
 
 // Addr is the listener's address.
@@ -139,6 +141,7 @@ func (s *Server) DropConns() {
 // Close stops the server, its connections and its handlers.
 func (s *Server) Close() error {
 	s.cancel()
+	s.DropConns() // while there is a socket by which QUIC can say so
 	err := s.listener.Close()
 	if s.http != nil {
 		err = errors.Join(ignoreClosed(err), s.http.Close())
@@ -155,7 +158,7 @@ func ignoreClosed(err error) error {
 	return err
 }
 
-func (s *Server) enter(conn net.Conn) int {
+func (s *Server) enter(conn io.Closer) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.total++
@@ -163,7 +166,7 @@ func (s *Server) enter(conn net.Conn) int {
 	return s.total
 }
 
-func (s *Server) leave(conn net.Conn) {
+func (s *Server) leave(conn io.Closer) {
 	conn.Close()
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -20,11 +20,12 @@ const mediaType = "application/dns-message"
 type connKey struct{}
 
 // ServeDoH answers DNS over HTTPS (RFC 8484) over HTTP/2 on l, at every path, until it is closed. Each tweak may
-// change the TLS configuration first, for faults of TLS itself.
+// change the TLS configuration first, for faults of TLS itself and for HTTP/1.1.
 func ServeDoH(l net.Listener, cert tls.Certificate, h Handler, tweak ...func(*tls.Config)) *Server {
 	s := newServer(l, h)
 	protocols := new(http.Protocols)
 	protocols.SetHTTP2(true)
+	protocols.SetHTTP1(true)
 	s.http = &http.Server{
 		Handler:           http.HandlerFunc(s.serveDoH),
 		Protocols:         protocols,
@@ -133,7 +134,7 @@ func (s *Server) serveDoH(w http.ResponseWriter, r *http.Request) {
 
 func (s *Server) dropConn(n int) {
 	s.mu.Lock()
-	var found net.Conn
+	var found io.Closer
 	for conn, i := range s.live {
 		if i == n {
 			found = conn

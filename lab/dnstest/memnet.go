@@ -10,11 +10,13 @@ import (
 	"syscall"
 )
 
-// Net is a network of in-memory connections: what is not listened on refuses. It is safe in a bubble of
+// Net is a network of in-memory connections and datagrams: what is not listened on refuses. It is safe in a bubble of
 // testing/synctest. The zero Net is ready for use.
 type Net struct {
 	mu        sync.Mutex
 	listeners map[netip.AddrPort]*listener
+	packets   map[netip.AddrPort]*packetSocket
+	lastPort  uint16 // of a flow of datagrams
 	black     map[netip.AddrPort]bool
 	dials     []netip.AddrPort
 }

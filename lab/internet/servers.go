@@ -1,7 +1,6 @@
 package internet
 
 import (
-	"context"
 	"crypto/tls"
 	"fmt"
 	"io"
@@ -12,97 +11,13 @@ import (
 	"time"
 
 	"watertight/capture"
-	"watertight/dnswire"
-	"watertight/lab/dnstest"
 )
 
-// Ports of the servers here.
+// Ports of an origin.
 const (
 	portHTTP  = 80
 	portHTTPS = 443
-	portDoT   = 853
 )
-
-// Resolver is an encrypted resolver of our own: DNS over TLS and over HTTPS on one host. It asks the authority in
-// plaintext, as resolvers do.
-type Resolver struct {
-	*Host
-	DoT, DoH *dnstest.Server
-	Name     string // in its certificate, besides its addresses
-}
-
-// AddResolver connects a resolver. Its certificate is for name and for the addresses of its host.
-func (in *Internet) AddResolver(name string, extra ...netip.Addr) (*Resolver, error) {
-	h, err := in.AddHost(name, extra...)
-	if err != nil {
-		return nil, err
-	}
-	return in.ResolverOn(h, name, in.CA.Issue([]string{name}, h.Addrs()))
-}
-
-// ResolverOn puts a resolver on a host, with a certificate that may be anything.
-func (in *Internet) ResolverOn(h *Host, name string, cert tls.Certificate, tweak ...func(*tls.Config)) (*Resolver, error) {
-	dot, err := h.Listen(portDoT)
-	if err != nil {
-		return nil, err
-	}
-	doh, err := h.Listen(portHTTPS)
-	if err != nil {
-		return nil, err
-	}
-	r := &Resolver{Host: h, Name: name}
-	r.DoT = dnstest.ServeDoT(dot, cert, r.Recurse, tweak...)
-	r.DoH = dnstest.ServeDoH(doh, cert, r.Recurse, tweak...)
-	in.Cleanup(func() {
-		_ = r.DoT.Close()
-		_ = r.DoH.Close()
-	})
-	return r, nil
-}
-
-// Recurse is the handler of a resolver that does its work.
-func (r *Resolver) Recurse(_ context.Context, q *dnstest.Query) dnstest.Reply {
-	if q.Name == "" && q.Type == dnswire.NS { // the root's servers are known to every resolver
-		return q.Send(dnswire.Reply{Answer: []dnswire.Record{rootNS}})
-	}
-	b, err := r.Ask(r.in.Authority.At(dnsPort), q.Raw)
-	if err != nil {
-		return q.Send(dnswire.Reply{RCode: dnswire.ServFail})
-	}
-	return dnstest.Reply{Wire: b}
-}
-
-var rootNS = func() dnswire.Record {
-	r, err := dnswire.ParseRecord(". 3600 NS a.root-servers.net.")
-	if err != nil {
-		panic(err)
-	}
-	return r
-}()
-
-// Handle replaces what both transports do about a query.
-func (r *Resolver) Handle(h dnstest.Handler) {
-	r.DoT.Handle(h)
-	r.DoH.Handle(h)
-}
-
-// Peers gives the resolver as someone with whom packets may be exchanged, over both transports.
-func (r *Resolver) Peers() []capture.Peer {
-	return append(r.Host.Peers(capture.TCP, portDoT), r.Host.Peers(capture.TCP, portHTTPS)...)
-}
-
-// DoTURL gives the resolver as an upstream, by its first address.
-func (r *Resolver) DoTURL() string { return fmt.Sprintf("tls://%s", hostText(r.Addr())) }
-
-// DoHURL gives the resolver as an upstream, by its first address.
-func (r *Resolver) DoHURL() string { return fmt.Sprintf("https://%s/dns-query", hostText(r.Addr())) }
-
-func hostText(a netip.Addr) string {
-	if a.Is6() {
-		return "[" + a.String() + "]"
-	}
-	return a.String()
-}
 
 // Visit is a request that an origin received.
 type Visit struct {

@@ -42,8 +42,8 @@ func (c leakyClient) play(t *testing.T, policy string, after func(t testing.TB, 
 	if len(askers(e.ISP, s.Canary)) == 0 {
 		t.Errorf("%s did not resolve by itself: it is no leaky client any more", c.Name)
 	}
-	for _, name := range append(s.Resolver.DoT.Names(), s.Resolver.DoH.Names()...) {
-		if name == s.Canary {
+	for _, q := range s.Resolver.Log() {
+		if q.Name == s.Canary {
 			t.Error("our resolver was asked for the name too")
 		}
 	}

@@ -1,0 +1,103 @@
+package channel
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"strings"
+	"text/tabwriter"
+
+	"watertight/hop"
+	"watertight/name"
+	"watertight/transport"
+	"watertight/upstream"
+)
+
+// Carrier is a column of the capability table: what one kind of hop carries.
+type Carrier struct {
+	Hop       string // direct, or the scheme of a proxy
+	Datagrams bool   // beside connections, which all of them carry
+}
+
+// carriers is the capability table: every kind of hop there is. A kind of upstream is carried where it travels in
+// connections, or where the hop carries datagrams; a chain carries what all of its hops do, and so does a channel over
+// another.
+var carriers = []Carrier{
+	{Hop: "direct", Datagrams: true},
+	{Hop: hop.SchemeSOCKS5},
+	{Hop: hop.SchemeHTTP},
+}
+
+// Carriers gives the capability table.
+func Carriers() []Carrier { return append([]Carrier(nil), carriers...) }
+
+// Carries says whether the hop carries a kind of upstream.
+func (c Carrier) Carries(k upstream.Kind) bool { return c.Datagrams || !k.Packets() }
+
+// Carry gives an error that names both where one of the proxies of a way out cannot carry a kind of upstream.
+func Carry(k upstream.Kind, proxies []hop.Proxy) error {
+	for _, p := range proxies {
+		for _, c := range carriers {
+			if c.Hop == p.Scheme && !c.Carries(k) {
+				return fmt.Errorf("%s travels in datagrams, and the hop %v carries connections only", k.Name(), p)
+			}
+		}
+	}
+	return nil
+}
+
+// CapabilityTable gives the table for people: a line for each kind of upstream, a column for each kind of hop.
+func CapabilityTable() string {
+	var b strings.Builder
+	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
+	fmt.Fprint(w, "upstream")
+	for _, c := range carriers {
+		fmt.Fprint(w, "\t"+c.Hop)
+	}
+	for _, k := range upstream.Kinds() {
+		fmt.Fprintf(w, "\n%s://", k)
+		for _, c := range carriers {
+			fmt.Fprint(w, "\t"+map[bool]string{true: "yes", false: "no"}[c.Carries(k)])
+		}
+	}
+	fmt.Fprintln(w)
+	w.Flush() // a strings.Builder takes everything
+	return b.String()
+}
+
+// carried refuses upstreams that the channel's way out cannot carry: they are never reached by another.
+func (c *Channel) carried() error {
+	var errs []error
+	for _, u := range c.spec.Resolver.Upstreams {
+		err := Carry(u.Kind, c.spec.Proxies)
+		if err == nil && u.Kind.Packets() && c.packets == nil {
+			err = fmt.Errorf("%s travels in datagrams, and what the channel stands on carries connections only", u.Kind.Name())
+		}
+		if err != nil {
+			errs = append(errs, fmt.Errorf("the resolver %s cannot be reached: %w", u.Text, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Packets is how datagrams leave the channel, unchecked, to an address; nil where it carries none.
+func (c *Channel) Packets() hop.PacketDialer { return c.packets }
+
+// way is the way out of the channel's own resolver: to addresses, through the channel's own hops.
+func (c *Channel) way() transport.Way {
+	w := transport.Way{Dial: c.dialAddr}
+	if c.packets != nil {
+		w.DialPacket = c.dialPacketAddr
+	}
+	return w
+}
+
+func (c *Channel) dialPacketAddr(ctx context.Context, to netip.AddrPort) (net.Conn, error) {
+	t, err := name.FromAddrPort(to)
+	if err != nil {
+		return nil, err
+	}
+	return c.packets.DialPacket(ctx, t)
+}

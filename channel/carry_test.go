@@ -1,0 +1,89 @@
+package channel
+
+import (
+	"os"
+	"strings"
+	"testing"
+
+	"watertight/event"
+	"watertight/hop"
+	"watertight/resolve"
+	"watertight/upstream"
+)
+
+func TestEveryHopHasItsPlaceInTheTable(t *testing.T) {
+	want := map[string]bool{"direct": true}
+	for _, scheme := range hop.Schemes() {
+		want[scheme] = true
+	}
+	for _, c := range Carriers() {
+		if !want[c.Hop] {
+			t.Errorf("%s is no hop", c.Hop)
+		}
+		delete(want, c.Hop)
+	}
+	for scheme := range want {
+		t.Errorf("nobody knows what %s carries", scheme)
+	}
+}
+
+func TestTheDocumentationShowsTheCapabilityTable(t *testing.T) {
+	doc, err := os.ReadFile("../docs/configuration.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if table := CapabilityTable(); !strings.Contains(string(doc), "```\n"+table+"```\n") {
+		t.Errorf("docs/configuration.md does not show this table:\n%s", table)
+	}
+}
+
+func TestWhatAHopCannotCarryIsAnErrorThatNamesBoth(t *testing.T) {
+	w := newWorld(t, nil)
+	direct := w.direct(t)
+	for _, kind := range upstream.Kinds() {
+		u, err := upstream.Parse(string(kind) + "://9.9.9.9")
+		if err != nil {
+			t.Fatal(err)
+		}
+		resolver := resolve.Options{Upstreams: []upstream.Upstream{u}, Sink: event.Discard{}}
+		for _, c := range Carriers() {
+			spec := Spec{Name: "x", Resolver: resolver}
+			if c.Hop != "direct" {
+				p, err := hop.ParseProxy(c.Hop + "://192.0.2.7:1080")
+				if err != nil {
+					t.Fatal(err)
+				}
+				spec.Proxies = []hop.Proxy{p}
+			}
+			x, err := Open(spec, direct)
+			if err == nil {
+				x.Close()
+			}
+			refused := err != nil && strings.Contains(err.Error(), kind.Name()) && strings.Contains(err.Error(), "192.0.2.7")
+			if good := c.Carries(kind); good != (err == nil) || !good && !refused {
+				t.Errorf("%s through %s: %v", kind, c.Hop, err)
+			}
+		}
+	}
+}
+
+func TestAChannelCarriesDatagramsOnlyWhereWhatItStandsOnDoes(t *testing.T) {
+	w := newWorld(t, nil)
+	p, err := hop.ParseProxy("socks5://192.0.2.7:1080")
+	if err != nil {
+		t.Fatal(err)
+	}
+	direct := w.direct(t)
+	through := w.open(t, Spec{Name: "through", Proxies: []hop.Proxy{p}, Resolver: w.resolver(t, "tls://9.9.9.9")}, direct)
+	if direct.Packets() == nil || through.Packets() != nil {
+		t.Error("datagrams: direct carries them, and SOCKS does not")
+	}
+	u, err := upstream.Parse("quic://9.9.9.9")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = Open(Spec{Name: "above", Resolver: resolve.Options{Upstreams: []upstream.Upstream{u}, Sink: event.Discard{}}}, through)
+	if err == nil || !strings.Contains(err.Error(), "quic://9.9.9.9") || !strings.Contains(err.Error(), "stands on") {
+		t.Errorf("it gave %v", err)
+	}
+}

@@ -1,0 +1,117 @@
+package transport
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+	"syscall"
+
+	"github.com/quic-go/quic-go"
+
+	"watertight/fault"
+)
+
+// quicConn is an authenticated QUIC connection (RFC 9000) with the flow of datagrams that carries it and nothing else.
+type quicConn struct {
+	*quic.Conn
+	transport *quic.Transport
+	flow      net.Conn
+	code      quic.ApplicationErrorCode // that says that nothing is wrong
+}
+
+// Close ends the connection without an error.
+func (c *quicConn) Close() error {
+	err := c.CloseWithError(c.code, "")
+	_ = c.transport.Close()
+	_ = c.flow.Close() // the transport leaves it to us
+	return err
+}
+
+// connectQUIC gives an authenticated QUIC connection to the upstream. No question travels before the handshake is
+// complete (no 0-RTT), and no token links it to another connection.
+func (s *secure) connectQUIC(ctx context.Context) (*quicConn, *Failure) {
+	return reach(ctx, s.c, s.handshakeQUIC)
+}
+
+func (s *secure) handshakeQUIC(ctx context.Context, to netip.AddrPort) (*quicConn, *Failure) {
+	flow, fail := s.c.dialPacket(ctx, to)
+	if fail != nil {
+		return nil, fail
+	}
+	at := net.UDPAddrFromAddrPort(to)
+	transport := &quic.Transport{Conn: &packets{flow, at}}
+	conn, err := transport.Dial(ctx, at, s.fresh(), &quic.Config{
+		HandshakeIdleTimeout:  s.c.options.Timeout, // ctx may end it before
+		MaxIdleTimeout:        s.c.options.IdleTimeout,
+		MaxIncomingStreams:    -1, // a resolver opens none: neither in DoQ (RFC 9250, section 4.2) nor in HTTP/3
+		MaxIncomingUniStreams: s.speaks.uniStreams,
+	})
+	c := &quicConn{Conn: conn, transport: transport, flow: flow, code: s.speaks.noError}
+	if err != nil {
+		_ = transport.Close()
+		_ = flow.Close()
+		return nil, s.failureQUIC(ctx, err)
+	}
+	return c, nil
+}
+
+// failureQUIC is failure for what QUIC makes of the same mistakes.
+func (s *secure) failureQUIC(ctx context.Context, err error) *Failure {
+	const noApplicationProtocol = 0x100 + 120 // RFC 9001, section 4.8; RFC 8446, section 6
+	var (
+		version   *quic.VersionNegotiationError
+		transport *quic.TransportError
+	)
+	switch {
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return s.c.unreachable("refused the connection", err)
+	case errors.As(err, &version):
+		return s.c.unreachable("does not speak version 1 of QUIC", err)
+	case errors.As(err, &transport) && transport.Remote && transport.ErrorCode == noApplicationProtocol:
+		return s.c.unreachable("does not speak "+s.speaks.name+" on that port", err)
+	case errors.As(err, &transport) && !transport.ErrorCode.IsCryptoError():
+		return s.c.unreachable("ended the connection during the handshake", err)
+	}
+	return s.failure(ctx, err)
+}
+
+// dialPacket opens a flow of datagrams to an address of the upstream: the only way to get one.
+func (c *Client) dialPacket(ctx context.Context, to netip.AddrPort) (net.Conn, *Failure) {
+	flow, err := c.options.Way.DialPacket(ctx, to)
+	if err != nil {
+		return nil, c.dialFailure(ctx, err)
+	}
+	fault.Reached(ctx)
+	return flow, nil
+}
+
+// packets is a flow of datagrams as what QUIC wants: a socket whose every datagram comes from one address.
+type packets struct {
+	net.Conn
+	peer *net.UDPAddr
+}
+
+func (p *packets) ReadFrom(b []byte) (int, net.Addr, error) {
+	n, err := p.Read(b)
+	return n, p.peer, err
+}
+
+func (p *packets) WriteTo(b []byte, _ net.Addr) (int, error) { return p.Write(b) }
+
+// SetReadBuffer and SetWriteBuffer pass on what QUIC asks of a socket of the kernel. Another flow has its own buffers.
+func (p *packets) SetReadBuffer(octets int) error {
+	if c, ok := p.Conn.(interface{ SetReadBuffer(int) error }); ok {
+		return c.SetReadBuffer(octets)
+	}
+	return nil
+}
+
+func (p *packets) SetWriteBuffer(octets int) error {
+	if c, ok := p.Conn.(interface{ SetWriteBuffer(int) error }); ok {
+		return c.SetWriteBuffer(octets)
+	}
+	return nil
+}
+
+var _ net.PacketConn = (*packets)(nil)
