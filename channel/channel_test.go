@@ -67,7 +67,7 @@ func (w *world) resolver(t *testing.T, url string) resolve.Options {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return resolve.Options{Channel: "test", Upstreams: []upstream.Upstream{u}, CacheEntries: 100, Sink: event.Discard{}}
+	return resolve.Options{Channel: "test", Upstreams: []upstream.Upstream{u}, CacheOctets: 1 << 20, Sink: event.Discard{}}
 }
 
 // open opens a channel and runs it until the test ends.

@@ -20,11 +20,16 @@ const (
 
 // newChannel is a channel with its defaults.
 func newChannel(name string) Channel {
-	ch := Channel{Name: name, Over: DirectName, Resolver: Resolver{Timeout: DefaultResolverTimeout, CacheEntries: DefaultCacheEntries}}
+	ch := Channel{Name: name, Over: DirectName, Resolver: newResolver()}
 	if name == DirectName {
 		ch.Over = ""
 	}
 	return ch
+}
+
+// newResolver is a resolver with its defaults.
+func newResolver() Resolver {
+	return Resolver{Timeout: DefaultResolverTimeout, CacheSize: DefaultCacheSize, Prefetch: true}
 }
 
 func (l *loader) channels(n *node, c *Config) {
@@ -173,9 +178,7 @@ func (l *loader) resolver(n *node, path string, r *Resolver) {
 		case "timeout":
 			l.period(n, path, row, &r.Timeout)
 		case "cache":
-			l.fields(n, "channels.*.resolver.cache", path, func(key string, n *node, path string) {
-				l.integer(n, path, keyAt("channels.*.resolver.cache.entries"), &r.CacheEntries)
-			})
+			l.cache(n, path, r)
 		}
 	})
 	for _, u := range upstreams {
@@ -199,6 +202,31 @@ func (l *loader) resolver(n *node, path string, r *Resolver) {
 	for host, at := range hosts {
 		l.problem(at, fmt.Sprintf("no upstream of this resolver has the host `%s`, so its addresses would never be used", clip(host)), "remove the line, or write the upstream: https://"+clip(host)+"/dns-query")
 	}
+}
+
+// cache reads what a resolver keeps.
+func (l *loader) cache(n *node, path string, r *Resolver) {
+	l.fields(n, "channels.*.resolver.cache", path, func(key string, n *node, path string) {
+		row := keyAt("channels.*.resolver.cache." + key)
+		switch key {
+		case "size":
+			l.integer(n, path, row, &r.CacheSize)
+		case "stale":
+			l.period(n, path, row, &r.Stale)
+		case "prefetch":
+			l.truth(n, path, &r.Prefetch)
+		}
+	})
+	if r.CacheSize > 0 {
+		return
+	}
+	if r.Stale > 0 {
+		l.problem(l.at(path+".stale"), fmt.Sprintf("`%s.stale` needs a cache, and `size` is 0", path), "remove `stale`, or write a `size`")
+	}
+	if r.Prefetch && l.stands(path+".prefetch") {
+		l.problem(l.at(path+".prefetch"), fmt.Sprintf("`%s.prefetch` needs a cache, and `size` is 0", path), "remove `prefetch`, or write a `size`")
+	}
+	r.Prefetch = false
 }
 
 // suffixes reads special-use suffixes. It gives them canonical, and as they were written.

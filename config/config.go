@@ -30,7 +30,7 @@ const (
 	DefaultListen          = "127.0.0.1:8080"
 	DefaultUpstream        = "quad9"
 	DefaultResolverTimeout = 5 * time.Second
-	DefaultCacheEntries    = 10_000
+	DefaultCacheSize       = 16 // MiB
 	DefaultConnections     = 20_000
 	DefaultDrain           = 30 * time.Second
 )
@@ -80,10 +80,12 @@ type Channel struct {
 
 // Resolver is a channel's resolver.
 type Resolver struct {
-	Upstreams    []upstream.Upstream // in order of preference; each has its addresses
-	Forward      []string            // special-use suffixes that are asked of the upstreams all the same
-	Timeout      time.Duration       // of one look-up, all upstreams together
-	CacheEntries int                 // answers kept at most; 0: none but failures
+	Upstreams []upstream.Upstream // in order of preference; each has its addresses
+	Forward   []string            // special-use suffixes that are asked of the upstreams all the same
+	Timeout   time.Duration       // of one look-up, all upstreams together
+	CacheSize int                 // MiB that answers may take; 0: none are kept but failures
+	Stale     time.Duration       // how long an expired answer may stand in; 0: never
+	Prefetch  bool                // ask again for what is asked for often, before it expires
 
 	forward []string // as it was written: what Show prints
 	sources []source // what each upstream was made from: what Show prints

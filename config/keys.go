@@ -2,7 +2,11 @@ package config
 
 import (
 	"slices"
+	"strconv"
 	"strings"
+	"time"
+
+	"watertight/resolve"
 )
 
 // form is what may stand as the value of a key.
@@ -99,8 +103,16 @@ var Keys = []Key{
 	},
 	{Path: "channels.*.resolver.cache", form: formMap, Doc: "The channel's own cache."},
 	{
-		Path: "channels.*.resolver.cache.entries", form: formInt, min: 0, max: 10_000_000, Default: "10000",
-		Doc: "How many answers it keeps at most; 0 keeps none but failures.",
+		Path: "channels.*.resolver.cache.size", form: formInt, min: 0, max: 65_536, Default: strconv.Itoa(DefaultCacheSize),
+		Doc: "How many MiB of memory it may take; 0 keeps no answers, only failures.",
+	},
+	{
+		Path: "channels.*.resolver.cache.stale", form: formPeriod, min: 0, max: int64(resolve.MaxStale / time.Second), Default: "0s",
+		Doc: "For how long an answer that has expired may stand in where no upstream gives another (RFC 8767); 0s: never.",
+	},
+	{
+		Path: "channels.*.resolver.cache.prefetch", form: formBool, Default: "true",
+		Doc: "Ask again for what is asked for often, shortly before it expires.",
 	},
 
 	{Path: "routes", form: formMap, list: true, Doc: "Which target takes which channel; the first that matches decides."},
@@ -165,6 +177,11 @@ var later = map[string]string{
 	"guard":                   "remove the key",
 	"limits.per_user":         "remove the key: `limits.connections` bounds all clients together",
 	"limits.per_user.*":       "remove the key: `limits.connections` bounds all clients together",
+}
+
+// renamed are keys of earlier versions, with their successors and what is to be known about them.
+var renamed = map[string]struct{ to, mend string }{
+	"channels.*.resolver.cache.entries": {"size", "write `size` in MiB of memory; one takes about 2000 answers, and the default is " + strconv.Itoa(DefaultCacheSize)},
 }
 
 // keyAt gives the table's row for a path in the table's form.

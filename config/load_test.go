@@ -127,14 +127,14 @@ func TestErrors_SteerNoTerminal(t *testing.T) {
 // What an unquoted colon inside braces belongs to is decided as YAML 1.2 decides it.
 func TestFlow_AColonInsideATextBelongsToIt(t *testing.T) {
 	c := good(t, "{listen: {proxy: [127.0.0.1:1, 127.0.0.1:2], admin: 127.0.0.1:3}, channels: {direct: {resolver: {upstreams: [tls://192.0.2.1:853], "+
-		"cache: {\"entries\":5}}}}, routes: [{to: [::1, 2001:db8::1, fd00::/8], channel: direct}]}")
+		"cache: {\"size\":5}}}}, routes: [{to: [::1, 2001:db8::1, fd00::/8], channel: direct}]}")
 	if got := socketsOf(c.Listen.Proxy); got != "127.0.0.1:1 127.0.0.1:2" {
 		t.Error(got)
 	}
 	if got := c.Routes[0].To; len(got) != 3 || got[0].String() != "::1" || got[1].String() != "2001:db8::1" || got[2].String() != "fd00::/8" {
 		t.Error(got)
 	}
-	if r := c.Channels[0].Resolver; r.CacheEntries != 5 || r.Upstreams[0].Text != "tls://192.0.2.1:853" {
+	if r := c.Channels[0].Resolver; r.CacheSize != 5 || r.Upstreams[0].Text != "tls://192.0.2.1:853" {
 		t.Errorf("%+v", r)
 	}
 }

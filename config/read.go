@@ -98,6 +98,10 @@ func (l *loader) fields(n *node, row, path string, set func(key string, v *node,
 			l.problem(p.key.pos, fmt.Sprintf("`%s` is not in this version", at), mend)
 			continue
 		}
+		if now, ok := renamed[join(row, key)]; ok {
+			l.problem(p.key.pos, fmt.Sprintf("`%s` is renamed to `%s`", at, now.to), now.mend)
+			continue
+		}
 		if !slices.Contains(known, key) {
 			l.unknown(p.key, path, known)
 			continue

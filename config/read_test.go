@@ -37,7 +37,7 @@ func TestEmptyFile_IsTheSealedDefault(t *testing.T) {
 			t.Fatalf("%q: channels %v, routes %v", text, c.Channels, c.Routes)
 		}
 		r := c.Channels[0].Resolver
-		if len(r.Upstreams) != 1 || r.Upstreams[0].Text != "quad9" || r.Timeout != 5*time.Second || r.CacheEntries != 10000 {
+		if len(r.Upstreams) != 1 || r.Upstreams[0].Text != "quad9" || r.Timeout != 5*time.Second || r.CacheSize != 16 || r.Stale != 0 || !r.Prefetch {
 			t.Errorf("%q: resolver %+v", text, r)
 		}
 		if c.Limits != (Limits{Connections: 20000, Drain: 30 * time.Second}) || c.Log != (Log{Level: "info", Format: "text"}) {
@@ -91,7 +91,7 @@ channels:
         - {url: "tls://dns.example.org", addresses: [192.0.2.55, "2001:db8::1"]}
       addresses: {DNS.example.NET: 192.0.2.53}
       timeout: 1500ms
-      cache: {entries: 0}
+      cache: {size: 0}
   second:
     over: first
     proxy: [socks5://a.example:1080, http://b.example:3128]
@@ -113,7 +113,7 @@ routes: [{to: "*", channel: second}]
 	if diff := cmp.Diff([]string{"[192.0.2.53:443] dns.example.net 0", "[192.0.2.54:8853] dns.example.org 1", "[192.0.2.55:853 [2001:db8::1]:853] dns.example.org 0"}, addrs); diff != "" {
 		t.Error(diff)
 	}
-	if first.Resolver.Timeout != 1500*time.Millisecond || first.Resolver.CacheEntries != 0 {
+	if first.Resolver.Timeout != 1500*time.Millisecond || first.Resolver.CacheSize != 0 {
 		t.Errorf("%+v", first.Resolver)
 	}
 	second, _ := c.Channel("second")
@@ -310,5 +310,21 @@ func TestUpstream_EveryWrongKeyIsReported(t *testing.T) {
 	}
 	if !slices.Equal(lines, []int{6, 7, 8, 9, 10}) {
 		t.Errorf("%v", ps)
+	}
+}
+
+func TestCache_IsReadKeyByKey(t *testing.T) {
+	for text, want := range map[string]Resolver{
+		"{}":                                     {CacheSize: 16, Prefetch: true},
+		"{size: 1}":                              {CacheSize: 1, Prefetch: true},
+		"{size: 64, stale: 6h, prefetch: false}": {CacheSize: 64, Stale: 6 * time.Hour},
+		"{stale: 72h}":                           {CacheSize: 16, Stale: 72 * time.Hour, Prefetch: true},
+		"{size: 0, stale: 0s, prefetch: false}":  {},
+		"{size: 0}":                              {}, // nothing is there to be asked for again
+	} {
+		got := good(t, "channels: {direct: {resolver: {cache: "+text+"}}}").Channels[0].Resolver
+		if got.CacheSize != want.CacheSize || got.Stale != want.Stale || got.Prefetch != want.Prefetch {
+			t.Errorf("%s: %+v", text, got)
+		}
 	}
 }

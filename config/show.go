@@ -118,7 +118,11 @@ func (c *Config) channelTree(ch Channel) entries {
 	}
 	return append(t, entry{"resolver", append(resolver,
 		entry{"timeout", c.text(path+".resolver.timeout", short(ch.Resolver.Timeout))},
-		entry{"cache", entries{{"entries", ch.Resolver.CacheEntries}}},
+		entry{"cache", entries{
+			{"size", ch.Resolver.CacheSize},
+			{"stale", c.text(path+".resolver.cache.stale", short(ch.Resolver.Stale))},
+			{"prefetch", ch.Resolver.Prefetch},
+		}},
 	)})
 }
 

@@ -28,7 +28,7 @@ channels:
         - quad9
       addresses: {dns.example.net: [192.0.2.53, "2001:db8::53"]}
       timeout: 1m
-      cache: {entries: 0}
+      cache: {size: 0}
     
   direct:
     resolver: {upstreams: [mullvad]}

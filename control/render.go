@@ -5,6 +5,7 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 	"unicode"
@@ -95,7 +96,11 @@ func (v *view) channel(c Channel) {
 			v.row("  resolver", "%*s  %s", width, "", u.LastError)
 		}
 	}
-	v.row("  cache", "%s, %d%% of questions answered", count(uint64(max(c.Cache.Entries, 0)), "answer"), share(c.Cache.Hits, c.Cache.Misses))
+	v.row("  cache", "%s in %s of %s MiB, %d%% of questions answered",
+		count(uint64(max(c.Cache.Entries, 0)), "answer"), mebibytes(c.Cache.Bytes), mebibytes(c.Cache.LimitBytes), share(c.Cache.Hits, c.Cache.Misses))
+	if c.Cache.Stale > 0 {
+		v.row("  cache", "%s given that had expired", count(c.Cache.Stale, "answer"))
+	}
 }
 
 func (v *view) requests(r Requests) {
@@ -132,6 +137,9 @@ func count(n uint64, what string) string {
 	}
 	return fmt.Sprintf("%d %ss", n, what)
 }
+
+// mebibytes shows octets in MiB.
+func mebibytes(octets int) string { return strconv.FormatFloat(float64(octets)/(1<<20), 'f', 1, 64) }
 
 // share is hits in a hundred, rounded down.
 func share(hits, misses uint64) uint64 {

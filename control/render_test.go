@@ -19,7 +19,8 @@ channel        direct: ready
   resolver     quad9                  up    120 questions, 0 failures
                https://dns.example/q  DOWN  2 questions, 1 failure
                                       tls: bad?[31m
-  cache        42 answers, 90% of questions answered
+  cache        42 answers in 1.5 of 16.0 MiB, 90% of questions answered
+               1 answer given that had expired
 
 channel        office: NOT READY: not yet
   over         direct

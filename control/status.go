@@ -54,9 +54,14 @@ type Upstream struct {
 
 // Cache is the cache of a channel.
 type Cache struct {
-	Entries int    `json:"entries"`
-	Hits    uint64 `json:"hits"`
-	Misses  uint64 `json:"misses"`
+	Entries    int    `json:"entries"`
+	Bytes      int    `json:"bytes"`       // of memory
+	LimitBytes int    `json:"limit_bytes"` // that Bytes may grow to
+	Hits       uint64 `json:"hits"`
+	Misses     uint64 `json:"misses"`
+	Stale      uint64 `json:"stale"` // expired answers that stood in
+	Evicted    uint64 `json:"evicted"`
+	Prefetched uint64 `json:"prefetched"`
 }
 
 // Tunnels are the relays between clients and destinations.

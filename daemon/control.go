@@ -100,7 +100,10 @@ func statusOf(r *running) control.Channel {
 		c.Resolve = "exit"
 		return c
 	}
-	c.Cache = control.Cache{Entries: stats.Entries, Hits: stats.Hits, Misses: stats.Misses}
+	c.Cache = control.Cache{
+		Entries: stats.Entries, Bytes: stats.Octets, LimitBytes: stats.MaxOctets, Hits: stats.Hits, Misses: stats.Misses,
+		Stale: stats.Stale, Evicted: stats.Evicted, Prefetched: stats.Prefetch,
+	}
 	for _, u := range stats.Upstreams {
 		c.Resolver.Upstreams = append(c.Resolver.Upstreams, control.Upstream{
 			Name: u.Upstream, Healthy: u.Healthy, LastError: u.LastError, Queries: u.Asked, Failures: u.Errors,

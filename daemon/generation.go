@@ -80,12 +80,14 @@ func specOf(c config.Channel, sink event.Sink) channel.Spec {
 	s := channel.Spec{Name: c.Name, Over: c.Over, Proxies: c.Proxies, ResolveAtExit: c.ResolveAtExit}
 	if !c.ResolveAtExit {
 		s.Resolver = resolve.Options{
-			Channel:      c.Name,
-			Upstreams:    c.Resolver.Upstreams,
-			Forward:      c.Resolver.Forward,
-			Timeout:      c.Resolver.Timeout,
-			CacheEntries: c.Resolver.CacheEntries,
-			Sink:         sink,
+			Channel:     c.Name,
+			Upstreams:   c.Resolver.Upstreams,
+			Forward:     c.Resolver.Forward,
+			Timeout:     c.Resolver.Timeout,
+			CacheOctets: c.Resolver.CacheSize << 20,
+			Stale:       c.Resolver.Stale,
+			Prefetch:    c.Resolver.Prefetch,
+			Sink:        sink,
 		}
 	}
 	return s

@@ -43,7 +43,9 @@ func TestACacheIsKept_whereTheChannelIsTheSame(t *testing.T) {
 func TestACacheIsEmptied_whereTheChannelIsAnother(t *testing.T) {
 	for what, change := range map[string]func(w *world, text string) string{
 		"another resolver time-out": func(w *world, _ string) string { return w.text("timeout: 4s") },
-		"another cache":             func(w *world, _ string) string { return w.text("cache: {entries: 5}") },
+		"another cache":             func(w *world, _ string) string { return w.text("cache: {size: 5}") },
+		"stale answers":             func(w *world, _ string) string { return w.text("cache: {stale: 1h}") },
+		"no prefetch":               func(w *world, _ string) string { return w.text("cache: {prefetch: false}") },
 		"another pin": func(w *world, text string) string {
 			return strings.Replace(text, w.upstream(ownName, ownAddr), w.upstream(ownName, ownAddr, authority.CA.Pin()), 1)
 		},

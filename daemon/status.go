@@ -30,7 +30,10 @@ func (d *Daemon) state() metrics.State {
 	for _, r := range g.channels {
 		c := metrics.ChannelState{Name: r.Name()}
 		if stats, ok := r.ResolverStats(); ok {
-			c.CacheEntries, c.CacheHits, c.CacheMisses = stats.Entries, stats.Hits, stats.Misses
+			c.Cache = metrics.CacheState{
+				Entries: stats.Entries, Octets: stats.Octets, MaxOctets: stats.MaxOctets, Hits: stats.Hits, Misses: stats.Misses,
+				Stale: stats.Stale, Evicted: stats.Evicted, Prefetched: stats.Prefetch,
+			}
 			for _, u := range stats.Upstreams {
 				c.Upstreams = append(c.Upstreams, u.Healthy)
 			}

@@ -46,6 +46,8 @@ type Answer struct {
 	EDE  []EDE
 	AD   bool   // the resolver says that it validated the answer
 	Wire []byte // the whole message as it came
+
+	age time.Duration // since Wire came
 }
 
 // ParseAnswer reads the reply to q that was asked with this id. It follows CNAME records from the question, at
@@ -247,6 +249,7 @@ func (a *Answer) Addrs() []netip.Addr {
 func (a *Answer) Aged(by time.Duration) *Answer {
 	older := *a
 	older.TTL = max(0, a.TTL-by)
+	older.age += max(0, by)
 	older.Records = slices.Clone(a.Records)
 	seconds := uint32(min(max(0, by), MaxTTL) / time.Second)
 	for i := range older.Records {

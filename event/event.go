@@ -52,7 +52,10 @@ type Lookup struct {
 	RCode    string        // in text, empty on an error
 	Code     fault.Code    // empty if there was an answer
 	Took     time.Duration // zero for the cache
-	Cached   bool
+	Cached   bool          // no upstream was asked for this question, or it waited for another's look-up
+	Hit      bool          // the cache had the answer
+	Age      time.Duration // since that answer came
+	Stale    bool          // that answer had expired, and stood in
 }
 
 // Sink takes events. Its methods are called on the hot path: they must not block and must not keep the argument's

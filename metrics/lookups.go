@@ -21,10 +21,14 @@ var results = newSet("other",
 	string(fault.DNSNXDomain), string(fault.DNSNoData), string(fault.DNSTimeout), string(fault.DNSServFail), string(fault.DNSBogus),
 	string(fault.ResolverUnreachable), string(fault.ResolverUntrusted), string(fault.NotReady), string(fault.Internal))
 
+// ages are the upper bounds of histograms of answers that were kept, in seconds: up to those that stand in.
+var ages = []float64{1, 5, 10, 30, 60, 300, 900, 3600, 14400, 86400, 259200}
+
 // lookups counts the questions of each channel of the configuration in force.
 type lookups struct {
 	desc *prometheus.Desc
 	took *prometheus.HistogramVec
+	age  *prometheus.HistogramVec
 
 	mu       sync.Mutex // held to change channels
 	channels atomic.Pointer[map[string]*channelLookups]
@@ -34,6 +38,7 @@ type lookups struct {
 type channelLookups struct {
 	counts []atomic.Uint64 // by result
 	took   prometheus.Observer
+	age    prometheus.Observer
 }
 
 func newLookups(channels []string) *lookups {
@@ -45,6 +50,11 @@ func newLookups(channels []string) *lookups {
 			Name:    "watertight_lookup_duration_seconds",
 			Help:    "Time until a channel's resolver had an answer or a fault. Answers from the cache are not counted.",
 			Buckets: seconds,
+		}, []string{"channel"}),
+		age: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name:    "watertight_cache_age_seconds",
+			Help:    "How old the answers were that the cache of a channel gave.",
+			Buckets: ages,
 		}, []string{"channel"}),
 	}
 	l.channels.Store(&map[string]*channelLookups{})
@@ -63,12 +73,13 @@ func (l *lookups) set(channels []string) {
 			next[name] = c
 			continue
 		}
-		next[name] = &channelLookups{counts: make([]atomic.Uint64, len(results.values)), took: l.took.WithLabelValues(name)}
+		next[name] = &channelLookups{counts: make([]atomic.Uint64, len(results.values)), took: l.took.WithLabelValues(name), age: l.age.WithLabelValues(name)}
 	}
 	l.channels.Store(&next)
 	for name := range maps.Keys(before) {
 		if _, ok := next[name]; !ok {
 			l.took.DeleteLabelValues(name)
+			l.age.DeleteLabelValues(name)
 		}
 	}
 }
@@ -84,6 +95,9 @@ func (l *lookups) count(e *event.Lookup) {
 		result = string(e.Code)
 	}
 	c.counts[results.of(result)].Add(1)
+	if e.Hit {
+		c.age.Observe(e.Age.Seconds())
+	}
 	if !e.Cached {
 		c.took.Observe(e.Took.Seconds())
 	}
@@ -93,6 +107,7 @@ func (l *lookups) count(e *event.Lookup) {
 func (l *lookups) Describe(ch chan<- *prometheus.Desc) {
 	ch <- l.desc
 	l.took.Describe(ch)
+	l.age.Describe(ch)
 }
 
 // Collect implements [prometheus.Collector].
@@ -103,4 +118,5 @@ func (l *lookups) Collect(ch chan<- prometheus.Metric) {
 		}
 	}
 	l.took.Collect(ch)
+	l.age.Collect(ch)
 }

@@ -29,7 +29,7 @@ func options() Options {
 			return State{
 				Ready: true, Connections: 7, Tunnels: 3, OverLimit: 11, Unknown: 12, Faults: 13,
 				Channels: []ChannelState{
-					{Name: "direct", Upstreams: []bool{true, false}, CacheEntries: 5, CacheHits: 40, CacheMisses: 4},
+					{Name: "direct", Upstreams: []bool{true, false}, Cache: CacheState{5, 2000, 4096, 40, 4, 3, 2, 1}},
 					{Name: "office"},
 				},
 			}
@@ -104,6 +104,11 @@ func TestMetrics_ShowTheStateOfTheProgram(t *testing.T) {
 		`watertight_cache_entries{channel="direct"} 5`,
 		`watertight_cache_hits_total{channel="direct"} 40`,
 		`watertight_cache_misses_total{channel="direct"} 4`,
+		`watertight_cache_bytes{channel="direct"} 2000`,
+		`watertight_cache_limit_bytes{channel="direct"} 4096`,
+		`watertight_cache_stale_answers_total{channel="direct"} 3`,
+		`watertight_cache_evictions_total{channel="direct"} 2`,
+		`watertight_cache_prefetches_total{channel="direct"} 1`,
 	)
 }
 
@@ -116,6 +121,7 @@ func TestMetrics_CountEvents(t *testing.T) {
 	m.Tunnel(&event.Tunnel{Up: 1, Down: -1})
 	m.Lookup(&event.Lookup{Channel: "direct", RCode: "NOERROR", Took: 3 * time.Millisecond})
 	m.Lookup(&event.Lookup{Channel: "direct", RCode: "NXDOMAIN", Cached: true})
+	m.Lookup(&event.Lookup{Channel: "direct", RCode: "NOERROR", Cached: true, Hit: true, Age: 40 * time.Second})
 	m.Lookup(&event.Lookup{Channel: "office", Code: fault.ResolverUntrusted, Took: time.Second})
 	m.Reloaded(nil)
 	m.Reloaded(errors.New("no"))
@@ -129,7 +135,10 @@ func TestMetrics_CountEvents(t *testing.T) {
 		`watertight_request_duration_seconds_count 3`,
 		`watertight_relayed_bytes_total{direction="up"} 101`,
 		`watertight_relayed_bytes_total{direction="down"} 2000`,
-		`watertight_lookups_total{channel="direct",result="NOERROR"} 1`,
+		`watertight_lookups_total{channel="direct",result="NOERROR"} 2`,
+		`watertight_cache_age_seconds_count{channel="direct"} 1`, // what the cache had not is not in it
+		`watertight_cache_age_seconds_bucket{channel="direct",le="30"} 0`,
+		`watertight_cache_age_seconds_bucket{channel="direct",le="60"} 1`,
 		`watertight_lookups_total{channel="direct",result="NXDOMAIN"} 1`,
 		`watertight_lookups_total{channel="office",result="RESOLVER_UNTRUSTED"} 1`,
 		`watertight_lookup_duration_seconds_count{channel="direct"} 1`, // the cached one is not in it

@@ -22,18 +22,24 @@ type State struct {
 
 // ChannelState is how one channel does. A channel whose exit resolves has no upstreams and no cache.
 type ChannelState struct {
-	Name         string
-	Upstreams    []bool // whether each is up, in the order of the configuration
-	CacheEntries int
-	CacheHits    uint64 // since the channel was opened
-	CacheMisses  uint64 // since the channel was opened
+	Name      string
+	Upstreams []bool // whether each is up, in the order of the configuration
+	Cache     CacheState
+}
+
+// CacheState is how the cache of one channel does. What is counted is counted since the channel was opened.
+type CacheState struct {
+	Entries                                  int
+	Octets, MaxOctets                        int
+	Hits, Misses, Stale, Evicted, Prefetched uint64
 }
 
 // stateCollector asks for the state once for each reading.
 type stateCollector struct {
 	state func() State
 
-	ready, connections, tunnels, turned, trapped, up, entries, hits, misses *prometheus.Desc
+	ready, connections, tunnels, turned, trapped, up           *prometheus.Desc
+	entries, octets, most, hits, misses, stale, evicted, ahead *prometheus.Desc
 }
 
 func newStateCollector(state func() State) *stateCollector {
@@ -49,14 +55,22 @@ func newStateCollector(state func() State) *stateCollector {
 		trapped:     desc("host_resolver_trapped_total", "Look-ups and requests by the host's own resolver and client, all refused. Anything but 0 is a fault of Watertight."),
 		up:          desc("upstream_up", "Whether the last exchange with a channel's resolver went well (1) or not (0). Upstreams are numbered from 1 in the order of the configuration.", "channel", "upstream"),
 		entries:     desc("cache_entries", "Answers in the cache of a channel.", "channel"),
+		octets:      desc("cache_bytes", "Memory that the cache of a channel takes.", "channel"),
+		most:        desc("cache_limit_bytes", "Memory that the cache of a channel may take.", "channel"),
 		hits:        desc("cache_hits_total", "Questions answered from the cache of a channel.", "channel"),
 		misses:      desc("cache_misses_total", "Questions that the cache of a channel could not answer.", "channel"),
+		stale:       desc("cache_stale_answers_total", "Expired answers that a channel gave where no upstream gave another.", "channel"),
+		evicted:     desc("cache_evictions_total", "Answers that the cache of a channel dropped to make room.", "channel"),
+		ahead:       desc("cache_prefetches_total", "Look-ups of a channel for answers that were still good.", "channel"),
 	}
 }
 
 // Describe implements [prometheus.Collector].
 func (c *stateCollector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{c.ready, c.connections, c.tunnels, c.turned, c.trapped, c.up, c.entries, c.hits, c.misses} {
+	for _, d := range []*prometheus.Desc{
+		c.ready, c.connections, c.tunnels, c.turned, c.trapped, c.up,
+		c.entries, c.octets, c.most, c.hits, c.misses, c.stale, c.evicted, c.ahead,
+	} {
 		ch <- d
 	}
 }
@@ -84,9 +98,15 @@ func (c *stateCollector) Collect(ch chan<- prometheus.Metric) {
 		if len(channel.Upstreams) == 0 {
 			continue
 		}
-		gauge(c.entries, float64(channel.CacheEntries), channel.Name)
-		counter(c.hits, channel.CacheHits, channel.Name)
-		counter(c.misses, channel.CacheMisses, channel.Name)
+		k := channel.Cache
+		gauge(c.entries, float64(k.Entries), channel.Name)
+		gauge(c.octets, float64(k.Octets), channel.Name)
+		gauge(c.most, float64(k.MaxOctets), channel.Name)
+		counter(c.hits, k.Hits, channel.Name)
+		counter(c.misses, k.Misses, channel.Name)
+		counter(c.stale, k.Stale, channel.Name)
+		counter(c.evicted, k.Evicted, channel.Name)
+		counter(c.ahead, k.Prefetched, channel.Name)
 	}
 }
 

@@ -15,7 +15,6 @@ import (
 	"watertight/lab/dnsrig"
 	"watertight/lab/dnstest"
 	"watertight/resolve"
-	"watertight/transport"
 	"watertight/upstream"
 )
 
@@ -171,13 +170,16 @@ func TestTheCacheIsBoundedAndDropsWhatWasUsedLeastRecently(t *testing.T) {
 		for i := range 12 {
 			z = append(z, fmt.Sprintf("h%d.shop.example. 300 A 192.0.2.1", i))
 		}
-		_, s, r := one(t, z.Handler(), resolve.Options{CacheEntries: 10})
+		_, _, r := one(t, z.Handler(), resolve.Options{})
+		lookupA(t, r, "h0.shop.example")
+		each := r.Stats().Octets
+		_, s, r := one(t, z.Handler(), resolve.Options{CacheOctets: 10*each + each/2})
 		for i := range 10 {
 			lookupA(t, r, fmt.Sprintf("h%d.shop.example", i))
 		}
 		lookupA(t, r, "h0.shop.example") // used again: h1 is the oldest now
 		lookupA(t, r, "h10.shop.example")
-		if st := r.Stats(); st.Entries != 10 || st.Evicted != 1 || st.Hits != 1 {
+		if st := r.Stats(); st.Entries != 10 || st.Evicted != 1 || st.Hits != 1 || st.Octets > st.MaxOctets {
 			t.Errorf("stats %+v", st)
 		}
 		lookupA(t, r, "h0.shop.example")
@@ -187,22 +189,51 @@ func TestTheCacheIsBoundedAndDropsWhatWasUsedLeastRecently(t *testing.T) {
 	})
 }
 
-func TestTheCacheIsBoundedInOctetsToo(t *testing.T) {
+func TestALargeAnswerTakesThePlaceOfMany(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var z dnstest.Zone
+		z := dnstest.Zone{"small.shop.example. 300 A 192.0.2.1"}
 		for i := range 10 {
 			for j := range 1500 {
 				z = append(z, fmt.Sprintf("h%d.shop.example. 300 A 10.0.%d.%d", i, j/256, j%256))
 			}
 		}
-		_, _, r := one(t, z.Handler(), resolve.Options{CacheEntries: 10})
+		_, _, r := one(t, z.Handler(), resolve.Options{CacheOctets: 160 << 10})
 		for i := range 10 {
 			if err := lookupA(t, r, fmt.Sprintf("h%d.shop.example", i)); err != nil {
 				t.Fatal(err)
 			}
 		}
-		if st := r.Stats(); st.Octets > 10*4096 || st.Entries != 1 {
+		if st := r.Stats(); st.Octets > 160<<10 || st.Entries != 2 || st.Evicted != 8 {
 			t.Errorf("stats %+v", st)
+		}
+		_, _, r = one(t, z.Handler(), resolve.Options{CacheOctets: 32 << 10})
+		lookupA(t, r, "small.shop.example")
+		lookupA(t, r, "h0.shop.example")
+		if st := r.Stats(); st.Entries != 1 || st.Evicted != 0 {
+			t.Errorf("what is larger than the cache emptied it: %+v", st)
+		}
+	})
+}
+
+// What is asked for as a message, and not for its addresses alone, is kept unpacked too, and that is counted.
+func TestAnAnswerThatIsUnpackedCostsMore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, s, r := one(t, dnsrig.Zone.Handler(), resolve.Options{})
+		lookupA(t, r, "four.shop.example")
+		packed := r.Stats().Octets
+		q := dnswire.Question{Name: "four.shop.example", Type: dnswire.A}
+		for range 2 {
+			if a, err := r.Exchange(t.Context(), q); err != nil || len(a.Addrs()) != 1 {
+				t.Fatal(a, err)
+			}
+		}
+		if st := r.Stats(); st.Octets < packed+200 || st.Octets > packed+1000 {
+			t.Errorf("%d octets packed, %d unpacked", packed, st.Octets)
+		}
+		wantAsked(t, s, "four.shop.example", 1)
+		r.Flush()
+		if st := r.Stats(); st.Octets != 0 || st.Entries != 0 {
+			t.Errorf("after Flush: %+v", st)
 		}
 	})
 }
@@ -212,7 +243,7 @@ func TestWithoutACacheEveryLookupIsAskedButFailuresAreKept(t *testing.T) {
 		g := newRig(t)
 		s := g.Serve(dot, first, dnsrig.Zone.Handler())
 		o := resolve.Options{Sink: g.sink, Upstreams: []upstream.Upstream{g.Upstream(dot, first)}}
-		r, err := resolve.New(o, transport.Way{Dial: g.Dial})
+		r, err := resolve.New(o, g.Way())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -315,8 +346,8 @@ func TestACacheHitCostsAtMostTwoAllocations(t *testing.T) {
 	g := newRig(t)
 	g.Serve(dot, first, dnsrig.Zone.Handler())
 	u := g.Upstream(dot, first)
-	o := resolve.Options{Upstreams: []upstream.Upstream{u}, Sink: event.Discard{}, CacheEntries: 10}
-	r, err := resolve.New(o, transport.Way{Dial: g.Dial})
+	o := resolve.Options{Upstreams: []upstream.Upstream{u}, Sink: event.Discard{}, CacheOctets: 1 << 20}
+	r, err := resolve.New(o, g.Way())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -332,7 +363,7 @@ func BenchmarkCacheHit(b *testing.B) {
 	g := newRig(b)
 	g.Serve(dot, first, dnsrig.Zone.Handler())
 	u := g.Upstream(dot, first)
-	r, err := resolve.New(resolve.Options{Upstreams: []upstream.Upstream{u}, Sink: event.Discard{}, CacheEntries: 10}, transport.Way{Dial: g.Dial})
+	r, err := resolve.New(resolve.Options{Upstreams: []upstream.Upstream{u}, Sink: event.Discard{}, CacheOctets: 1 << 20}, g.Way())
 	if err != nil {
 		b.Fatal(err)
 	}

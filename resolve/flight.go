@@ -14,14 +14,32 @@ import (
 
 // flight is one look-up under way and those who wait for it. It has a deadline of its own.
 type flight struct {
-	done  chan struct{}
-	entry *entry // set before done is closed
+	done     chan struct{}
+	entry    *entry // set before done is closed
+	prefetch bool   // nobody waited for it when it began
+}
+
+// known gives what the cache knows of q, or nil. It asks for it again where that is due.
+func (r *Resolver) known(q dnswire.Question) *entry {
+	e, refresh := r.cache.get(q, r.now())
+	if e == nil {
+		return nil
+	}
+	if e.fault != nil {
+		if old := r.standIn(q, e.fault); old != nil {
+			return old
+		}
+	}
+	if refresh {
+		r.refresh(e.q)
+	}
+	r.reportHit(e)
+	return e
 }
 
 // entry gives what is known of q, asking for it if need be. It never gives nil.
 func (r *Resolver) entry(ctx context.Context, q dnswire.Question) *entry {
-	if e := r.cache.get(q, r.now()); e != nil {
-		r.reportCached(e, 0)
+	if e := r.known(q); e != nil {
 		return e
 	}
 	if e := r.special(q); e != nil {
@@ -32,10 +50,30 @@ func (r *Resolver) entry(ctx context.Context, q dnswire.Question) *entry {
 	if fail != nil {
 		return &entry{q: q, fault: fail}
 	}
-	select {
-	case <-fl.done:
-	case <-ctx.Done():
-		return &entry{q: q, fault: givenUp(ctx, q.Name)}
+	var impatient <-chan time.Time // never, unless there is something to give
+	if r.cache.standIn(q, started) != nil {
+		timer := time.NewTimer(stalePatience)
+		defer timer.Stop()
+		impatient = timer.C
+	}
+	for {
+		select {
+		case <-impatient:
+			if e := r.givenStale(q); e != nil {
+				return e
+			}
+			impatient = nil // the cache was emptied
+			continue
+		case <-fl.done:
+		case <-ctx.Done():
+			return &entry{q: q, fault: givenUp(ctx, q.Name)}
+		}
+		break
+	}
+	if f := fl.entry.fault; f != nil {
+		if e := r.standIn(q, f); e != nil {
+			return e
+		}
 	}
 	if !first {
 		r.reportCached(fl.entry, r.now().Sub(started))
@@ -120,6 +158,9 @@ func (r *Resolver) fly(q dnswire.Question, fl *flight, epoch uint64) {
 	if r.flights[q] == fl {
 		delete(r.flights, q)
 	}
+	if fl.prefetch {
+		r.prefetching--
+	}
 	r.mu.Unlock()
 	close(fl.done)
 }
@@ -177,6 +218,16 @@ func text(u *transport.Client) string {
 	return u.Upstream().Text
 }
 
+// reportHit tells of a question that the cache answered.
+func (r *Resolver) reportHit(e *entry) {
+	ev := event.Lookup{
+		Channel: r.options.Channel, Type: e.q.Type.String(), Cached: true,
+		Hit: true, Age: max(0, r.now().Sub(e.stored)), Stale: e.stale,
+	}
+	describe(&ev, e)
+	r.options.Sink.Lookup(&ev)
+}
+
 // reportCached tells of a question that no upstream was asked for.
 func (r *Resolver) reportCached(e *entry, took time.Duration) {
 	ev := event.Lookup{Channel: r.options.Channel, Type: e.q.Type.String(), Took: took, Cached: true}
@@ -195,5 +246,5 @@ func describe(ev *event.Lookup, e *entry) {
 		ev.Code = e.fault.Code
 		return
 	}
-	ev.RCode = dnswire.RCodeText(e.answer.RCode)
+	ev.RCode = dnswire.RCodeText(e.rcode())
 }

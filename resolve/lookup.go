@@ -54,9 +54,8 @@ func moreTelling(host string, a, b error) error {
 // LookupFamily gives the addresses of a host in one family; t is A or AAAA. From the cache it costs little. The error
 // is a [*fault.Error].
 func (r *Resolver) LookupFamily(ctx context.Context, host string, t dnswire.Type) ([]netip.Addr, error) {
-	if e := r.cache.get(dnswire.Question{Name: host, Type: t}, r.now()); e != nil {
-		r.reportCached(e, 0)
-		return outcome(e)
+	if e := r.known(dnswire.Question{Name: host, Type: t}); e != nil {
+		return r.outcome(e)
 	}
 	q, literal, err := hostQuestion(host, t)
 	if err != nil {
@@ -65,22 +64,22 @@ func (r *Resolver) LookupFamily(ctx context.Context, host string, t dnswire.Type
 	if literal.IsValid() {
 		return []netip.Addr{literal}, nil
 	}
-	return outcome(r.entry(ctx, q))
+	return r.outcome(r.entry(ctx, q))
 }
 
 // Cached is LookupFamily for what is known already: from the cache, or of special-use names. It says false where an
 // upstream would have to be asked.
 func (r *Resolver) Cached(host string, t dnswire.Type) (addrs []netip.Addr, err error, known bool) { //nolint:revive // the error is an outcome
-	e := r.cache.get(dnswire.Question{Name: host, Type: t}, r.now())
-	if e != nil {
-		r.reportCached(e, 0)
-	} else if q, literal, err := hostQuestion(host, t); err == nil && !literal.IsValid() {
-		e = r.special(q)
+	e := r.known(dnswire.Question{Name: host, Type: t})
+	if e == nil {
+		if q, literal, err := hostQuestion(host, t); err == nil && !literal.IsValid() {
+			e = r.special(q)
+		}
 	}
 	if e == nil {
 		return nil, nil, false
 	}
-	addrs, err = outcome(e)
+	addrs, err = r.outcome(e)
 	return addrs, err, true
 }
 
@@ -104,12 +103,16 @@ func hostQuestion(host string, t dnswire.Type) (dnswire.Question, netip.Addr, er
 }
 
 // outcome is what an entry means to one who wants addresses.
-func outcome(e *entry) ([]netip.Addr, error) {
+func (r *Resolver) outcome(e *entry) ([]netip.Addr, error) {
 	if e.fault != nil {
 		return nil, copied(e.fault)
 	}
 	if len(e.addrs) == 0 {
-		f := Verdict(e.answer)
+		a, err := r.cache.unpacked(e)
+		if err != nil {
+			return nil, unreadable(err)
+		}
+		f := Verdict(a)
 		if f == nil { // records of the type, and none of them an address that can be read
 			f = fault.New(fault.DNSServFail, shown(e.q.Name)+" has address records that hold no address", nil)
 		}

@@ -31,8 +31,13 @@ type Options struct {
 	// Forward are special-use suffixes, canonical, whose names are asked of the upstreams and not answered here: the
 	// configuration's word that this resolver serves them.
 	Forward []string
-	// CacheEntries bounds the cache; 0 switches it off, except for failures.
-	CacheEntries int
+	// CacheOctets bounds the cache, what it costs to keep an answer included; 0 switches it off, except for failures.
+	CacheOctets int
+	// Stale is how long an answer that has expired may stand in where no upstream gives another (RFC 8767): at most
+	// MaxStale. Zero means never.
+	Stale time.Duration
+	// Prefetch asks again for what is asked for often, shortly before it expires.
+	Prefetch bool
 	// Timeout bounds one look-up, all upstreams together. Zero means DefaultTimeout.
 	Timeout time.Duration
 	// AttemptTimeout bounds what every upstream but the last may take of Timeout. Zero means DefaultAttemptTimeout.
@@ -57,8 +62,12 @@ func (o *Options) validate() error {
 	switch {
 	case o.Sink == nil:
 		return errors.New("a resolver needs a sink for its events; event.Discard{} stands for none")
-	case o.CacheEntries < 0:
-		return fmt.Errorf("a cache of %d entries", o.CacheEntries)
+	case o.CacheOctets < 0:
+		return fmt.Errorf("a cache of %d octets", o.CacheOctets)
+	case o.Stale < 0 || o.Stale > MaxStale:
+		return fmt.Errorf("expired answers for %v: at most %v", o.Stale, MaxStale)
+	case o.CacheOctets == 0 && (o.Stale > 0 || o.Prefetch):
+		return errors.New("without a cache no answer can stand in or be asked for again")
 	case o.Timeout < 0 || o.AttemptTimeout < 0 || o.IdleTimeout < 0:
 		return errors.New("a negative time-out")
 	}
@@ -97,6 +106,9 @@ type Resolver struct {
 	misses  uint64
 	joined  uint64
 	local   uint64
+
+	prefetching int // of flights
+	prefetches  uint64
 }
 
 // New makes a resolver over a way out: the only one it has to send anything.
@@ -108,7 +120,7 @@ func New(o Options, way transport.Way) (*Resolver, error) {
 		return nil, err
 	}
 	o.fill()
-	r := &Resolver{options: o, now: o.Now, cache: newCache(o.CacheEntries), flights: map[dnswire.Question]*flight{}}
+	r := &Resolver{options: o, now: o.Now, cache: newCache(o.CacheOctets, o.Stale, o.Prefetch), flights: map[dnswire.Question]*flight{}}
 	r.ctx, r.cancel = context.WithCancel(context.Background())
 	for _, u := range o.Upstreams {
 		c, err := transport.New(u, transport.Options{Way: way, Now: o.Now, Timeout: o.Timeout, IdleTimeout: o.IdleTimeout})
@@ -129,7 +141,16 @@ func (r *Resolver) Exchange(ctx context.Context, q dnswire.Question) (*dnswire.A
 	if e.fault != nil {
 		return nil, copied(e.fault)
 	}
-	return e.answer.Aged(r.now().Sub(e.stored)), nil
+	a, err := r.cache.unpacked(e)
+	if err == nil && e.stale {
+		a, err = a.Stale(staleTTL)
+	} else if err == nil {
+		a = a.Aged(r.now().Sub(e.stored))
+	}
+	if err != nil {
+		return nil, unreadable(err)
+	}
+	return a, nil
 }
 
 // Probe asks one upstream after the other, past cache and back-off, until one gives a well-formed reply over an
@@ -156,26 +177,31 @@ func (r *Resolver) Probe(ctx context.Context) error {
 }
 
 // Flush empties the cache, leaves the connections and forgets the sessions of TLS, so that nothing links what comes
-// with what was. Look-ups under way end as they would have, do not fill the cache, and nobody joins them any more.
-func (r *Resolver) Flush() {
+// with what was. Look-ups under way end as they would have, do not fill the cache, and nobody joins them any more. It
+// says how much the cache held.
+func (r *Resolver) Flush() (entries, octets int) {
 	r.mu.Lock()
-	r.cache.flush()
+	entries, octets = r.cache.flush()
 	r.flights = map[dnswire.Question]*flight{}
 	r.mu.Unlock()
 	for _, u := range r.upstreams {
 		u.Flush()
 	}
+	return entries, octets
 }
 
 // Stats is how the resolver does.
 type Stats struct {
 	Entries   int               `json:"entries"` // in the cache
 	Octets    int               `json:"octets"`  // in the cache
+	MaxOctets int               `json:"max_octets"`
 	Hits      uint64            `json:"hits"`
-	Misses    uint64            `json:"misses"` // look-ups started
+	Stale     uint64            `json:"stale"`  // expired answers that stood in
+	Misses    uint64            `json:"misses"` // look-ups started for one who asked
 	Evicted   uint64            `json:"evicted"`
-	Joined    uint64            `json:"joined"` // questions that waited for another's look-up
-	Local     uint64            `json:"local"`  // special-use names answered here
+	Prefetch  uint64            `json:"prefetched"` // look-ups started before an answer expired
+	Joined    uint64            `json:"joined"`     // questions that waited for another's look-up
+	Local     uint64            `json:"local"`      // special-use names answered here
 	InFlight  int               `json:"in_flight"`
 	Upstreams []transport.Stats `json:"upstreams"` // in the order of preference
 }
@@ -184,11 +210,12 @@ type Stats struct {
 func (r *Resolver) Stats() Stats {
 	now := r.now()
 	r.mu.Lock()
-	s := Stats{Misses: r.misses, Joined: r.joined, Local: r.local, InFlight: len(r.flights)}
+	s := Stats{Misses: r.misses, Prefetch: r.prefetches, Joined: r.joined, Local: r.local, InFlight: len(r.flights)}
 	r.mu.Unlock()
 	c := r.cache
 	c.mu.Lock()
-	s.Entries, s.Octets, s.Hits, s.Evicted = len(c.entries), c.octets, c.hits, c.evicted
+	s.Entries, s.Octets, s.MaxOctets = len(c.entries), c.octets, c.max
+	s.Hits, s.Stale, s.Evicted = c.hits, c.stales, c.evicted
 	c.mu.Unlock()
 	for _, u := range r.upstreams {
 		s.Upstreams = append(s.Upstreams, u.Stats(now))

@@ -27,7 +27,9 @@ var covered = map[string]func(*testing.T){
 	"Options.Channel":        TestEveryQuestionIsReportedOnceWithoutItsName,
 	"Options.Upstreams":      TestTheSecondUpstreamIsAskedWhereTheFirstGivesNoReply,
 	"Options.Forward":        TestASpecialUseSuffixIsAskedOnlyWhereTheConfigurationSaysSo,
-	"Options.CacheEntries":   TestTheCacheIsBoundedAndDropsWhatWasUsedLeastRecently,
+	"Options.CacheOctets":    TestTheCacheIsBoundedAndDropsWhatWasUsedLeastRecently,
+	"Options.Stale":          TestAStaleAnswerStandsInWhereNoUpstreamGivesAnother,
+	"Options.Prefetch":       TestAHotAnswerIsAskedForAgainBeforeItExpires,
 	"Options.Timeout":        TestABlackholeIsDNS_TIMEOUTAfterTheWholeTimeout,
 	"Options.AttemptTimeout": TestTheAttemptTimeoutLeavesTimeForTheNextUpstream,
 	"Options.IdleTimeout":    TestAnUnusedConnectionIsClosedAfterTheIdleTimeout,
@@ -68,12 +70,16 @@ func TestNilAndNothingAreErrorsOfTheConstructor(t *testing.T) {
 		t.Error("a resolver without a dial function")
 	}
 	for name, change := range map[string]func(*resolve.Options){
-		"no upstream":       func(o *resolve.Options) { o.Upstreams = nil },
-		"zero upstream":     func(o *resolve.Options) { o.Upstreams = []upstream.Upstream{{}} },
-		"no sink":           func(o *resolve.Options) { o.Sink = nil },
-		"negative cache":    func(o *resolve.Options) { o.CacheEntries = -1 },
-		"negative time-out": func(o *resolve.Options) { o.Timeout = -1 },
-		"broken CA":         func(o *resolve.Options) { o.Upstreams[0].CA = [][]byte{{1}} },
+		"no upstream":        func(o *resolve.Options) { o.Upstreams = nil },
+		"zero upstream":      func(o *resolve.Options) { o.Upstreams = []upstream.Upstream{{}} },
+		"no sink":            func(o *resolve.Options) { o.Sink = nil },
+		"negative cache":     func(o *resolve.Options) { o.CacheOctets = -1 },
+		"negative age":       func(o *resolve.Options) { o.Stale = -1 },
+		"endless age":        func(o *resolve.Options) { o.CacheOctets, o.Stale = 1<<20, resolve.MaxStale+1 },
+		"stale, no cache":    func(o *resolve.Options) { o.Stale = time.Hour },
+		"prefetch, no cache": func(o *resolve.Options) { o.Prefetch = true },
+		"negative time-out":  func(o *resolve.Options) { o.Timeout = -1 },
+		"broken CA":          func(o *resolve.Options) { o.Upstreams[0].CA = [][]byte{{1}} },
 	} {
 		o := good
 		o.Upstreams = []upstream.Upstream{up}
@@ -243,12 +249,13 @@ func TestEveryQuestionIsReportedOnceWithoutItsName(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g, _, r := one(t, dnsrig.Zone.Handler(), resolve.Options{})
 		lookupA(t, r, "four.shop.example")
+		time.Sleep(7 * time.Second)
 		lookupA(t, r, "four.shop.example")
 		lookupA(t, r, "nope.shop.example")
 		lookupA(t, r, "localhost")
 		want := []event.Lookup{
 			{Channel: "direct", Upstream: "tls://" + dnsrig.ServerName, Type: "A", RCode: "NOERROR"},
-			{Channel: "direct", Type: "A", RCode: "NOERROR", Cached: true},
+			{Channel: "direct", Type: "A", RCode: "NOERROR", Cached: true, Hit: true, Age: 7 * time.Second},
 			{Channel: "direct", Upstream: "tls://" + dnsrig.ServerName, Type: "A", RCode: "NXDOMAIN"},
 			{Channel: "direct", Type: "A", RCode: "NOERROR", Cached: true},
 		}
@@ -348,7 +355,7 @@ func TestOverRealSockets(t *testing.T) {
 	for _, k := range dnsrig.Kinds {
 		t.Run(string(k), func(t *testing.T) {
 			s, u := dnsrig.OnLoopback(t, k, dnsrig.Zone.Handler())
-			o := resolve.Options{Upstreams: []upstream.Upstream{u}, Sink: event.Discard{}, CacheEntries: 10}
+			o := resolve.Options{Upstreams: []upstream.Upstream{u}, Sink: event.Discard{}, CacheOctets: 1 << 20}
 			r, err := resolve.New(o, dnsrig.Sockets())
 			if err != nil {
 				t.Fatal(err)

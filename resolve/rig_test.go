@@ -33,8 +33,8 @@ func newRig(t testing.TB) *rig {
 func (g *rig) resolver(t testing.TB, o resolve.Options, ups ...upstream.Upstream) *resolve.Resolver {
 	t.Helper()
 	o.Upstreams, o.Sink, o.Channel = ups, g.sink, "direct"
-	if o.CacheEntries == 0 {
-		o.CacheEntries = 1000
+	if o.CacheOctets == 0 {
+		o.CacheOctets = 1 << 20
 	}
 	r, err := resolve.New(o, g.Way())
 	if err != nil {

@@ -86,3 +86,8 @@ func closed() *fault.Error {
 func badQuestion(q dnswire.Question, err error) *fault.Error {
 	return fault.New(fault.BadRequest, fault.OneLine(q.Name)+" cannot be asked for", err)
 }
+
+// unreadable is what an answer becomes that was kept and cannot be read again: a fault of the program.
+func unreadable(err error) *fault.Error {
+	return fault.New(fault.Internal, "an answer that was kept cannot be read again", err)
+}
