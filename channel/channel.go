@@ -235,12 +235,13 @@ func (c *Channel) ResolverStats() (resolve.Stats, bool) {
 	return c.resolver.Stats(), true
 }
 
-// Flush empties the cache.
-func (c *Channel) Flush() {
-	if c.resolver != nil {
-		c.resolver.Flush()
+// Flush empties the cache, and says how much it held. Connections to the resolver are left, and TLS sessions and
+// failures forgotten. What was given out to clients stays given out: they may be about to come back with it.
+func (c *Channel) Flush() (entries, octets int) {
+	if c.resolver == nil {
+		return 0, 0
 	}
-	c.given.clear()
+	return c.resolver.Flush()
 }
 
 // Close ends the resolver with its look-ups and its connections. Connections that Dial gave stay open.

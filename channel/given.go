@@ -34,9 +34,3 @@ func (g *given) has(a netip.Addr) bool {
 	_, old := g.elder[a]
 	return young || old
 }
-
-func (g *given) clear() {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.younger, g.elder = nil, nil
-}

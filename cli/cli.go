@@ -133,7 +133,7 @@ func newRoot() *cobra.Command {
 		return usageError{fmt.Errorf("%w\n`%s --help` shows the flags", err, cmd.CommandPath())}
 	})
 	root.AddCommand(
-		newRun(), newResolve(), newStatus(), newReload(), newConfig(), newEnv(), newDemo(), newVersion(), newCompletion(),
+		newRun(), newResolve(), newStatus(), newReload(), newCache(), newConfig(), newEnv(), newDemo(), newVersion(), newCompletion(),
 	)
 	return root
 }
@@ -206,7 +206,7 @@ func noArgs(cmd *cobra.Command, args []string) error {
 
 // noEmptyFlags refuses a flag with nothing behind it: `-c "$FILE"` with an unset variable must not mean "no -c".
 func noEmptyFlags(cmd *cobra.Command, _ []string) error {
-	for _, name := range []string{"config", "listen", "resolver", "ca", "via", "log-level", "log-format", "shell"} {
+	for _, name := range []string{"config", "listen", "resolver", "ca", "via", "log-level", "log-format", "shell", "channel"} {
 		f := cmd.Flags().Lookup(name)
 		if f == nil || !f.Changed {
 			continue

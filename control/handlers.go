@@ -33,6 +33,7 @@ func (s *Server) admin() paths {
 func (s *Server) commands() paths {
 	p := s.admin()
 	p["/reload"] = handling{http.MethodPost, http.HandlerFunc(s.reload)}
+	p["/cache/flush"] = handling{http.MethodPost, http.HandlerFunc(s.flush)}
 	return p
 }
 

@@ -28,6 +28,9 @@ type Source interface {
 	// Reload loads the configuration again. On an error nothing has changed; it is [ErrInvalid] where the
 	// configuration is at fault.
 	Reload(ctx context.Context) error
+	// Flush empties the cache of a channel, or of every channel where the name is empty. Where there is no such channel
+	// the error is an *[UnknownChannelError].
+	Flush(channel string) ([]Flushed, error)
 }
 
 // ErrInvalid is what the error of a reload wraps where the configuration is at fault.

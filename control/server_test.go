@@ -19,11 +19,15 @@ type source struct {
 	status  Status
 	reasons []string
 	reload  func(context.Context) error
+	flush   func(string) ([]Flushed, error)
 }
 
 func (s *source) Status() Status                   { return s.status }
 func (s *source) Ready() (bool, []string)          { return len(s.reasons) == 0, s.reasons }
 func (s *source) Reload(ctx context.Context) error { return s.reload(ctx) }
+
+func (s *source) Flush(channel string) ([]Flushed, error) { return s.flush(channel) }
+
 func server(t *testing.T, from Source) *Server {
 	t.Helper()
 	s, err := New(Options{

@@ -156,11 +156,12 @@ func (c *Client) Stats(now time.Time) Stats {
 	return s
 }
 
-// Flush leaves the connections and forgets what would link those that come with those that were. Questions under way
-// end as they would have.
+// Flush leaves the connections and forgets what would link those that come with those that were. It may be asked again
+// at once, whatever failed before. Questions under way end as they would have.
 func (c *Client) Flush() {
 	c.opener.forget()
 	c.links.flush()
+	c.health.forgive()
 }
 
 // Close ends every question and every connection, and waits until nothing of the client runs.

@@ -207,6 +207,31 @@ func TestCloseEndsQuestionsUnderWayAndEveryConnection_thoseLeftByFlushToo(t *tes
 	})
 }
 
+func TestFlushEndsThePauseAfterFailures(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newRig(t)
+		c := g.client(t, g.Upstream(dot, first))
+		for range 5 {
+			dnsrig.WantFault(t, ask(t, c, "four.shop.example"), fault.ResolverUnreachable, "refused")
+		}
+		if _, wait := c.Blocked(time.Now()); wait == 0 {
+			t.Fatal("it is not left alone after failures")
+		}
+		c.Flush()
+		if f, _ := c.Blocked(time.Now()); f != nil {
+			t.Errorf("after Flush it is left alone: %v", f)
+		}
+		if st := c.Stats(time.Now()); st.Healthy {
+			t.Error("it is taken for healthy before it replied")
+		}
+		time.Sleep(time.Second)
+		dnsrig.WantFault(t, ask(t, c, "four.shop.example"), fault.ResolverUnreachable, "refused")
+		if _, wait := c.Blocked(time.Now()); wait != 2*time.Second {
+			t.Errorf("the next pause is %v", wait)
+		}
+	})
+}
+
 func TestCloseWaitsForADialUnderWay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newRig(t)

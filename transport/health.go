@@ -92,6 +92,16 @@ func (h *health) replied(started, now time.Time) {
 	}
 }
 
+// forgive ends the pause after failures, and the next pause is as short as the first. That the last attempt failed stays
+// known.
+func (h *health) forgive() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.failures = min(h.failures, 1)
+	h.silent = 0
+	h.retryAt = time.Time{}
+}
+
 func (h *health) sent() {
 	h.mu.Lock()
 	defer h.mu.Unlock()

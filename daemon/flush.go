@@ -1,0 +1,29 @@
+package daemon
+
+import (
+	"watertight/control"
+)
+
+// Flush empties the cache of a channel with all that hangs on it, or of every channel where the name is empty. A
+// channel whose exit resolves has no cache, and is not among those that are told. The error is a
+// *[control.UnknownChannelError].
+func (d *Daemon) Flush(channel string) ([]control.Flushed, error) {
+	g := d.current()
+	var done []control.Flushed
+	found := channel == ""
+	for _, r := range g.channels {
+		if channel != "" && r.Name() != channel {
+			continue
+		}
+		found = true
+		if _, resolves := r.ResolverStats(); !resolves {
+			continue
+		}
+		entries, octets := r.Flush()
+		done = append(done, control.Flushed{Channel: r.Name(), Entries: entries, Bytes: octets})
+	}
+	if !found {
+		return nil, &control.UnknownChannelError{Name: channel, Channels: g.names()}
+	}
+	return done, nil
+}
