@@ -47,7 +47,8 @@ type Answer struct {
 	AD   bool   // the resolver says that it validated the answer
 	Wire []byte // the whole message as it came
 
-	age time.Duration // since Wire came
+	age   time.Duration // since Wire came
+	forms *forms        // how it is said to clients
 }
 
 // ParseAnswer reads the reply to q that was asked with this id. It follows CNAME records from the question, at
@@ -61,7 +62,7 @@ func ParseAnswer(b []byte, q Question, id uint16) (*Answer, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &Answer{Question: q, RCode: m.Rcode, AD: m.AuthenticatedData, Wire: b}
+	a := &Answer{Question: q, RCode: m.Rcode, AD: m.AuthenticatedData, Wire: b, forms: &forms{}}
 	if opt := m.IsEdns0(); opt != nil {
 		a.EDE = readEDE(opt)
 	}

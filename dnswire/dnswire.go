@@ -117,8 +117,8 @@ type Question struct {
 // CanonicalName puts a name into the form of Question.Name. Only the letters A to Z have case (RFC 4343). It does
 // not judge the name: Query does.
 func CanonicalName(s string) string {
-	if strings.HasSuffix(s, ".") && !strings.HasSuffix(s, `\.`) {
-		s = s[:len(s)-1]
+	if bare, ok := strings.CutSuffix(s, "."); ok && (len(bare)-len(strings.TrimRight(bare, `\`)))%2 == 0 { // else the dot is escaped
+		s = bare
 	}
 	for i := range len(s) {
 		if c := s[i]; c >= 'A' && c <= 'Z' {
