@@ -1,0 +1,86 @@
+package dns
+
+import (
+	"hash/maphash"
+	"net/netip"
+	"sync"
+	"time"
+)
+
+// The table of clients has shards of sets of places: 16,384 places in 1 MiB.
+const (
+	rateShards = 64
+	rateSets   = 64
+	rateWays   = 4
+)
+
+// rateKey is whose queries are counted together: an address, or an IPv6 network of 64 bits. Those that came with proof
+// that the address is not forged have a budget of their own, which a forger cannot spend.
+type rateKey struct {
+	addr     netip.Addr
+	verified bool
+}
+
+// place is one client's budget.
+type place struct {
+	key    rateKey
+	tokens float64
+	last   time.Time
+}
+
+type rateShard struct {
+	mu   sync.Mutex
+	sets [rateSets][rateWays]place
+}
+
+// limiter bounds the queries per second of each client, with a burst of one second's. It knows so many clients and no
+// more: of those that share a set, the one heard of longest ago is forgotten.
+type limiter struct {
+	rate   float64
+	seed   maphash.Seed
+	shards [rateShards]rateShard
+}
+
+func newLimiter(rate int) *limiter {
+	return &limiter{rate: float64(rate), seed: maphash.MakeSeed()}
+}
+
+// allow says whether a client may ask now, and counts it.
+func (l *limiter) allow(addr netip.Addr, verified bool, now time.Time) bool {
+	if addr.IsLoopback() { // this host's own programs, which share the address
+		return true
+	}
+	if addr.Is6() {
+		p, _ := addr.WithZone("").Prefix(64) // it fails for no length up to 128
+		addr = p.Addr()
+	}
+	key := rateKey{addr, verified}
+	h := maphash.Comparable(l.seed, key)
+	s := &l.shards[h%rateShards]
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p := l.find(&s.sets[h/rateShards%rateSets], key, now)
+	p.tokens = min(l.rate, p.tokens+l.rate*max(0, now.Sub(p.last)).Seconds())
+	p.last = now
+	if p.tokens < 1 {
+		return false
+	}
+	p.tokens--
+	return true
+}
+
+// find gives a client's place: its own, or that of the one heard of longest ago.
+func (l *limiter) find(set *[rateWays]place, key rateKey, now time.Time) *place {
+	oldest := &set[0]
+	for i := range set {
+		p := &set[i]
+		if p.key == key {
+			return p
+		}
+		if p.last.Before(oldest.last) {
+			oldest = p
+		}
+	}
+	*oldest = place{key: key, tokens: l.rate, last: now}
+	return oldest
+}

@@ -1,0 +1,117 @@
+package dns
+
+import (
+	"context"
+	"errors"
+	"net"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// past is a deadline that interrupts.
+var past = time.Unix(1, 0)
+
+// serving is one call of a Serve method: its goroutines, and how they end. Draining begins when the caller's context
+// ends; the queries' own context ends when the time for that is over.
+type serving struct {
+	d        *Door
+	draining context.Context // the caller's
+	ctx      context.Context // the queries'
+	cancel   context.CancelFunc
+
+	mu    sync.Mutex
+	ended bool
+	wg    sync.WaitGroup
+}
+
+func (d *Door) newServing(ctx context.Context) *serving {
+	s := &serving{d: d, draining: ctx}
+	s.ctx, s.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	return s
+}
+
+// enter books a goroutine, unless it is too late. leave is the end of one.
+func (s *serving) enter() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ended {
+		return false
+	}
+	s.wg.Add(1)
+	return true
+}
+
+func (s *serving) leave() { s.wg.Done() }
+
+// end waits for what was entered, at most for the time to drain, then cancels it and waits on. Nothing may be entered
+// afterwards.
+func (s *serving) end() {
+	stop := time.AfterFunc(s.d.o.Drain, s.cancel)
+	defer stop.Stop()
+	if s.d.o.Drain == 0 {
+		s.cancel()
+	}
+	s.mu.Lock()
+	s.ended = true
+	s.mu.Unlock()
+	s.wg.Wait()
+	s.cancel()
+}
+
+// accept gives each connection of l to serve, in a goroutine of its own, until draining begins or l fails. Clients that
+// are not served and connections over the limit are closed at once.
+func (s *serving) accept(l net.Listener, p Proto, serve func(net.Conn, Client)) error {
+	var pause time.Duration
+	for {
+		conn, err := l.Accept()
+		if err != nil {
+			if s.draining.Err() != nil {
+				return nil
+			}
+			if !s.waitOut(err, &pause) {
+				return err
+			}
+			continue
+		}
+		pause = 0
+		c := clientOf(conn.RemoteAddr(), p)
+		if !s.d.serves(c) || !s.d.openConnection() {
+			_ = conn.Close()
+			continue
+		}
+		if !s.enter() {
+			s.d.closeConnection()
+			_ = conn.Close()
+			return nil
+		}
+		go func() {
+			defer s.leave()
+			defer s.d.closeConnection()
+			defer conn.Close()
+			serve(conn, c)
+		}()
+	}
+}
+
+// waitOut says whether accepting may go on after err, and pauses where it has to.
+func (s *serving) waitOut(err error, pause *time.Duration) bool {
+	switch {
+	case errors.Is(err, syscall.ECONNABORTED): // the client went away before it was accepted
+		return true
+	case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE), errors.Is(err, syscall.ENOBUFS), errors.Is(err, syscall.ENOMEM):
+	default:
+		return false
+	}
+	if *pause == 0 {
+		s.d.o.Logger.Warn("cannot accept connections for now", "error", err)
+	}
+	*pause = min(max(2**pause, 5*time.Millisecond), time.Second)
+	t := time.NewTimer(*pause)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-s.draining.Done():
+	}
+	return true
+}

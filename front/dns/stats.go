@@ -1,0 +1,62 @@
+package dns
+
+import "sync/atomic"
+
+// Stats counts what happened at a door since it was made. It holds no names and no addresses.
+type Stats struct {
+	Queries     map[string]uint64 `json:"queries"` // read, by transport
+	Cached      uint64            `json:"cached"`  // answered at once by a [Cacher]
+	Failed      uint64            `json:"failed"`  // answered with a fault
+	Malformed   uint64            `json:"malformed"`
+	Truncated   uint64            `json:"truncated"`
+	Strangers   uint64            `json:"strangers"`    // datagrams and connections of clients that are not served
+	RateLimited uint64            `json:"rate_limited"` // queries over a client's rate
+	Busy        uint64            `json:"busy"`         // queries and connections over a limit of the door
+	BadCookies  uint64            `json:"bad_cookies"`
+	CutOff      uint64            `json:"cut_off"` // connections ended because the client was too slow or broke a rule
+	Panics      uint64            `json:"panics"`
+	Waiting     int64             `json:"waiting"`     // queries that wait for the handler now
+	Connections int64             `json:"connections"` // open now
+}
+
+type counters struct {
+	queries                                                                           [protos]atomic.Uint64
+	cached, failed, malformed, truncated, strangers, rateLimited, busy, badCookies, panics, cutOff atomic.Uint64
+	waiting, connections                                                              atomic.Int64
+}
+
+// Stats gives the counts.
+func (d *Door) Stats() Stats {
+	c := &d.stats
+	s := Stats{
+		Queries:     map[string]uint64{},
+		Cached:      c.cached.Load(),
+		Failed:      c.failed.Load(),
+		Malformed:   c.malformed.Load(),
+		Truncated:   c.truncated.Load(),
+		Strangers:   c.strangers.Load(),
+		RateLimited: c.rateLimited.Load(),
+		Busy:        c.busy.Load(),
+		BadCookies:  c.badCookies.Load(),
+		CutOff:      c.cutOff.Load(),
+		Panics:      c.panics.Load(),
+		Waiting:     c.waiting.Load(),
+		Connections: c.connections.Load(),
+	}
+	for p := range protos {
+		s.Queries[p.String()] = c.queries[p].Load()
+	}
+	return s
+}
+
+// openConnection counts a connection, unless there are too many. closeConnection is called once for it.
+func (d *Door) openConnection() bool {
+	if d.stats.connections.Add(1) > int64(d.o.Connections) {
+		d.stats.connections.Add(-1)
+		d.stats.busy.Add(1)
+		return false
+	}
+	return true
+}
+
+func (d *Door) closeConnection() { d.stats.connections.Add(-1) }
