@@ -27,13 +27,13 @@ type Proto uint8
 
 // The transports.
 const (
-	UDP   Proto = iota
-	TCP         // RFC 7766
-	TLS         // RFC 7858
-	HTTPS       // RFC 8484 over HTTP/1.1 or HTTP/2
-	HTTP3       // RFC 8484 over HTTP/3
-	QUIC        // RFC 9250
-	protos      // how many there are
+	UDP    Proto = iota
+	TCP          // RFC 7766
+	TLS          // RFC 7858
+	HTTPS        // RFC 8484 over HTTP/1.1 or HTTP/2
+	HTTP3        // RFC 8484 over HTTP/3
+	QUIC         // RFC 9250
+	protos       // how many there are
 )
 
 // String gives the transport's name in lower case.

@@ -20,9 +20,9 @@ type Stats struct {
 }
 
 type counters struct {
-	queries                                                                           [protos]atomic.Uint64
+	queries                                                                                        [protos]atomic.Uint64
 	cached, failed, malformed, truncated, strangers, rateLimited, busy, badCookies, panics, cutOff atomic.Uint64
-	waiting, connections                                                              atomic.Int64
+	waiting, connections                                                                           atomic.Int64
 }
 
 // Stats gives the counts.
