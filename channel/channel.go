@@ -218,6 +218,25 @@ func (c *Channel) Exchange(ctx context.Context, q dnswire.Question) (*dnswire.An
 	return c.resolver.Exchange(ctx, q)
 }
 
+// ExchangeGiven is Exchange for a client that will come back with one of the addresses in the answer. Where check
+// refuses one of them the answer is refused; else they are remembered as given out.
+func (c *Channel) ExchangeGiven(ctx context.Context, q dnswire.Question, check Check) (*dnswire.Answer, error) {
+	a, err := c.Exchange(ctx, q)
+	if err != nil {
+		return nil, err
+	}
+	addrs := a.Addrs()
+	for _, addr := range addrs {
+		if err := check(addr); err != nil {
+			return nil, err
+		}
+	}
+	if len(addrs) > 0 {
+		c.given.add(addrs)
+	}
+	return a, nil
+}
+
 func (c *Channel) noResolver() error {
 	return &fault.Error{
 		Code:    fault.DNSServFail,

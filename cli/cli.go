@@ -206,7 +206,7 @@ func noArgs(cmd *cobra.Command, args []string) error {
 
 // noEmptyFlags refuses a flag with nothing behind it: `-c "$FILE"` with an unset variable must not mean "no -c".
 func noEmptyFlags(cmd *cobra.Command, _ []string) error {
-	for _, name := range []string{"config", "listen", "resolver", "ca", "via", "log-level", "log-format", "shell", "channel"} {
+	for _, name := range []string{"config", "listen", "dns", "resolver", "ca", "via", "log-level", "log-format", "shell", "channel"} {
 		f := cmd.Flags().Lookup(name)
 		if f == nil || !f.Changed {
 			continue
@@ -254,6 +254,7 @@ func (o *options) add(cmd *cobra.Command) {
 	o.addFile(cmd)
 	f := cmd.Flags()
 	o.addListen(cmd, "listen on `ADDR` (repeatable), instead of 127.0.0.1:8080")
+	f.StringArrayVar(&o.over.DNS, "dns", nil, "answer DNS over UDP and TCP on `ADDR` (repeatable), for programs that resolve by themselves")
 	f.StringArrayVar(&o.over.Resolver, "resolver", nil, "resolve with `URL` (repeatable): a preset, https://… or tls://…")
 	f.StringVar(&o.over.CA, "ca", "", "trust the certificates of `FILE` for the resolvers of --resolver, and no others")
 	f.StringArrayVar(&o.over.Via, "via", nil, "send everything through the proxy `URL` (repeated: a chain, first hop first)")

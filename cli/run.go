@@ -117,6 +117,9 @@ func banner(w io.Writer, c *config.Config, l daemon.Listening) {
 	for _, at := range l.Proxy {
 		fmt.Fprintf(w, "listening on %s: HTTP CONNECT, plain HTTP, SOCKS4a and SOCKS5\n", at)
 	}
+	for _, at := range l.DNS {
+		fmt.Fprintf(w, "dns on %s: UDP and TCP, for programs that resolve by themselves\n", at)
+	}
 	for _, at := range l.Admin {
 		fmt.Fprintf(w, "admin on http://%s: /healthz /readyz /metrics /status\n", at)
 	}

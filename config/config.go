@@ -57,6 +57,7 @@ type Config struct {
 type Listen struct {
 	Proxy []Listener // the mixed port; at least one
 	Admin []Listener // health, metrics, status; none by default
+	DNS   []Listener // UDP and TCP, for programs that resolve by themselves; none by default
 }
 
 // Listener is one listening socket.

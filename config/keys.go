@@ -55,6 +55,15 @@ var Keys = []Key{
 		Path: "listen.admin", form: formText, list: true, orMap: true,
 		Doc: "Health, readiness, metrics and status over HTTP. Not served unless written.",
 	},
+	{
+		Path: "listen.dns", form: formText, list: true, orMap: true,
+		Doc: "DNS over UDP and TCP, for programs that resolve by themselves; each name takes the channel that `routes` gives it. Not served unless written.",
+	},
+	{Path: "listen.dns.address", form: formText, Doc: "IP:PORT to listen on."},
+	{
+		Path: "listen.dns.allow_insecure", form: formBool, Default: "false",
+		Doc: "Your word that an address beyond loopback may be served without TLS; only private networks are answered.",
+	},
 	{Path: "listen.admin.address", form: formText, Doc: "IP:PORT to listen on."},
 	{
 		Path: "listen.admin.allow_insecure", form: formBool, Default: "false",
@@ -160,7 +169,8 @@ var Keys = []Key{
 // later are keys that users may know from the documentation of a later version, with what to do without them.
 // None is read here, and none is passed over in silence.
 var later = map[string]string{
-	"listen.dns":              "remove the key: this version has no DNS listener; programs reach names through the proxy port",
+	"listen.dns.tls":          "remove the key and listen on 127.0.0.1: this version serves DNS over UDP and TCP only",
+	"listen.dns.users":        "remove the key and listen on 127.0.0.1: this version serves DNS over UDP and TCP only",
 	"listen.gateway":          "remove the key: give the client a proxy setting (`watertight env` prints it)",
 	"listen.transparent":      "remove the key: give the client a proxy setting (`watertight env` prints it)",
 	"listen.proxy.tls":        "remove the key and listen on 127.0.0.1, or put a TLS server before it and write `allow_insecure: true`",

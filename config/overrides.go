@@ -12,6 +12,8 @@ import (
 type Overrides struct {
 	// Listen replaces `listen.proxy`. Loopback only: the word for more stands in a file.
 	Listen []string
+	// DNS replaces `listen.dns`. Loopback only, as Listen.
+	DNS []string
 	// Resolver replaces the upstreams of `direct`. It is refused where routes lead everywhere but to `direct`: names
 	// of traffic would not go to it.
 	Resolver []string
@@ -42,7 +44,8 @@ func (c *Config) Override(o Overrides) (*Config, error) {
 		n.written[path] = text
 	}
 	var p override
-	p.listen(&n, o.Listen)
+	p.listen(&n, "--listen", o.Listen, "proxy", &n.Listen.Proxy)
+	p.listen(&n, "--dns", o.DNS, "dns", &n.Listen.DNS)
 	p.resolver(&n, o.Resolver, o.CA)
 	p.via(&n, o.Via)
 	p.word(&n, "--log-level", o.LogLevel, "log.level", &n.Log.Level)
@@ -62,30 +65,29 @@ func (c *Config) forget(path string) {
 	}
 }
 
-func (p *override) listen(c *Config, flags []string) {
-	if len(flags) == 0 {
+// listen replaces the listeners of one kind.
+func (p *override) listen(c *Config, flag string, values []string, kind string, listeners *[]Listener) {
+	if len(values) == 0 {
 		return
 	}
-	c.forget("listen.proxy")
-	c.Listen.Proxy = nil
-	taken := slices.Clone(c.Listen.Admin)
-	for _, s := range flags {
+	c.forget("listen." + kind)
+	*listeners = nil
+	for _, s := range values {
 		address, mend := parseSocket(s)
+		taken := slices.Concat(c.Listen.Proxy, c.Listen.Admin, c.Listen.DNS)
 		switch {
 		case mend != "":
-			p.problem(fmt.Sprintf("--listen: `%s` is no address to listen on", clip(s)), mend)
+			p.problem(fmt.Sprintf("%s: `%s` is no address to listen on", flag, clip(s)), mend)
 			continue
 		case !address.Addr().IsLoopback():
-			p.problem(fmt.Sprintf("--listen: %s can be reached from other hosts, and anyone there could use this proxy: it has no TLS and no users yet", address),
-				fmt.Sprintf("listen on 127.0.0.1:%d, or, where a firewall protects it, write `listen: {proxy: {address: %q, allow_insecure: true}}` in a file", address.Port(), address))
+			p.problem(fmt.Sprintf("%s: %s can be reached from other hosts, and anyone there could use this proxy: it has no TLS and no users yet", flag, address),
+				fmt.Sprintf("listen on 127.0.0.1:%d, or, where a firewall protects it, write `listen: {%s: {address: %q, allow_insecure: true}}` in a file", address.Port(), kind, address))
 			continue
 		case slices.ContainsFunc(taken, func(l Listener) bool { return overlap(l.Address, address) }):
-			p.problem(fmt.Sprintf("--listen: %s is taken already by another listener", address), "give each listener its own port")
+			p.problem(fmt.Sprintf("%s: %s is taken already by another listener", flag, address), "give each listener its own port")
 			continue
 		}
-		one := Listener{Address: address}
-		taken = append(taken, one)
-		c.Listen.Proxy = append(c.Listen.Proxy, one)
+		*listeners = append(*listeners, Listener{Address: address})
 	}
 }
 

@@ -51,7 +51,11 @@ func TestListeners_AreReadAsTextMapAndList(t *testing.T) {
 listen:
   proxy: [127.0.0.1:1, "[::1]:1", {address: "[::ffff:127.0.0.1]:2"}, 127.0.0.1:0, 127.0.0.1:0]
   admin: {address: "192.0.2.1:3", allow_insecure: true}
+  dns: [127.0.0.1:5353, {address: "172.17.0.1:53", allow_insecure: true}]
 `)
+	if got := c.Listen.DNS; len(got) != 2 || socketsOf(got) != "127.0.0.1:5353 172.17.0.1:53" || got[0].AllowInsecure || !got[1].AllowInsecure {
+		t.Error(got)
+	}
 	if got := socketsOf(c.Listen.Proxy); got != "127.0.0.1:1 [::1]:1 127.0.0.1:2 127.0.0.1:0 127.0.0.1:0" {
 		t.Error(got)
 	}
@@ -63,6 +67,7 @@ listen:
 func TestListener_BeyondLoopbackNeedsTheWordAndIsWarnedOf(t *testing.T) {
 	wantOne(t, bad(t, "listen:\n  admin: 192.0.2.1:1"), 2, 10, "192.0.2.1:1 can be reached from other hosts", "allow_insecure: true")
 	wantOne(t, bad(t, "listen:\n  proxy: {address: '[::]:1', allow_insecure: false}"), 2, 20, "[::]:1")
+	wantOne(t, bad(t, "listen:\n  dns: 0.0.0.0:53"), 2, 8, "names would travel there in clear text", "allow_insecure: true")
 	c := good(t, "listen:\n  proxy: {address: '0.0.0.0:1', allow_insecure: true}")
 	if len(c.Warnings) != 1 || !strings.Contains(c.Warnings[0].String(), "watertight.yaml:2:20: whoever reaches 0.0.0.0:1 can use it") {
 		t.Error(c.Warnings)
@@ -76,6 +81,7 @@ func TestListener_BeyondLoopbackNeedsTheWordAndIsWarnedOf(t *testing.T) {
 func TestListeners_OnOneSocketAreRefused(t *testing.T) {
 	wantOne(t, bad(t, "listen:\n  proxy: [127.0.0.1:1, 127.0.0.1:1]"), 2, 24, "127.0.0.1:1 is taken already")
 	wantOne(t, bad(t, "listen:\n  proxy: 127.0.0.1:1\n  admin: 127.0.0.1:1"), 3, 10, "line 2")
+	wantOne(t, bad(t, "listen:\n  proxy: 127.0.0.1:1\n  dns: 127.0.0.1:1"), 3, 8, "line 2")
 	wantOne(t, bad(t, "listen:\n  proxy: 127.0.0.1:1\n  admin: {address: '0.0.0.0:1', allow_insecure: true}"), 3, 20, "0.0.0.0:1 is taken")
 }
 

@@ -46,6 +46,8 @@ func (l *loader) listen(n *node, c *Listen) {
 			c.Proxy = listeners
 		case "admin":
 			c.Admin = listeners
+		case "dns":
+			c.DNS = listeners
 		}
 	})
 }
@@ -124,10 +126,12 @@ func (l *loader) loopback(one Listener, at pos, path string) {
 	}
 	shown := l.say(path, one.Address.String())
 	local := one.Address.Addr().IsLoopback()
-	admin := strings.HasPrefix(path, "listen.admin")
 	if !local && !one.AllowInsecure {
 		what := "%s can be reached from other hosts, and anyone there could use this proxy: it has no TLS and no users yet"
-		if admin {
+		switch {
+		case strings.HasPrefix(path, "listen.dns"):
+			what = "%s can be reached from other hosts, and names would travel there in clear text: it has no TLS and no users"
+		case strings.HasPrefix(path, "listen.admin"):
 			what = "%s can be reached from other hosts, and anyone there could read what this proxy does: it has no TLS and no users yet"
 		}
 		l.problem(at, fmt.Sprintf(what, shown),

@@ -50,6 +50,9 @@ func (c *Config) tree() entries {
 	if len(c.Listen.Admin) > 0 {
 		listen = append(listen, entry{"admin", c.listeners("listen.admin", c.Listen.Admin)})
 	}
+	if len(c.Listen.DNS) > 0 {
+		listen = append(listen, entry{"dns", c.listeners("listen.dns", c.Listen.DNS)})
+	}
 	channels := entries{}
 	for _, ch := range c.Channels {
 		channels = append(channels, entry{ch.Name, c.channelTree(ch)})

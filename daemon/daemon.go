@@ -19,6 +19,7 @@ import (
 	"watertight/config"
 	"watertight/control"
 	"watertight/event"
+	"watertight/front/dns"
 	"watertight/front/httpproxy"
 	"watertight/front/mixed"
 	"watertight/front/socksproxy"
@@ -47,7 +48,7 @@ type Options struct {
 
 // Listening is where a daemon listens.
 type Listening struct {
-	Proxy, Admin []netip.AddrPort
+	Proxy, Admin, DNS []netip.AddrPort
 }
 
 func (o Options) validate() error {
@@ -67,6 +68,9 @@ func (o Options) validate() error {
 // readyForReload is how long a reload lets new channels become ready before they take over.
 const readyForReload = 5 * time.Second
 
+// dnsDrain is how long questions under way have at the end of a listener.
+const dnsDrain = 2 * time.Second
+
 // Daemon is the running proxy.
 type Daemon struct {
 	o       Options
@@ -75,6 +79,7 @@ type Daemon struct {
 	board   switchboard
 	http    *httpproxy.Door
 	port    *mixed.Port
+	dns     *dns.Door
 	manager wire.Manager
 	shared  shared
 	started time.Time
@@ -120,6 +125,10 @@ func New(o Options) (*Daemon, error) {
 	}
 	socks, err := socksproxy.New(socksproxy.Options{Dialer: &d.board, Resolver: &d.board, Relay: d.relay, Sink: sink})
 	if err != nil {
+		return nil, err
+	}
+	// Who reaches a socket beyond loopback is on a network of the user's own: the configuration has his word.
+	if d.dns, err = dns.New(dns.Options{Handler: &d.board, Logger: o.Log, PlainClients: dns.Near(), Drain: dnsDrain}); err != nil {
 		return nil, err
 	}
 	d.port, err = mixed.New(mixed.Options{
@@ -194,7 +203,7 @@ func (d *Daemon) begin(live context.Context) error {
 	}
 	serving.serve(live, d.serve)
 	d.warn(c)
-	d.o.Listening(Listening{Proxy: serving.at(kindProxy), Admin: serving.at(kindAdmin)})
+	d.o.Listening(Listening{Proxy: serving.at(kindProxy), Admin: serving.at(kindAdmin), DNS: serving.at(kindDNS)})
 	return nil
 }
 
@@ -213,10 +222,26 @@ func (d *Daemon) serve(ctx context.Context, l *listener) {
 		err = d.port.Serve(ctx, l.socket)
 	case kindAdmin:
 		err = d.serveAdmin(ctx, l.socket)
+	case kindDNS:
+		err = d.serveDNS(ctx, l)
 	}
 	if err != nil {
 		d.o.Log.Error("a listener failed and is closed", "kind", string(l.kind), "at", l.address(), "error", err)
 	}
+}
+
+// serveDNS serves both sockets of a listener. Where one fails the other ends too.
+func (d *Daemon) serveDNS(ctx context.Context, l *listener) error {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	udp := make(chan error, 1)
+	go func() {
+		defer stop()
+		udp <- d.dns.ServeUDP(ctx, l.packets)
+	}()
+	err := d.dns.ServeTCP(ctx, l.socket)
+	stop()
+	return errors.Join(err, <-udp)
 }
 
 func (d *Daemon) setServing(ls *listeners) {

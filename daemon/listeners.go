@@ -24,6 +24,7 @@ type kind string
 const (
 	kindProxy kind = "proxy"
 	kindAdmin kind = "admin"
+	kindDNS   kind = "dns"
 )
 
 // listener is one open listening socket. It is served once, for as long as a configuration names it.
@@ -31,7 +32,8 @@ type listener struct {
 	kind    kind
 	written netip.AddrPort // as in the configuration: port 0 stands for any
 	socket  *net.TCPListener
-	passed  bool // by the service manager: it outlives a configuration that does not name it
+	packets *net.UDPConn // at the same address; of kindDNS alone
+	passed  bool         // by the service manager: it outlives a configuration that does not name it
 	stop    context.CancelFunc
 }
 
@@ -51,7 +53,7 @@ func openListeners(c config.Listen, before *listeners) (*listeners, error) {
 	for _, want := range []struct {
 		kind kind
 		at   []config.Listener
-	}{{kindProxy, c.Proxy}, {kindAdmin, c.Admin}} {
+	}{{kindProxy, c.Proxy}, {kindAdmin, c.Admin}, {kindDNS, c.DNS}} {
 		for _, at := range want.at {
 			l, err := next.listen(want.kind, at.Address, before)
 			if err != nil {
@@ -107,7 +109,14 @@ func (ls *listeners) listen(k kind, at netip.AddrPort, before *listeners) (*list
 	if err != nil {
 		return nil, fmt.Errorf("listen.%s: cannot listen on %s: %w", k, at, cause(err))
 	}
-	return &listener{kind: k, written: at, socket: socket}, nil
+	l := &listener{kind: k, written: at, socket: socket}
+	if k == kindDNS {
+		if l.packets, err = wire.ListenUDP(l.address()); err != nil {
+			_ = socket.Close()
+			return nil, fmt.Errorf("listen.%s: cannot listen on %s, UDP: %w", k, at, cause(err))
+		}
+	}
+	return l, nil
 }
 
 // overlap says whether two addresses cannot be listened on at the same time.
@@ -138,7 +147,7 @@ func (ls *listeners) at(k kind) []netip.AddrPort {
 
 // addresses gives all addresses, for the policy: a request for one of them would go round in a circle.
 func (ls *listeners) addresses() []netip.AddrPort {
-	return append(ls.at(kindProxy), ls.at(kindAdmin)...)
+	return slices.Concat(ls.at(kindProxy), ls.at(kindAdmin), ls.at(kindDNS))
 }
 
 // serve starts to serve the listeners that are not served yet.
@@ -164,5 +173,8 @@ func (ls *listeners) closeUnless(keep *listeners) {
 			l.stop() // first, so that its server takes the end of the socket for an orderly one
 		}
 		_ = l.socket.Close() // it may be closed already, by its server
+		if l.packets != nil {
+			_ = l.packets.Close()
+		}
 	}
 }

@@ -6,6 +6,8 @@ import (
 	"net/netip"
 	"sync"
 
+	"watertight/dnswire"
+	"watertight/front/dns"
 	"watertight/route"
 )
 
@@ -64,4 +66,11 @@ func (s *switchboard) ResolvePTR(ctx context.Context, client netip.AddrPort, add
 	g := s.acquire()
 	defer g.release()
 	return g.table.ResolvePTR(ctx, client, addr)
+}
+
+// Exchange answers a question for the door of DNS.
+func (s *switchboard) Exchange(ctx context.Context, c dns.Client, q dns.Query) (*dnswire.Answer, error) {
+	g := s.acquire()
+	defer g.release()
+	return g.table.Exchange(ctx, c.Addr, q.Question)
 }

@@ -22,6 +22,7 @@ const (
 	DoorSOCKS4  Door = "socks4"
 	DoorSOCKS5  Door = "socks5"
 	DoorResolve Door = "resolve"
+	DoorDNS     Door = "dns"
 )
 
 // Request is the canonical record of one request to a door: one is reported for each, when it is decided.

@@ -3,6 +3,7 @@ package dns
 import (
 	"net"
 	"net/netip"
+	"slices"
 )
 
 // loopback are the addresses of this host alone.
@@ -20,6 +21,9 @@ var near = append(loopback[:2:2],
 	netip.MustParsePrefix("fc00::/7"),
 	netip.MustParsePrefix("fe80::/10"),
 )
+
+// Near gives the addresses of this host, of its links and of private networks: those of nobody on the Internet.
+func Near() []netip.Prefix { return slices.Clone(near) }
 
 // serves says whether a client is on the list for its transport. Others are not answered at all: an answer to a forged
 // address would reach someone who never asked.

@@ -20,8 +20,8 @@ type ctx = context.Context
 
 // zone is a handler that knows what names under example mean by their first label.
 type zone struct {
-	asked chan Query                                                // told of every query, if set
-	hold  chan struct{}                                             // holds back names that begin with "slow", if set
+	asked chan Query                                                  // told of every query, if set
+	hold  chan struct{}                                               // holds back names that begin with "slow", if set
 	then  func(context.Context, Query) (*dnswire.Answer, error, bool) // asked first, if set
 }
 
@@ -185,6 +185,12 @@ func ede(m *miekg.Msg) (code uint16, text string) {
 		return o.InfoCode, o.ExtraText
 	}
 	return 0xFFFF, ""
+}
+
+func contextWithCancel(t testing.TB) (context.Context, context.CancelFunc) {
+	c, cancel := context.WithCancel(context.Background())
+	t.Cleanup(cancel)
+	return c, cancel
 }
 
 // waitFor waits until something that other goroutines do has happened.

@@ -1,0 +1,78 @@
+package route
+
+import (
+	"context"
+	"net/netip"
+	"strings"
+	"time"
+
+	"watertight/channel"
+	"watertight/dnswire"
+	"watertight/event"
+	"watertight/fault"
+	"watertight/name"
+)
+
+// Exchange answers a question of a client that resolves by itself, in the channel that a connection to the name would
+// take. An answer with an address that the policy refuses is refused whole (rebinding); the addresses of any other are
+// remembered as given out. It reports the request. The error is a [*fault.Error].
+func (t *Table) Exchange(ctx context.Context, client netip.AddrPort, q dnswire.Question) (*dnswire.Answer, error) {
+	started := time.Now()
+	r := Request{Door: event.DoorDNS, Client: client}
+	var d decision
+	subject, named := subjectOf(q.Name)
+	if named {
+		// A question has no port; a target needs one. No policy is about port 1.
+		r.Target, d.refusal = name.New(subject, 1)
+		if d.refusal == nil {
+			d.channel, d.refusal = t.Channel(subject)
+		}
+	} else {
+		d.channel, d.refusal = t.everything()
+	}
+	var a *dnswire.Answer
+	err := d.refusal
+	if err == nil {
+		a, err = d.channel.ExchangeGiven(ctx, q, t.check(r.Target))
+	}
+	if err = t.report(r, d, started, err); err != nil {
+		return nil, err
+	}
+	return a, nil
+}
+
+// subjectOf gives the host that a question is about: without the labels that name a service or an attribute of it
+// (RFC 8552), and for the name of an address, the address. It says false where it is about none, as for the root.
+func subjectOf(qname string) (name.Host, bool) {
+	if p, ok := dnswire.ParseReverse(qname); ok && p.IsSingleIP() {
+		h, err := name.FromAddr(p.Addr())
+		return h, err == nil
+	}
+	for strings.HasPrefix(qname, "_") {
+		_, qname, _ = strings.Cut(qname, ".")
+	}
+	h, err := name.ParseHost(qname)
+	if err != nil {
+		return name.Host{}, false
+	}
+	if _, isAddr := h.Addr(); isAddr { // four labels that look like an address are a name in a question, and of nobody
+		return name.Host{}, false
+	}
+	return h, true
+}
+
+// everything gives the channel of what has no host: that of the route for everything.
+func (t *Table) everything() (*channel.Channel, error) {
+	for i := range t.rules {
+		for _, p := range t.rules[i].To {
+			switch {
+			case p.String() != "*":
+			case t.rules[i].Refuse:
+				return nil, fault.New(fault.PolicyRoute, "the route for everything refuses it", nil)
+			default:
+				return t.rules[i].Channel, nil
+			}
+		}
+	}
+	return nil, fault.New(fault.PolicyRoute, "no route leads to everything, and the question is about no host", nil)
+}
