@@ -52,6 +52,7 @@ func run(cmd *cobra.Command, o *options, c *config.Config) error {
 		Log:     log,
 		Version: version,
 		Ground:  wire.Dialer{},
+		Network: wire.WatchNetwork,
 		Control: true,
 		InForce: func(c *config.Config) { output.set(c.Log) },
 		Ready:   func() { fmt.Fprintln(cmd.OutOrStdout(), "ready: the resolver of every channel has answered") },

@@ -32,8 +32,11 @@ import (
 type Options struct {
 	Config *config.Config
 	// Load reads the configuration again, for a reload.
-	Load    func() (*config.Config, error)
-	Ground  hop.Ground
+	Load   func() (*config.Config, error)
+	Ground hop.Ground
+	// Network calls a function at each change of the host's network, until its context ends; an error says why it can
+	// do so no longer.
+	Network func(ctx context.Context, changed func()) error
 	Log     *slog.Logger
 	Version string
 	// Listening is called once, when the listeners are open.
@@ -57,6 +60,8 @@ func (o Options) validate() error {
 		return errors.New("daemon: it needs a configuration and a way to load the next")
 	case o.Ground == nil:
 		return errors.New("daemon: it needs a ground to stand on")
+	case o.Network == nil:
+		return errors.New("daemon: it needs someone who tells of changes of the network")
 	case o.Log == nil:
 		return errors.New("daemon: it needs a log")
 	case o.Listening == nil, o.Ready == nil, o.InForce == nil:
@@ -153,6 +158,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 	background.Go(func() { _ = d.access.Run(live) })
 	background.Go(func() { _ = d.manager.Watchdog(live, func() bool { return d.current() != nil }) })
 	background.Go(func() { d.announce(ctx) })
+	background.Go(func() { d.watchNetwork(live) })
 
 	<-ctx.Done()
 	d.o.Log.Info("stopping: no new connection is taken, and open ones may end by themselves", "limit", d.drainLimit())

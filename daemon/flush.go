@@ -1,6 +1,8 @@
 package daemon
 
 import (
+	"context"
+
 	"watertight/control"
 )
 
@@ -26,4 +28,19 @@ func (d *Daemon) Flush(channel string) ([]control.Flushed, error) {
 		return nil, &control.UnknownChannelError{Name: channel, Channels: g.names()}
 	}
 	return done, nil
+}
+
+// watchNetwork empties every cache when the network changes: what was answered there may be wrong here, and nothing is
+// to link the two.
+func (d *Daemon) watchNetwork(ctx context.Context) {
+	err := d.o.Network(ctx, func() {
+		for _, r := range d.current().channels {
+			r.Flush()
+		}
+		d.metrics.NetworkChanged()
+		d.o.Log.Info("the network has changed: caches are emptied, and connections to resolvers are made anew")
+	})
+	if err != nil {
+		d.o.Log.Warn("changes of the network are not noticed any more: `watertight cache flush` empties the caches", "error", err)
+	}
 }

@@ -2,9 +2,11 @@ package daemon
 
 import (
 	"errors"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"watertight/control"
 	"watertight/dnswire"
@@ -48,4 +50,39 @@ func TestFlush_LetsTheNextLookUpBeAskedAnew_InThatChannelAndAllOfThem(t *testing
 	if c.Entries == 0 || c.Bytes == 0 || c.LimitBytes != 16<<20 {
 		t.Errorf("status %+v", c)
 	}
+}
+
+func TestAChangeOfTheNetwork_EmptiesEveryCache_AndMakesConnectionsAnew_ButCutsNoTunnel(t *testing.T) {
+	l := newLive(t, "").start().awaitReady()
+	at := l.at.Proxy[0]
+	open := l.tunnel(at)
+	l.tunnel(at)
+	if n := l.dns.Count(hostName, dnswire.A); n != 1 {
+		t.Fatalf("asked %d times before any change", n)
+	}
+	before := l.dns.Conns()
+	l.network <- struct{}{}
+	l.network <- struct{}{} // taken when the first is dealt with
+	l.tunnel(at)
+	if n := l.dns.Count(hostName, dnswire.A); n != 2 {
+		t.Errorf("after the change it was asked for %d times", n)
+	}
+	if l.dns.Conns() == before {
+		t.Error("the connection to the resolver outlived the network")
+	}
+	open.carries(t)
+	if _, text := l.get("/metrics"); !strings.Contains(text, "watertight_network_changes_total 2\n") {
+		t.Errorf("changes are not counted: %s", text)
+	}
+}
+
+func TestANetworkThatCannotBeWatched_IsSaid(t *testing.T) {
+	l := newLive(t, "").start().awaitReady()
+	close(l.network)
+	for until := time.Now().Add(limit); !strings.Contains(l.log.String(), "changes of the network are not noticed"); runtime.Gosched() {
+		if time.Now().After(until) {
+			t.Fatalf("the log says:\n%s", l.log)
+		}
+	}
+	l.tunnel(l.at.Proxy[0])
 }

@@ -35,6 +35,8 @@ type live struct {
 	text   string // the configuration that the next load reads
 	log    *lines
 
+	network chan struct{} // a value: the network has changed; closed: nobody can tell any more
+
 	listening chan Listening
 	ready     chan struct{}
 	at        Listening
@@ -49,7 +51,7 @@ var loopback = netip.MustParseAddr("127.0.0.1")
 func newLive(t *testing.T, more string) *live {
 	t.Helper()
 	l := &live{
-		t: t, log: &lines{}, listening: make(chan Listening, 1), ready: make(chan struct{}, 1), ended: make(chan struct{}),
+		t: t, log: &lines{}, network: make(chan struct{}), listening: make(chan Listening, 1), ready: make(chan struct{}, 1), ended: make(chan struct{}),
 	}
 	socket := l.open("127.0.0.1:0")
 	zone := dnstest.Zone{hostName + ". 60 A 127.0.0.1"}
@@ -60,7 +62,7 @@ func newLive(t *testing.T, more string) *live {
 	l.text = l.config(more)
 	d, err := New(Options{
 		Config: l.load(), Load: func() (*config.Config, error) { return l.parse() },
-		Ground: wire.Dialer{}, Log: slog.New(slog.NewTextHandler(l.log, nil)), Version: "test",
+		Ground: wire.Dialer{}, Network: l.watch, Log: slog.New(slog.NewTextHandler(l.log, nil)), Version: "test",
 		Listening: func(at Listening) { l.listening <- at },
 		InForce:   func(*config.Config) {},
 		Ready:     func() { l.ready <- struct{}{} },
@@ -117,6 +119,21 @@ func (l *live) start() *live {
 		l.t.Fatalf("it ended: %v", l.err)
 	}
 	return l
+}
+
+// watch is how the daemon learns of changes of the network.
+func (l *live) watch(ctx context.Context, changed func()) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case _, ok := <-l.network:
+			if !ok {
+				return wire.ErrNoNetworkWatch
+			}
+			changed()
+		}
+	}
 }
 
 // stop ends the daemon and gives what Run gave.

@@ -61,6 +61,9 @@ func LaunchWatertight(t testing.TB, s *Scene, config string) *internet.Process {
 	if err := os.WriteFile(path, []byte(config), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	if err := s.Client.AwaitLink(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	p := Must(Self(s.Client, WatertightRole, "run", "-c", path).Start(t.Context()))(t)
 	Must(p.AwaitOutput(t.Context(), "listening on"))(t)
 	t.Cleanup(func() {

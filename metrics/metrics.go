@@ -75,6 +75,7 @@ type Metrics struct {
 	relayed        *family
 	tunnels        atomic.Uint64
 	reloads        *family
+	network        atomic.Uint64
 	lookups        *lookups
 }
 
@@ -116,8 +117,12 @@ func New(o Options) (*Metrics, error) {
 		ConstLabels: prometheus.Labels{"version": o.Version, "goversion": runtime.Version()},
 	})
 	info.Set(1)
+	network := prometheus.NewCounterFunc(prometheus.CounterOpts{
+		Name: "watertight_network_changes_total",
+		Help: "Changes of the host's network, each of which emptied every cache.",
+	}, func() float64 { return float64(m.network.Load()) })
 	for _, c := range []prometheus.Collector{
-		info, m.requests, m.clientResolved, m.took, m.relayed, m.reloads, m.lookups, newStateCollector(o.State),
+		info, network, m.requests, m.clientResolved, m.took, m.relayed, m.reloads, m.lookups, newStateCollector(o.State),
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), // reads /proc/self, and nothing else
 	} {
@@ -175,6 +180,9 @@ func (m *Metrics) Reloaded(err error) {
 	}
 	m.reloads.add(reloadOK, 1)
 }
+
+// NetworkChanged counts a change of the host's network.
+func (m *Metrics) NetworkChanged() { m.network.Add(1) }
 
 // SetChannels tells the names of the channels of the configuration that is now in force. Counters of channels that
 // stay are kept, those of the others disappear.

@@ -123,6 +123,7 @@ func TestMetrics_CountEvents(t *testing.T) {
 	m.Lookup(&event.Lookup{Channel: "direct", RCode: "NXDOMAIN", Cached: true})
 	m.Lookup(&event.Lookup{Channel: "direct", RCode: "NOERROR", Cached: true, Hit: true, Age: 40 * time.Second})
 	m.Lookup(&event.Lookup{Channel: "office", Code: fault.ResolverUntrusted, Took: time.Second})
+	m.NetworkChanged()
 	m.Reloaded(nil)
 	m.Reloaded(errors.New("no"))
 	want(t, read(t, m),
@@ -143,6 +144,7 @@ func TestMetrics_CountEvents(t *testing.T) {
 		`watertight_lookups_total{channel="office",result="RESOLVER_UNTRUSTED"} 1`,
 		`watertight_lookup_duration_seconds_count{channel="direct"} 1`, // the cached one is not in it
 		`watertight_config_reloads_total{result="ok"} 1`,
+		`watertight_network_changes_total 1`,
 		`watertight_config_reloads_total{result="failed"} 1`,
 	)
 	totals := m.Totals()

@@ -1,10 +1,12 @@
 package internet
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"net/netip"
 	"os"
+	"time"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -80,6 +82,33 @@ func (h *Host) connect(observed bool) error {
 		}
 		return nil
 	})
+}
+
+// AwaitLink waits until the kernel says that the host's link works: it carries packets before, and a program that is
+// told of changes of the network would be told of that one.
+func (h *Host) AwaitLink(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, startLimit)
+	defer cancel()
+	tick := time.NewTicker(pollEvery)
+	defer tick.Stop()
+	for {
+		var state netlink.LinkOperState
+		err := h.Do(func() error {
+			link, err := netlink.LinkByName("uplink")
+			if err == nil {
+				state = link.Attrs().OperState
+			}
+			return err
+		})
+		if err != nil || state == netlink.OperUp {
+			return err
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return fmt.Errorf("internet: the link of %s is %v", h.Name, state)
+		}
+	}
 }
 
 func indexOf(name string, index *int) error {
