@@ -1,5 +1,5 @@
-// Package dns is the door for programs that resolve by themselves: DNS over UDP and TCP, over TLS (RFC 7858), over
-// HTTPS (RFC 8484: HTTP/1.1, HTTP/2 and HTTP/3) and over QUIC (RFC 9250).
+// Package dns is the door for programs that resolve by themselves: DNS over UDP and TCP, over TLS (RFC 7858), and over
+// HTTPS (RFC 8484: HTTP/1.1 and HTTP/2).
 //
 // It promises that a query is answered, refused with a reason (RFC 8914) or not answered at all by the same rules on
 // every transport; that nobody is served by accident who is not on the list of clients; that it makes no one's flood
@@ -12,7 +12,6 @@ package dns
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -31,15 +30,13 @@ const (
 	TCP          // RFC 7766
 	TLS          // RFC 7858
 	HTTPS        // RFC 8484 over HTTP/1.1 or HTTP/2
-	HTTP3        // RFC 8484 over HTTP/3
-	QUIC         // RFC 9250
 	protos       // how many there are
 )
 
 // String gives the transport's name in lower case.
 func (p Proto) String() string {
 	if p < protos {
-		return [...]string{"udp", "tcp", "tls", "https", "http3", "quic"}[p]
+		return [...]string{"udp", "tcp", "tls", "https"}[p]
 	}
 	return fmt.Sprintf("proto %d", uint8(p))
 }
@@ -83,12 +80,6 @@ type Options struct {
 	Handler Handler
 	Logger  *slog.Logger // told of faults of the program and of the host, never of names
 
-	// TLS gives the configuration for those who connect from now on: certificates, and what is asked of clients. The
-	// door sets what the transport asks for, and TLS 1.3 where no lowest version is set. It is called for every
-	// handshake; what it gave must not be changed afterwards, and the same certificates are best given as the same
-	// value. It may be nil where only UDP and TCP are served.
-	TLS func() *tls.Config
-
 	// PlainClients are who is served over UDP and TCP. None means the loopback addresses.
 	PlainClients []netip.Prefix
 	// Clients are who is served over TLS, HTTPS and QUIC. None means addresses of this host, of its links and of private
@@ -100,8 +91,6 @@ type Options struct {
 	ID, Version string
 	// Path is where DNS over HTTPS is. Empty means /dns-query.
 	Path string
-	// HTTP3Port is the UDP port on which the same is served over HTTP/3, for the field Alt-Svc (RFC 7838). 0 means none.
-	HTTP3Port uint16
 
 	// Timeout bounds one query. Zero means 10 seconds.
 	Timeout time.Duration

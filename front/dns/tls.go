@@ -9,12 +9,17 @@ import (
 	"time"
 )
 
-// errNoTLS is what a Serve method gives that needs Options.TLS.
+// errNoTLS is what a Serve method gives that has no TLS configuration.
 var errNoTLS = errors.New("dns: this transport needs a TLS configuration")
+
+// Credentials gives the configuration for those who connect from now on: certificates, and what is asked of clients. The door
+// sets what the transport asks for, and TLS 1.3 where no lowest version is set. It is called for every handshake; what
+// it gave must not be changed afterwards, and the same certificates are best given as the same value.
+type Credentials func() *tls.Config
 
 // credentials gives each handshake the configuration of its time, completed for one transport.
 type credentials struct {
-	source func() *tls.Config
+	source Credentials
 	alpn   []string
 	last   atomic.Pointer[completed]
 }
@@ -23,11 +28,11 @@ type credentials struct {
 type completed struct{ from, to *tls.Config }
 
 // tlsFor gives the configuration of a transport with these protocols (RFC 7301), the preferred one first.
-func (d *Door) tlsFor(alpn ...string) (*tls.Config, error) {
-	if d.o.TLS == nil {
+func tlsFor(source Credentials, alpn ...string) (*tls.Config, error) {
+	if source == nil {
 		return nil, errNoTLS
 	}
-	c := &credentials{source: d.o.TLS, alpn: alpn}
+	c := &credentials{source: source, alpn: alpn}
 	return &tls.Config{
 		MinVersion: tls.VersionTLS13,
 		NextProtos: alpn,
@@ -69,8 +74,8 @@ func (c *credentials) complete(from *tls.Config) *tls.Config {
 }
 
 // ServeTLS is [Door.ServeTCP] with TLS (RFC 7858). A client whose handshake fails gets nothing more: never clear text.
-func (d *Door) ServeTLS(ctx context.Context, l *net.TCPListener) error {
-	config, err := d.tlsFor("dot")
+func (d *Door) ServeTLS(ctx context.Context, l *net.TCPListener, source Credentials) error {
+	config, err := tlsFor(source, "dot")
 	if err != nil {
 		_ = l.Close()
 		return err

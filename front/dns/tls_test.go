@@ -11,8 +11,8 @@ import (
 	"math/big"
 	"net"
 	"net/netip"
-	"sync/atomic"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -63,16 +63,16 @@ func (i identity) client(alpn ...string) *tls.Config {
 }
 
 // dot serves DNS over TLS and gives its address.
-func dot(t testing.TB, d *Door) (l net.Listener, stop func()) {
+func dot(t testing.TB, d *Door, source Credentials) (l net.Listener, stop func()) {
 	t.Helper()
 	tcp := listenTCP(t)
-	return tcp, run(t, func(ctx ctx) error { return d.ServeTLS(ctx, tcp) })
+	return tcp, run(t, func(ctx ctx) error { return d.ServeTLS(ctx, tcp, source) })
 }
 
 func TestQueriesAreAnsweredOverTLS(t *testing.T) {
 	id := newIdentity(t)
-	d := newDoor(t, Options{TLS: id.server()})
-	l, stop := dot(t, d)
+	d := newDoor(t, Options{})
+	l, stop := dot(t, d, id.server())
 	for _, alpn := range [][]string{{"dot"}, nil} {
 		c := tls.Client(dialTCP(t, l), id.client(alpn...))
 		send(t, c, framed(query(t, "www.example.", miekg.TypeA, edns(1232, &miekg.EDNS0_PADDING{})), query(t, "missing.example.", miekg.TypeA, nil)))
@@ -100,8 +100,8 @@ func TestQueriesAreAnsweredOverTLS(t *testing.T) {
 
 func TestAFailedHandshakeIsFollowedByNothingInClear(t *testing.T) {
 	id := newIdentity(t)
-	d := newDoor(t, Options{TLS: id.server()})
-	l, _ := dot(t, d)
+	d := newDoor(t, Options{})
+	l, _ := dot(t, d, id.server())
 	clear := dialTCP(t, l)
 	send(t, clear, framed(query(t, "www.example.", miekg.TypeA, nil)))
 	if b, _ := io.ReadAll(clear); len(b) > 0 && b[0] != 21 { // an alert
@@ -123,8 +123,8 @@ func TestAFailedHandshakeIsFollowedByNothingInClear(t *testing.T) {
 
 func TestAHandshakeThatDoesNotEndIsCutOff(t *testing.T) {
 	id := newIdentity(t)
-	d := newDoor(t, Options{TLS: id.server(), Stall: 10 * time.Millisecond})
-	l, _ := dot(t, d)
+	d := newDoor(t, Options{Stall: 10 * time.Millisecond})
+	l, _ := dot(t, d, id.server())
 	if _, err := dialTCP(t, l).Read(make([]byte, 1)); err == nil {
 		t.Error("a silent client hears something")
 	}
@@ -135,8 +135,8 @@ func TestCertificatesAreThoseOfTheMomentAndSessionsLastAsLong(t *testing.T) {
 	old, fresh := newIdentity(t), newIdentity(t)
 	var now atomic.Pointer[tls.Config]
 	now.Store(old.server()())
-	d := newDoor(t, Options{TLS: now.Load})
-	l, _ := dot(t, d)
+	d := newDoor(t, Options{})
+	l, _ := dot(t, d, now.Load)
 	visit := func(config *tls.Config) (tls.ConnectionState, error) {
 		c := tls.Client(dialTCP(t, l), config)
 		if err := c.Handshake(); err != nil {
@@ -162,7 +162,7 @@ func TestCertificatesAreThoseOfTheMomentAndSessionsLastAsLong(t *testing.T) {
 func TestWithoutCertificatesNothingEncryptedIsServed(t *testing.T) {
 	d := newDoor(t, Options{})
 	l := listenTCP(t)
-	if err := d.ServeTLS(t.Context(), l); err == nil {
+	if err := d.ServeTLS(t.Context(), l, nil); err == nil {
 		t.Error("served without a TLS configuration")
 	}
 	if _, err := net.Dial("tcp", l.Addr().String()); err == nil {
@@ -172,8 +172,8 @@ func TestWithoutCertificatesNothingEncryptedIsServed(t *testing.T) {
 
 func TestAStrangerGetsNoHandshake(t *testing.T) {
 	id := newIdentity(t)
-	d := newDoor(t, Options{TLS: id.server(), Clients: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}})
-	l, _ := dot(t, d)
+	d := newDoor(t, Options{Clients: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}})
+	l, _ := dot(t, d, id.server())
 	if err := tls.Client(dialTCP(t, l), id.client("dot")).Handshake(); err == nil || d.Stats().Strangers != 1 {
 		t.Errorf("%v: %+v", err, d.Stats())
 	}

@@ -1,0 +1,167 @@
+package dns
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/base64"
+	"errors"
+	"io"
+	"log"
+	"mime"
+	"net"
+	"net/http"
+	"net/netip"
+	"strconv"
+	"sync"
+	"time"
+
+	"watertight/dnswire"
+)
+
+// mediaType is that of a DNS message (RFC 8484, section 6).
+const mediaType = "application/dns-message"
+
+// maxHeader bounds the head of a request, in octets. A query by GET is in it: names are short.
+const maxHeader = 8 << 10
+
+// ServeHTTPS answers queries over HTTPS (RFC 8484), HTTP/2 or HTTP/1.1, until ctx ends, and closes l. It gives nil then,
+// or the error that ended the listener.
+func (d *Door) ServeHTTPS(ctx context.Context, l *net.TCPListener, source Credentials) error {
+	defer l.Close()
+	config, err := tlsFor(source, "h2", "http/1.1")
+	if err != nil {
+		return err
+	}
+	protocols := new(http.Protocols)
+	protocols.SetHTTP1(true)
+	protocols.SetHTTP2(true)
+	server := &http.Server{
+		Handler:           http.HandlerFunc(d.serveHTTP),
+		Protocols:         protocols,
+		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: d.o.Pipeline, WriteByteTimeout: d.o.Stall},
+		ReadHeaderTimeout: d.o.Stall,
+		ReadTimeout:       d.o.Stall,
+		WriteTimeout:      d.o.Timeout + d.o.Stall,
+		IdleTimeout:       d.o.Idle,
+		MaxHeaderBytes:    maxHeader,
+		ErrorLog:          log.New(io.Discard, "", 0), // what clients do wrong is no news
+	}
+	drained := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(drained)
+		patience, cancel := context.WithTimeout(context.WithoutCancel(ctx), d.o.Drain)
+		defer cancel()
+		if server.Shutdown(patience) != nil {
+			_ = server.Close()
+		}
+	})
+	err = server.Serve(tls.NewListener(&doorListener{l, d}, config))
+	if !stop() {
+		<-drained
+	}
+	if ctx.Err() != nil || errors.Is(err, http.ErrServerClosed) {
+		return nil
+	}
+	return errors.Join(err, server.Close())
+}
+
+// doorListener gives the connections of clients that are served, within the limit.
+type doorListener struct {
+	*net.TCPListener
+	d *Door
+}
+
+// Accept gives the next connection.
+func (l *doorListener) Accept() (net.Conn, error) {
+	for {
+		conn, err := l.TCPListener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		if !l.d.serves(clientOf(conn.RemoteAddr(), HTTPS)) || !l.d.openConnection() {
+			_ = conn.Close()
+			continue
+		}
+		return &counted{Conn: conn, d: l.d}, nil
+	}
+}
+
+// counted is a connection that is counted until it is closed.
+type counted struct {
+	net.Conn
+	d    *Door
+	once sync.Once
+}
+
+// Close closes the connection.
+func (c *counted) Close() error {
+	c.once.Do(c.d.closeConnection)
+	return c.Conn.Close()
+}
+
+// serveHTTP answers one request.
+func (d *Door) serveHTTP(w http.ResponseWriter, r *http.Request) {
+	msg, status := d.queryOf(w, r)
+	if status != http.StatusOK {
+		http.Error(w, http.StatusText(status), status)
+		return
+	}
+	from, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil {
+		http.Error(w, "", http.StatusInternalServerError)
+		return
+	}
+	var a asking
+	out, next := d.begin(nil, msg, newClient(from, HTTPS), &a)
+	switch next {
+	case silence:
+		http.Error(w, "not a query that can be read", http.StatusBadRequest)
+		return
+	case wait:
+		out = d.finish(r.Context(), nil, &a)
+	case tooMany:
+		w.Header().Set("Retry-After", "1")
+		status = http.StatusTooManyRequests
+	}
+	h := w.Header()
+	h.Set("Content-Type", mediaType)
+	h.Set("Content-Length", strconv.Itoa(len(out)))
+	if a.ttl >= 0 { // for as long as the answer holds, and not longer (RFC 8484, section 5.1)
+		h.Set("Cache-Control", "max-age="+strconv.Itoa(int(a.ttl/time.Second)))
+	} else {
+		h.Set("Cache-Control", "no-store")
+	}
+	w.WriteHeader(status)
+	_, _ = w.Write(out) // a client that is gone gets none
+}
+
+// queryOf gives the message in a request, or the status that refuses it.
+func (d *Door) queryOf(w http.ResponseWriter, r *http.Request) ([]byte, int) {
+	if r.URL.Path != d.o.Path {
+		return nil, http.StatusNotFound
+	}
+	switch r.Method {
+	case http.MethodGet:
+		text := r.URL.Query().Get("dns")
+		msg, err := base64.RawURLEncoding.DecodeString(text)
+		if err != nil || text == "" {
+			return nil, http.StatusBadRequest
+		}
+		return msg, http.StatusOK
+	case http.MethodPost:
+		media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+		if err != nil || media != mediaType {
+			return nil, http.StatusUnsupportedMediaType
+		}
+		msg, err := io.ReadAll(http.MaxBytesReader(w, r.Body, dnswire.MaxMessage))
+		if tooLarge := new(http.MaxBytesError); errors.As(err, &tooLarge) {
+			return nil, http.StatusRequestEntityTooLarge
+		}
+		if err != nil {
+			return nil, http.StatusBadRequest
+		}
+		return msg, http.StatusOK
+	}
+	w.Header().Set("Allow", "GET, POST")
+	return nil, http.StatusMethodNotAllowed
+}
