@@ -119,7 +119,7 @@ func banner(w io.Writer, c *config.Config, l daemon.Listening) {
 		fmt.Fprintf(w, "listening on %s: HTTP CONNECT, plain HTTP, SOCKS4a and SOCKS5\n", at)
 	}
 	for _, at := range l.DNS {
-		fmt.Fprintf(w, "dns on %s: UDP and TCP, for programs that resolve by themselves\n", at)
+		fmt.Fprintf(w, "dns on %s, for programs that resolve by themselves\n", at)
 	}
 	for _, at := range l.Admin {
 		fmt.Fprintf(w, "admin on http://%s: /healthz /readyz /metrics /status\n", at)

@@ -53,7 +53,7 @@ func (l *loader) checkListeners(c *Config) {
 	}
 	add("listen.proxy", c.Listen.Proxy)
 	add("listen.admin", c.Listen.Admin)
-	add("listen.dns", c.Listen.DNS)
+	add("listen.dns", c.Listen.sockets()["listen.dns"])
 }
 
 // overlap says that two sockets cannot both be opened: a socket for every address takes its port on all of them.

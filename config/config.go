@@ -8,6 +8,7 @@
 package config
 
 import (
+	"crypto/tls"
 	"net/netip"
 	"time"
 
@@ -55,9 +56,9 @@ type Config struct {
 
 // Listen says where the program listens.
 type Listen struct {
-	Proxy []Listener // the mixed port; at least one
-	Admin []Listener // health, metrics, status; none by default
-	DNS   []Listener // UDP and TCP, for programs that resolve by themselves; none by default
+	Proxy []Listener    // the mixed port; at least one
+	Admin []Listener    // health, metrics, status; none by default
+	DNS   []DNSListener // for programs that resolve by themselves; none by default
 }
 
 // Listener is one listening socket.
@@ -66,6 +67,33 @@ type Listener struct {
 	// AllowInsecure is the user's word that an address beyond loopback may be served without TLS and users.
 	AllowInsecure bool
 }
+
+// DNSListener is a socket, or a pair of them, on which DNS is spoken.
+type DNSListener struct {
+	Listener
+	Scheme string // SchemeTLS or SchemeHTTPS; empty for UDP and TCP
+	// CertFile and KeyFile are where Certificate was read from, which clients of a Scheme are shown.
+	CertFile, KeyFile string
+	Certificate       *tls.Certificate
+}
+
+// sockets gives every listener, by the key under which it stands.
+func (l Listen) sockets() map[string][]Listener {
+	all := map[string][]Listener{"listen.proxy": l.Proxy, "listen.admin": l.Admin}
+	for _, one := range l.DNS {
+		all["listen.dns"] = append(all["listen.dns"], one.Listener)
+	}
+	return all
+}
+
+// Schemes of `listen.dns`.
+const (
+	SchemeTLS   = "tls"   // DNS over TLS (RFC 7858)
+	SchemeHTTPS = "https" // DNS over HTTPS (RFC 8484), at DoHPath
+)
+
+// DoHPath is where DNS over HTTPS is served.
+const DoHPath = "/dns-query"
 
 // Channel is a way out together with its resolver.
 type Channel struct {

@@ -57,9 +57,12 @@ var Keys = []Key{
 	},
 	{
 		Path: "listen.dns", form: formText, list: true, orMap: true,
-		Doc: "DNS over UDP and TCP, for programs that resolve by themselves; each name takes the channel that `routes` gives it. Not served unless written.",
+		Doc: "DNS for programs that resolve by themselves; each name takes the channel that `routes` gives it. Not served unless written.",
 	},
-	{Path: "listen.dns.address", form: formText, Doc: "IP:PORT to listen on."},
+	{Path: "listen.dns.address", form: formText, Doc: "IP:PORT for UDP and TCP, tls://IP:PORT, or https://IP:PORT/dns-query."},
+	{Path: "listen.dns.tls", form: formMap, Doc: "The certificate of an address that begins with tls:// or https://."},
+	{Path: "listen.dns.tls.cert", form: formText, Doc: "A PEM file: the certificate with its chain. Read again at every reload."},
+	{Path: "listen.dns.tls.key", form: formText, Doc: "A PEM file: the certificate's key."},
 	{
 		Path: "listen.dns.allow_insecure", form: formBool, Default: "false",
 		Doc: "Your word that an address beyond loopback may be served without TLS; only private networks are answered.",
@@ -169,8 +172,7 @@ var Keys = []Key{
 // later are keys that users may know from the documentation of a later version, with what to do without them.
 // None is read here, and none is passed over in silence.
 var later = map[string]string{
-	"listen.dns.tls":          "remove the key and listen on 127.0.0.1: this version serves DNS over UDP and TCP only",
-	"listen.dns.users":        "remove the key and listen on 127.0.0.1: this version serves DNS over UDP and TCP only",
+	"listen.dns.users":        "remove the key: this version serves private networks only",
 	"listen.gateway":          "remove the key: give the client a proxy setting (`watertight env` prints it)",
 	"listen.transparent":      "remove the key: give the client a proxy setting (`watertight env` prints it)",
 	"listen.proxy.tls":        "remove the key and listen on 127.0.0.1, or put a TLS server before it and write `allow_insecure: true`",

@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 
 	"watertight/hop"
@@ -44,8 +45,16 @@ func (c *Config) Override(o Overrides) (*Config, error) {
 		n.written[path] = text
 	}
 	var p override
-	p.listen(&n, "--listen", o.Listen, "proxy", &n.Listen.Proxy)
-	p.listen(&n, "--dns", o.DNS, "dns", &n.Listen.DNS)
+	if len(o.Listen) > 0 {
+		n.forget("listen.proxy")
+		n.Listen.Proxy = nil
+		p.listen(&n, "--listen", o.Listen, "proxy", func(one Listener) { n.Listen.Proxy = append(n.Listen.Proxy, one) })
+	}
+	if len(o.DNS) > 0 {
+		n.forget("listen.dns")
+		n.Listen.DNS = nil
+		p.listen(&n, "--dns", o.DNS, "dns", func(one Listener) { n.Listen.DNS = append(n.Listen.DNS, DNSListener{Listener: one}) })
+	}
 	p.resolver(&n, o.Resolver, o.CA)
 	p.via(&n, o.Via)
 	p.word(&n, "--log-level", o.LogLevel, "log.level", &n.Log.Level)
@@ -65,16 +74,11 @@ func (c *Config) forget(path string) {
 	}
 }
 
-// listen replaces the listeners of one kind.
-func (p *override) listen(c *Config, flag string, values []string, kind string, listeners *[]Listener) {
-	if len(values) == 0 {
-		return
-	}
-	c.forget("listen." + kind)
-	*listeners = nil
+// listen gives add the listeners of one kind.
+func (p *override) listen(c *Config, flag string, values []string, kind string, add func(Listener)) {
 	for _, s := range values {
 		address, mend := parseSocket(s)
-		taken := slices.Concat(c.Listen.Proxy, c.Listen.Admin, c.Listen.DNS)
+		taken := slices.Concat(slices.Collect(maps.Values(c.Listen.sockets()))...)
 		switch {
 		case mend != "":
 			p.problem(fmt.Sprintf("%s: `%s` is no address to listen on", flag, clip(s)), mend)
@@ -87,7 +91,7 @@ func (p *override) listen(c *Config, flag string, values []string, kind string, 
 			p.problem(fmt.Sprintf("%s: %s is taken already by another listener", flag, address), "give each listener its own port")
 			continue
 		}
-		*listeners = append(*listeners, Listener{Address: address})
+		add(Listener{Address: address})
 	}
 }
 

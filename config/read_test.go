@@ -53,7 +53,7 @@ listen:
   admin: {address: "192.0.2.1:3", allow_insecure: true}
   dns: [127.0.0.1:5353, {address: "172.17.0.1:53", allow_insecure: true}]
 `)
-	if got := c.Listen.DNS; len(got) != 2 || socketsOf(got) != "127.0.0.1:5353 172.17.0.1:53" || got[0].AllowInsecure || !got[1].AllowInsecure {
+	if got := c.Listen.DNS; len(got) != 2 || got[0].Address.String() != "127.0.0.1:5353" || got[1].Address.String() != "172.17.0.1:53" || got[0].AllowInsecure || !got[1].AllowInsecure {
 		t.Error(got)
 	}
 	if got := socketsOf(c.Listen.Proxy); got != "127.0.0.1:1 [::1]:1 127.0.0.1:2 127.0.0.1:0 127.0.0.1:0" {

@@ -34,37 +34,40 @@ func (l *loader) read(root *node, c *Config) {
 
 func (l *loader) listen(n *node, c *Listen) {
 	l.fields(n, "listen", "listen", func(key string, n *node, path string) {
-		var listeners []Listener
 		if !l.fewer(n.pos, path, len(n.list), maxListeners) {
 			return
 		}
 		l.items(n, path, func(n *node, path string) {
-			listeners = append(listeners, l.listener(n, "listen."+key, path))
+			one := l.listener(n, "listen."+key, path)
+			switch key {
+			case "proxy":
+				c.Proxy = append(c.Proxy, one.Listener)
+			case "admin":
+				c.Admin = append(c.Admin, one.Listener)
+			case "dns":
+				c.DNS = append(c.DNS, one)
+			}
 		})
-		switch key {
-		case "proxy":
-			c.Proxy = listeners
-		case "admin":
-			c.Admin = listeners
-		case "dns":
-			c.DNS = listeners
-		}
 	})
 }
 
-// listener reads one address, or a map with an address and the word that it may lie beyond loopback. It gives the
-// zero address where none can be read.
-func (l *loader) listener(n *node, row, path string) Listener {
-	var one Listener
+// listener reads one address, or a map with an address and what belongs to it. It gives the zero address where none can
+// be read. Only `listen.dns` has more than a Listener.
+func (l *loader) listener(n *node, row, path string) DNSListener {
+	var one DNSListener
 	if n.kind != kindMap {
-		one.Address = l.socket(n, path)
+		one.Scheme, one.Address = l.socket(n, path)
+		l.credentials(&one, nil, n.pos, path)
 		l.loopback(one, n.pos, path)
 		return one
 	}
+	var files *keyFiles
 	l.fields(n, row, path, func(key string, n *node, path string) {
 		switch key {
 		case "address":
-			one.Address = l.socket(n, path)
+			one.Scheme, one.Address = l.socket(n, path)
+		case "tls":
+			files = l.keyFiles(n, row+".tls", path)
 		case "allow_insecure":
 			l.truth(n, path, &one.AllowInsecure)
 		}
@@ -72,25 +75,31 @@ func (l *loader) listener(n *node, row, path string) Listener {
 	if !l.stands(path + ".address") {
 		l.problem(n.pos, fmt.Sprintf("`%s` has no `address`", path), "write `address: "+DefaultListen+"`, or the address alone in place of the map")
 	}
+	l.credentials(&one, files, l.at(path+".address"), path)
 	l.loopback(one, l.at(path+".address"), path+".address")
 	return one
 }
 
-// socket reads IP:PORT. A name is refused: to listen on it, something would have to look it up.
-func (l *loader) socket(n *node, path string) netip.AddrPort {
+// socket reads IP:PORT, of `listen.dns` with a scheme before it. A name is refused: to listen on it, something would
+// have to look it up.
+func (l *loader) socket(n *node, path string) (scheme string, address netip.AddrPort) {
 	t, ok := l.text(n, path)
 	if !ok {
-		return netip.AddrPort{}
+		return "", netip.AddrPort{}
 	}
-	address, mend := parseSocket(t.value)
+	value := t.value
+	if strings.HasPrefix(path, "listen.dns") {
+		scheme, value = cutScheme(value)
+	}
+	address, mend := parseSocket(value)
 	if mend == "" {
-		return address
+		return scheme, address
 	}
 	if t.secret {
 		mend = "write IP:PORT, such as " + DefaultListen
 	}
 	l.problem(n.pos, fmt.Sprintf("`%s` is no address to listen on", l.say(path, t.value)), mend)
-	return netip.AddrPort{}
+	return "", netip.AddrPort{}
 }
 
 // parseSocket reads IP:PORT, or gives the mend.
@@ -120,7 +129,7 @@ func parseSocket(s string) (netip.AddrPort, string) {
 }
 
 // loopback refuses an address beyond this host unless the user gave the word for it.
-func (l *loader) loopback(one Listener, at pos, path string) {
+func (l *loader) loopback(one DNSListener, at pos, path string) {
 	if !one.Address.IsValid() {
 		return // reported already
 	}
@@ -129,6 +138,8 @@ func (l *loader) loopback(one Listener, at pos, path string) {
 	if !local && !one.AllowInsecure {
 		what := "%s can be reached from other hosts, and anyone there could use this proxy: it has no TLS and no users yet"
 		switch {
+		case one.Scheme != "":
+			what = "%s can be reached from other hosts, and anyone there could resolve here: it has no users yet"
 		case strings.HasPrefix(path, "listen.dns"):
 			what = "%s can be reached from other hosts, and names would travel there in clear text: it has no TLS and no users"
 		case strings.HasPrefix(path, "listen.admin"):

@@ -51,7 +51,7 @@ func (c *Config) tree() entries {
 		listen = append(listen, entry{"admin", c.listeners("listen.admin", c.Listen.Admin)})
 	}
 	if len(c.Listen.DNS) > 0 {
-		listen = append(listen, entry{"dns", c.listeners("listen.dns", c.Listen.DNS)})
+		listen = append(listen, entry{"dns", c.dnsListeners()})
 	}
 	channels := entries{}
 	for _, ch := range c.Channels {
@@ -88,14 +88,44 @@ func (c *Config) text(path, value string) string {
 func (c *Config) listeners(path string, listeners []Listener) []any {
 	var list []any
 	for i, one := range listeners {
-		at := fmt.Sprintf("%s[%d]", path, i)
-		if one.AllowInsecure {
-			list = append(list, entries{{"address", c.text(at+".address", one.Address.String())}, {"allow_insecure", true}})
-		} else {
-			list = append(list, c.text(at, c.text(at+".address", one.Address.String())))
-		}
+		list = append(list, c.listener(fmt.Sprintf("%s[%d]", path, i), DNSListener{Listener: one}))
 	}
 	return list
+}
+
+func (c *Config) dnsListeners() []any {
+	var list []any
+	for i, one := range c.Listen.DNS {
+		list = append(list, c.listener(fmt.Sprintf("listen.dns[%d]", i), one))
+	}
+	return list
+}
+
+// listener gives the address alone where there is no more to say.
+func (c *Config) listener(at string, one DNSListener) any {
+	address := c.text(at, c.text(at+".address", one.Text()))
+	full := entries{{"address", address}}
+	if one.Scheme != "" {
+		full = append(full, entry{"tls", entries{{"cert", c.text(at+".tls.cert", one.CertFile)}, {"key", c.text(at+".tls.key", one.KeyFile)}}})
+	}
+	if one.AllowInsecure {
+		full = append(full, entry{"allow_insecure", true})
+	}
+	if len(full) > 1 {
+		return full
+	}
+	return address
+}
+
+// Text gives the address as it is written in a configuration.
+func (l DNSListener) Text() string {
+	switch l.Scheme {
+	case SchemeTLS:
+		return SchemeTLS + "://" + l.Address.String()
+	case SchemeHTTPS:
+		return SchemeHTTPS + "://" + l.Address.String() + DoHPath
+	}
+	return l.Address.String()
 }
 
 func (c *Config) channelTree(ch Channel) entries {

@@ -51,7 +51,8 @@ type Options struct {
 
 // Listening is where a daemon listens.
 type Listening struct {
-	Proxy, Admin, DNS []netip.AddrPort
+	Proxy, Admin []netip.AddrPort
+	DNS          []string // each as it is written in a configuration
 }
 
 func (o Options) validate() error {
@@ -209,7 +210,7 @@ func (d *Daemon) begin(live context.Context) error {
 	}
 	serving.serve(live, d.serve)
 	d.warn(c)
-	d.o.Listening(Listening{Proxy: serving.at(kindProxy), Admin: serving.at(kindAdmin), DNS: serving.at(kindDNS)})
+	d.o.Listening(Listening{Proxy: serving.at(kindProxy), Admin: serving.at(kindAdmin), DNS: serving.dns()})
 	return nil
 }
 
@@ -236,8 +237,14 @@ func (d *Daemon) serve(ctx context.Context, l *listener) {
 	}
 }
 
-// serveDNS serves both sockets of a listener. Where one fails the other ends too.
+// serveDNS serves a listener; with UDP and TCP both of its sockets, and where one fails the other ends too.
 func (d *Daemon) serveDNS(ctx context.Context, l *listener) error {
+	switch l.scheme {
+	case config.SchemeTLS:
+		return d.dns.ServeTLS(ctx, l.socket, l.tls.Load)
+	case config.SchemeHTTPS:
+		return d.dns.ServeHTTPS(ctx, l.socket, l.tls.Load)
+	}
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	udp := make(chan error, 1)

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"maps"
@@ -11,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 
 	"watertight/config"
@@ -31,6 +33,8 @@ const (
 type listener struct {
 	kind    kind
 	written netip.AddrPort // as in the configuration: port 0 stands for any
+	scheme  string         // as in the configuration, of kindDNS
+	tls     atomic.Pointer[tls.Config]
 	socket  *net.TCPListener
 	packets *net.UDPConn // at the same address; of kindDNS alone
 	passed  bool         // by the service manager: it outlives a configuration that does not name it
@@ -42,26 +46,46 @@ func (l *listener) address() netip.AddrPort { return l.socket.Addr().(*net.TCPAd
 // listeners are those of one configuration.
 type listeners struct {
 	all []*listener
+	// certificates are what each that speaks TLS is to show once the configuration is in force.
+	certificates map[*listener]*tls.Config
 	// done counts the listeners being served, over all configurations.
 	done *sync.WaitGroup
 }
 
+// wanted is a listener of a configuration.
+type wanted struct {
+	kind        kind
+	scheme      string
+	at          netip.AddrPort
+	certificate *tls.Certificate
+}
+
+func want(k kind, l config.DNSListener) wanted { return wanted{k, l.Scheme, l.Address, l.Certificate} }
+
 // openListeners gives the listeners of a configuration: those of before that it still names, and new ones. Those that
 // the service manager passed stay, whatever the configuration names. On an error none is opened.
 func openListeners(c config.Listen, before *listeners) (*listeners, error) {
-	next := &listeners{done: before.done}
-	for _, want := range []struct {
-		kind kind
-		at   []config.Listener
-	}{{kindProxy, c.Proxy}, {kindAdmin, c.Admin}, {kindDNS, c.DNS}} {
-		for _, at := range want.at {
-			l, err := next.listen(want.kind, at.Address, before)
-			if err != nil {
-				next.closeUnless(before)
-				return nil, err
-			}
-			next.all = append(next.all, l)
+	next := &listeners{done: before.done, certificates: map[*listener]*tls.Config{}}
+	var all []wanted
+	for _, at := range c.Proxy {
+		all = append(all, want(kindProxy, config.DNSListener{Listener: at}))
+	}
+	for _, at := range c.Admin {
+		all = append(all, want(kindAdmin, config.DNSListener{Listener: at}))
+	}
+	for _, at := range c.DNS {
+		all = append(all, want(kindDNS, at))
+	}
+	for _, w := range all {
+		l, err := next.listen(w, before)
+		if err != nil {
+			next.closeUnless(before)
+			return nil, err
 		}
+		if w.certificate != nil {
+			next.certificates[l] = &tls.Config{MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{*w.certificate}}
+		}
+		next.all = append(next.all, l)
 	}
 	for _, l := range before.all {
 		if l.passed && !slices.Contains(next.all, l) {
@@ -92,9 +116,10 @@ func passedListeners(sockets map[string][]*net.TCPListener) (*listeners, error) 
 }
 
 // listen gives a listener that ls does not hold yet: the one of before for that very address, or a new one.
-func (ls *listeners) listen(k kind, at netip.AddrPort, before *listeners) (*listener, error) {
+func (ls *listeners) listen(w wanted, before *listeners) (*listener, error) {
+	k, scheme, at := w.kind, w.scheme, w.at
 	for _, l := range before.all {
-		if l.kind == k && (l.written == at || l.address() == at) && !slices.Contains(ls.all, l) {
+		if l.kind == k && l.scheme == scheme && (l.written == at || l.address() == at) && !slices.Contains(ls.all, l) {
 			return l, nil
 		}
 	}
@@ -109,8 +134,8 @@ func (ls *listeners) listen(k kind, at netip.AddrPort, before *listeners) (*list
 	if err != nil {
 		return nil, fmt.Errorf("listen.%s: cannot listen on %s: %w", k, at, cause(err))
 	}
-	l := &listener{kind: k, written: at, socket: socket}
-	if k == kindDNS {
+	l := &listener{kind: k, scheme: scheme, written: at, socket: socket}
+	if k == kindDNS && scheme == "" {
 		if l.packets, err = wire.ListenUDP(l.address()); err != nil {
 			_ = socket.Close()
 			return nil, fmt.Errorf("listen.%s: cannot listen on %s, UDP: %w", k, at, cause(err))
@@ -145,6 +170,17 @@ func (ls *listeners) at(k kind) []netip.AddrPort {
 	return found
 }
 
+// dns gives the addresses of the DNS door, with what is spoken there.
+func (ls *listeners) dns() []string {
+	var all []string
+	for _, l := range ls.all {
+		if l.kind == kindDNS {
+			all = append(all, config.DNSListener{Scheme: l.scheme, Listener: config.Listener{Address: l.address()}}.Text())
+		}
+	}
+	return all
+}
+
 // addresses gives all addresses, for the policy: a request for one of them would go round in a circle.
 func (ls *listeners) addresses() []netip.AddrPort {
 	return slices.Concat(ls.at(kindProxy), ls.at(kindAdmin), ls.at(kindDNS))
@@ -152,6 +188,9 @@ func (ls *listeners) addresses() []netip.AddrPort {
 
 // serve starts to serve the listeners that are not served yet.
 func (ls *listeners) serve(ctx context.Context, serve func(context.Context, *listener)) {
+	for l, c := range ls.certificates {
+		l.tls.Store(c)
+	}
 	for _, l := range ls.all {
 		if l.stop != nil {
 			continue

@@ -83,6 +83,18 @@ func (ca *CA) PEM() []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: ca.cert.Raw})
 }
 
+// PEMPair gives a server certificate with its chain, and its key, as the files of a server hold them.
+func PEMPair(c tls.Certificate) (chain, key []byte) {
+	for _, der := range c.Certificate {
+		chain = append(chain, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})...)
+	}
+	der, err := x509.MarshalPKCS8PrivateKey(c.PrivateKey)
+	if err != nil {
+		panic(err)
+	}
+	return chain, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})
+}
+
 // Pool gives a pool in which the authority is alone.
 func (ca *CA) Pool() *x509.CertPool {
 	pool := x509.NewCertPool()

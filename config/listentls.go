@@ -1,0 +1,80 @@
+package config
+
+import (
+	"crypto/tls"
+	"fmt"
+	"strings"
+)
+
+// maxKeyFile bounds a file with certificates or a key, in octets.
+const maxKeyFile = 1 << 20
+
+// cutScheme takes tls:// or https:// from the front of an address to listen on, and from the end of the latter the path.
+func cutScheme(s string) (scheme, address string) {
+	for _, scheme := range []string{SchemeTLS, SchemeHTTPS} {
+		address, ok := strings.CutPrefix(s, scheme+"://")
+		if !ok {
+			continue
+		}
+		if scheme == SchemeHTTPS {
+			address = strings.TrimSuffix(address, DoHPath)
+		}
+		return scheme, address
+	}
+	return "", s
+}
+
+// keyFiles are the two files of `tls` of a listener.
+type keyFiles struct {
+	cert, key string
+	pos       pos
+}
+
+func (l *loader) keyFiles(n *node, row, path string) *keyFiles {
+	f := &keyFiles{pos: n.pos}
+	l.fields(n, row, path, func(key string, n *node, path string) {
+		t, _ := l.text(n, path)
+		switch key {
+		case "cert":
+			f.cert = t.value
+		case "key":
+			f.key = t.value
+		}
+	})
+	return f
+}
+
+// credentials reads the certificate of a listener that speaks TLS, and refuses one where it would not be shown.
+func (l *loader) credentials(one *DNSListener, files *keyFiles, at pos, path string) {
+	switch {
+	case !one.Address.IsValid(): // reported already
+	case one.Scheme == "" && files != nil:
+		l.problem(files.pos, fmt.Sprintf("`%s.tls` would not be used: the address speaks DNS over UDP and TCP", path), "write the address as tls://IP:PORT or https://IP:PORT"+DoHPath)
+	case one.Scheme != "" && (files == nil || files.cert == "" || files.key == ""):
+		l.problem(at, fmt.Sprintf("%s://%s has no certificate to show", one.Scheme, one.Address),
+			fmt.Sprintf("write {address: \"%s://%s\", tls: {cert: FILE, key: FILE}}", one.Scheme, one.Address))
+	case one.Scheme != "":
+		one.CertFile, one.KeyFile = l.relative(files.cert), l.relative(files.key)
+		var err error
+		if one.Certificate, err = l.keyPair(files, one.CertFile, one.KeyFile); err != nil {
+			l.problem(files.pos, "the certificate cannot be used: "+err.Error(), "give PEM files: the certificate with its chain, and the key that belongs to it")
+		}
+	}
+}
+
+// keyPair reads a certificate with its chain, and its key. The error holds nothing of what is in the files.
+func (l *loader) keyPair(f *keyFiles, cert, key string) (*tls.Certificate, error) {
+	certPEM, err := l.host.ReadFile(cert, maxKeyFile)
+	if err != nil {
+		return nil, fmt.Errorf("the file %s cannot be read: %s", f.cert, reason(err))
+	}
+	keyPEM, err := l.host.ReadFile(key, maxKeyFile)
+	if err != nil {
+		return nil, fmt.Errorf("the file %s cannot be read: %s", f.key, reason(err))
+	}
+	if l.host.Exposed(key) {
+		l.warn(f.pos, fmt.Sprintf("every user of this host may read or change the key %s", f.key), "chmod 600 "+f.key)
+	}
+	pair, err := tls.X509KeyPair(certPEM, keyPEM)
+	return &pair, err
+}
