@@ -64,7 +64,7 @@ func TestScene_SeesEveryKindOfLeakAlone(t *testing.T) {
 			udp(t, s, s.Authority.Host, 9999, "nothing of interest")
 		}},
 		{"the permitted host on another port", "a packet outside the permitted peers", func(t *testing.T, s *lab.Scene) {
-			udp(t, s, s.Resolver.Host, 443, "nothing of interest")
+			udp(t, s, s.Resolver.Host, 8443, "nothing of interest")
 		}},
 		{"the name to a peer who may not read it", "the name, as text", func(t *testing.T, s *lab.Scene) {
 			s.Permitted = append(s.Permitted, s.Authority.Peers(capture.UDP, 9999)...)

@@ -2,14 +2,18 @@ package dns
 
 import (
 	"bytes"
+	"context"
 	"crypto/tls"
 	"encoding/base64"
 	"io"
+	"net"
 	"net/http"
 	"strings"
 	"testing"
 
 	miekg "github.com/miekg/dns"
+
+	"watertight/wire"
 )
 
 // doh serves DNS over HTTPS, and gives a client of it and its URL.
@@ -21,7 +25,10 @@ func doh(t testing.TB, d *Door, h2 bool) (client *http.Client, url string, stop 
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(!h2)
 	protocols.SetHTTP2(h2)
-	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: id.pool, ServerName: serverName}, Protocols: protocols}
+	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return wire.DialTCP(ctx, l.Addr().(*net.TCPAddr).AddrPort())
+	}
+	transport := &http.Transport{DialContext: dial, TLSClientConfig: &tls.Config{RootCAs: id.pool, ServerName: serverName}, Protocols: protocols}
 	t.Cleanup(transport.CloseIdleConnections)
 	return &http.Client{Transport: transport}, "https://" + l.Addr().String() + "/dns-query", stop
 }
