@@ -16,7 +16,7 @@ const (
 )
 
 // Run asks the resolver once, again and again with growing pauses, until it has answered, authenticated; then it
-// waits for ctx. It gives ctx's error.
+// connects to the others that will be asked, and waits for ctx. It gives ctx's error.
 func (c *Channel) Run(ctx context.Context) error {
 	pause := probeFirst
 	for !c.Ready() {
@@ -35,6 +35,9 @@ func (c *Channel) Run(ctx context.Context) error {
 		case <-time.After(pause):
 		}
 		pause = min(2*pause, probeMost)
+	}
+	if c.resolver != nil {
+		c.resolver.Warm(ctx)
 	}
 	<-ctx.Done()
 	return ctx.Err()

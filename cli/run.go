@@ -147,12 +147,28 @@ func describe(c config.Channel) string {
 	if c.ResolveAtExit {
 		return strings.Join(append(parts, "names are resolved by its exit"), ", ")
 	}
-	for i, u := range c.Resolver.Upstreams {
-		if i == 0 {
-			parts = append(parts, "names are resolved by "+u.Text)
-		} else {
-			parts = append(parts, "or, if that cannot be reached, "+u.Text)
-		}
+	return strings.Join(append(parts, resolvers(c.Resolver)...), ", ")
+}
+
+// resolvers says which upstreams see a name.
+func resolvers(r config.Resolver) []string {
+	var names []string
+	for _, u := range r.Upstreams {
+		names = append(names, u.Text)
 	}
-	return strings.Join(parts, ", ")
+	var parts []string
+	switch s := r.Strategy; {
+	case s.Random:
+		return []string{"each name is resolved by one of " + strings.Join(names, ", ")}
+	case s.Race > 0:
+		parts = []string{"names are resolved by " + strings.Join(names[:s.Race], " and ") + " at once"}
+		names = names[s.Race:]
+	default:
+		parts = []string{"names are resolved by " + names[0]}
+		names = names[1:]
+	}
+	for _, name := range names {
+		parts = append(parts, "or, if that cannot be reached, "+name)
+	}
+	return parts
 }

@@ -175,6 +175,8 @@ func (l *loader) resolver(n *node, path string, r *Resolver) {
 			l.addresses(n, path, byHost, hosts)
 		case "forward":
 			r.Forward, r.forward = l.suffixes(n, path)
+		case "strategy":
+			l.strategy(n, path, &r.Strategy)
 		case "timeout":
 			l.period(n, path, row, &r.Timeout)
 		case "cache":
@@ -196,11 +198,48 @@ func (l *loader) resolver(n *node, path string, r *Resolver) {
 		}
 		l.finish(u, r)
 	}
+	l.checkStrategy(r.Strategy, len(upstreams), path)
 	if len(upstreams) == 0 && l.stands(path+".upstreams") {
 		return // which hosts they name is not known, and what is wrong with them is reported already
 	}
 	for host, at := range hosts {
 		l.problem(at, fmt.Sprintf("no upstream of this resolver has the host `%s`, so its addresses would never be used", clip(host)), "remove the line, or write the upstream: https://"+clip(host)+"/dns-query")
+	}
+}
+
+// strategy reads which upstreams are asked about a name.
+func (l *loader) strategy(n *node, path string, s *resolve.Strategy) {
+	const row = "channels.*.resolver.strategy"
+	if n.kind != kindMap {
+		if n.kind == kindText && strings.HasPrefix(n.text, "race") {
+			l.problem(n.pos, fmt.Sprintf("`%s`: a race has a number of upstreams", path), "write `strategy: {race: 2}`")
+			return
+		}
+		word := "order"
+		choice(l, n, path, keyAt(row), &word)
+		s.Random = word == "random"
+		return
+	}
+	if l.fields(n, row, path, func(_ string, n *node, path string) { l.integer(n, path, keyAt(row+".race"), &s.Race) }) && !l.stands(path+".race") {
+		l.problem(n.pos, fmt.Sprintf("`%s` has no `race`", path), "write `strategy: {race: 2}`, or the word order or random")
+	}
+}
+
+// checkStrategy refuses what could not be followed with so many upstreams. Where there is none, something is wrong with
+// them that is reported already; or they are the default, which is one.
+func (l *loader) checkStrategy(s resolve.Strategy, upstreams int, path string) {
+	if upstreams == 0 && l.stands(path+".upstreams") {
+		return
+	}
+	upstreams = max(1, upstreams)
+	at := l.at(path + ".strategy")
+	switch {
+	case s.Race > upstreams:
+		l.problem(at, fmt.Sprintf("a race of %d needs as many upstreams, and `%s` has %d", s.Race, path, upstreams), "write more `upstreams`, or a smaller number")
+	case s.Random && upstreams == 1:
+		l.problem(at, fmt.Sprintf("`random` has nothing to choose from: `%s` has one upstream", path), "write more `upstreams`, or remove `strategy`")
+	case s.Race > 0:
+		l.warn(at, fmt.Sprintf("%d resolvers see every name at once", s.Race), "see that you trust all of them, or remove `strategy`: then one sees it")
 	}
 }
 

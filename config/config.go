@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"watertight/hop"
+	"watertight/resolve"
 	"watertight/route"
 	"watertight/upstream"
 )
@@ -110,6 +111,7 @@ type Channel struct {
 // Resolver is a channel's resolver.
 type Resolver struct {
 	Upstreams []upstream.Upstream // in order of preference; each has its addresses
+	Strategy  resolve.Strategy    // which of Upstreams are asked about a name
 	Forward   []string            // special-use suffixes that are asked of the upstreams all the same
 	Timeout   time.Duration       // of one look-up, all upstreams together
 	CacheSize int                 // MiB that answers may take; 0: none are kept but failures

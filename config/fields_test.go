@@ -59,6 +59,7 @@ var exercised = map[string]string{
 	"overrides: Via":                    "TestVia_IsTheChannelOfTheDocumentation",
 	"overrides: LogLevel":               "TestOverrides_ReplaceWhatTheyNameAndLeaveTheFileAlone",
 	"overrides: LogFormat":              "TestOverrides_ReplaceWhatTheyNameAndLeaveTheFileAlone",
+	"Channels.Resolver.Strategy":        "TestStrategy_IsAWordOrARace",
 }
 
 // leaves gives the paths of the fields of our own structs, down to what another package or the language defines.

@@ -110,6 +110,14 @@ var Keys = []Key{
 		Doc: "Special-use suffixes, such as test or home.arpa, whose names are asked of the upstreams and not answered by the proxy itself.",
 	},
 	{
+		Path: "channels.*.resolver.strategy", form: formChoice, choices: []string{"order", "random"}, orMap: true, Default: "order",
+		Doc: "order: the first upstream that can be reached is asked, and no other sees the name. random: one of them, which chance gives to each name. {race: N}: the first N at once.",
+	},
+	{
+		Path: "channels.*.resolver.strategy.race", form: formInt, min: 2, max: maxUpstreams,
+		Doc: "How many upstreams are asked at once, so that they all see the name; the first answer is taken.",
+	},
+	{
 		Path: "channels.*.resolver.timeout", form: formPeriod, min: 1, max: 60, Default: DefaultResolverTimeout.String(),
 		Doc: "How long one look-up may take, all upstreams together.",
 	},

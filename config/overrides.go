@@ -135,6 +135,11 @@ func (p *override) resolver(c *Config, flags []string, ca string) {
 		}
 	}
 	p.problems = slices.Compact(p.problems)
+	s := direct.Resolver.Strategy
+	if len(p.problems) == 0 && (s.Race > len(flags) || s.Random && len(flags) == 1) {
+		p.problem(fmt.Sprintf("--resolver gives %d of the upstreams of `direct`, and its `strategy` in %s asks among more", len(flags), c.name()),
+			"give --resolver once for each upstream, or change `strategy`")
+	}
 }
 
 func (p *override) via(c *Config, flags []string) {

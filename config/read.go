@@ -262,10 +262,18 @@ func (l *loader) integer(n *node, path string, row *Key, set *int) {
 		v, err = strconv.ParseInt(n.text, 10, 64)
 	}
 	if err != nil || v < row.min || v > row.max {
-		l.problem(n.pos, fmt.Sprintf("`%s` is not a whole number from %d to %d", path, row.min, row.max), "write digits only, without quotes; the default is "+row.Default)
+		l.problem(n.pos, fmt.Sprintf("`%s` is not a whole number from %d to %d", path, row.min, row.max), "write digits only, without quotes"+orDefault(row))
 		return
 	}
 	*set = int(v)
+}
+
+// orDefault says the default, where there is one.
+func orDefault(row *Key) string {
+	if row.Default == "" {
+		return ""
+	}
+	return "; the default is " + row.Default
 }
 
 func (l *loader) period(n *node, path string, row *Key, set *time.Duration) {

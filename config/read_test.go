@@ -12,6 +12,7 @@ import (
 
 	"watertight/hop"
 	"watertight/name"
+	"watertight/resolve"
 	"watertight/route"
 )
 
@@ -332,5 +333,35 @@ func TestCache_IsReadKeyByKey(t *testing.T) {
 		if got.CacheSize != want.CacheSize || got.Stale != want.Stale || got.Prefetch != want.Prefetch {
 			t.Errorf("%s: %+v", text, got)
 		}
+	}
+}
+
+func TestStrategy_IsAWordOrARace(t *testing.T) {
+	of := func(strategy string) string {
+		return "channels: {direct: {resolver: {upstreams: [quad9, mullvad, cloudflare], strategy: " + strategy + "}}}"
+	}
+	for text, want := range map[string]resolve.Strategy{
+		"order": {}, "random": {Random: true}, "{race: 2}": {Race: 2}, "{race: 3}": {Race: 3},
+	} {
+		c := good(t, of(text))
+		if got := c.Channels[0].Resolver.Strategy; got != want {
+			t.Errorf("%s: %+v", text, got)
+		}
+		if warned := len(c.Warnings) > 0; warned != (want.Race > 0) {
+			t.Errorf("%s: %v", text, c.Warnings)
+		}
+		if s := theSchema(t); !conforms(t, s, s, treeOf(t, of(text))) {
+			t.Errorf("the schema refuses %s", text)
+		}
+		shown, err := c.Show()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if again := good(t, string(shown)).Channels[0].Resolver.Strategy; again != want {
+			t.Errorf("%s is shown as\n%s", text, shown)
+		}
+	}
+	if got := good(t, "").Channels[0].Resolver.Strategy; got != (resolve.Strategy{}) {
+		t.Errorf("%+v", got)
 	}
 }

@@ -149,7 +149,12 @@ func (c *Config) channelTree(ch Channel) entries {
 	if len(ch.Resolver.forward) > 0 {
 		resolver = append(resolver, entry{"forward", texts(ch.Resolver.forward, func(_ int, text string) string { return text })})
 	}
+	var strategy any = c.text(path+".resolver.strategy", ch.Resolver.Strategy.String())
+	if n := ch.Resolver.Strategy.Race; n > 0 {
+		strategy = entries{{"race", n}}
+	}
 	return append(t, entry{"resolver", append(resolver,
+		entry{"strategy", strategy},
 		entry{"timeout", c.text(path+".resolver.timeout", short(ch.Resolver.Timeout))},
 		entry{"cache", entries{
 			{"size", ch.Resolver.CacheSize},

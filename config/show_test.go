@@ -28,6 +28,7 @@ channels:
         - quad9
       addresses: {dns.example.net: [192.0.2.53, "2001:db8::53"]}
       timeout: 1m
+      strategy: {race: 2}
       cache: {size: 0}
     
   direct:

@@ -96,6 +96,9 @@ func (v *view) channel(c Channel) {
 			v.row("  resolver", "%*s  %s", width, "", u.LastError)
 		}
 	}
+	if all := len(c.Resolver.Upstreams); all > 1 {
+		v.row("  names", "seen by %d of %d resolvers (%s)", c.Resolver.SeesName, all, c.Resolver.Strategy)
+	}
 	v.row("  cache", "%s in %s of %s MiB, %d%% of questions answered",
 		count(uint64(max(c.Cache.Entries, 0)), "answer"), mebibytes(c.Cache.Bytes), mebibytes(c.Cache.LimitBytes), share(c.Cache.Hits, c.Cache.Misses))
 	if c.Cache.Stale > 0 {

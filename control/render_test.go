@@ -19,6 +19,7 @@ channel        direct: ready
   resolver     quad9                  up    120 questions, 0 failures
                https://dns.example/q  DOWN  2 questions, 1 failure
                                       tls: bad?[31m
+  names        seen by 2 of 2 resolvers (race)
   cache        42 answers in 1.5 of 16.0 MiB, 90% of questions answered
                1 answer given that had expired
 

@@ -40,7 +40,9 @@ type Channel struct {
 
 // Resolver is the resolver of a channel.
 type Resolver struct {
-	Upstreams []Upstream `json:"upstreams"` // in the order of preference
+	Strategy  string     `json:"strategy,omitempty"`  // order, random or race
+	SeesName  int        `json:"sees_name,omitempty"` // upstreams that see a name, as long as all can be reached
+	Upstreams []Upstream `json:"upstreams"`           // in the order of preference: all that may see a name
 }
 
 // Upstream is a server of a resolver.

@@ -104,6 +104,7 @@ func statusOf(r *running) control.Channel {
 		Entries: stats.Entries, Bytes: stats.Octets, LimitBytes: stats.MaxOctets, Hits: stats.Hits, Misses: stats.Misses,
 		Stale: stats.Stale, Evicted: stats.Evicted, Prefetched: stats.Prefetch,
 	}
+	c.Resolver.Strategy, c.Resolver.SeesName = stats.Strategy, stats.Asked
 	for _, u := range stats.Upstreams {
 		c.Resolver.Upstreams = append(c.Resolver.Upstreams, control.Upstream{
 			Name: u.Upstream, Healthy: u.Healthy, LastError: u.LastError, Queries: u.Asked, Failures: u.Errors,

@@ -82,6 +82,7 @@ func specOf(c config.Channel, sink event.Sink) channel.Spec {
 		s.Resolver = resolve.Options{
 			Channel:     c.Name,
 			Upstreams:   c.Resolver.Upstreams,
+			Strategy:    c.Resolver.Strategy,
 			Forward:     c.Resolver.Forward,
 			Timeout:     c.Resolver.Timeout,
 			CacheOctets: c.Resolver.CacheSize << 20,

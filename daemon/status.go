@@ -34,6 +34,7 @@ func (d *Daemon) state() metrics.State {
 				Entries: stats.Entries, Octets: stats.Octets, MaxOctets: stats.MaxOctets, Hits: stats.Hits, Misses: stats.Misses,
 				Stale: stats.Stale, Evicted: stats.Evicted, Prefetched: stats.Prefetch,
 			}
+			c.SeesName = stats.Asked
 			for _, u := range stats.Upstreams {
 				c.Upstreams = append(c.Upstreams, u.Healthy)
 			}

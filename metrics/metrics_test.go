@@ -29,7 +29,7 @@ func options() Options {
 			return State{
 				Ready: true, Connections: 7, Tunnels: 3, OverLimit: 11, Unknown: 12, Faults: 13,
 				Channels: []ChannelState{
-					{Name: "direct", Upstreams: []bool{true, false}, Cache: CacheState{5, 2000, 4096, 40, 4, 3, 2, 1}},
+					{Name: "direct", SeesName: 1, Upstreams: []bool{true, false}, Cache: CacheState{5, 2000, 4096, 40, 4, 3, 2, 1}},
 					{Name: "office"},
 				},
 			}
@@ -104,6 +104,8 @@ func TestMetrics_ShowTheStateOfTheProgram(t *testing.T) {
 		`watertight_cache_entries{channel="direct"} 5`,
 		`watertight_cache_hits_total{channel="direct"} 40`,
 		`watertight_cache_misses_total{channel="direct"} 4`,
+		`watertight_resolvers_per_name{channel="direct"} 1`,
+		`watertight_resolvers{channel="direct"} 2`,
 		`watertight_cache_bytes{channel="direct"} 2000`,
 		`watertight_cache_limit_bytes{channel="direct"} 4096`,
 		`watertight_cache_stale_answers_total{channel="direct"} 3`,

@@ -23,6 +23,7 @@ type State struct {
 // ChannelState is how one channel does. A channel whose exit resolves has no upstreams and no cache.
 type ChannelState struct {
 	Name      string
+	SeesName  int    // upstreams that are asked about a name, as long as all can be reached
 	Upstreams []bool // whether each is up, in the order of the configuration
 	Cache     CacheState
 }
@@ -38,8 +39,8 @@ type CacheState struct {
 type stateCollector struct {
 	state func() State
 
-	ready, connections, tunnels, turned, trapped, up           *prometheus.Desc
-	entries, octets, most, hits, misses, stale, evicted, ahead *prometheus.Desc
+	ready, connections, tunnels, turned, trapped, up, sees, may *prometheus.Desc
+	entries, octets, most, hits, misses, stale, evicted, ahead  *prometheus.Desc
 }
 
 func newStateCollector(state func() State) *stateCollector {
@@ -54,6 +55,8 @@ func newStateCollector(state func() State) *stateCollector {
 		turned:      desc("clients_turned_away_total", "Connections that were closed at the port: over the limit, of no protocol spoken there, or by a fault of Watertight.", "reason"),
 		trapped:     desc("host_resolver_trapped_total", "Look-ups and requests by the host's own resolver and client, all refused. Anything but 0 is a fault of Watertight."),
 		up:          desc("upstream_up", "Whether the last exchange with a channel's resolver went well (1) or not (0). Upstreams are numbered from 1 in the order of the configuration.", "channel", "upstream"),
+		sees:        desc("resolvers_per_name", "Upstreams that see a name which a channel looks up, as long as all can be reached.", "channel"),
+		may:         desc("resolvers", "Upstreams that may see a name which a channel looks up, where others cannot be reached or the choice is random.", "channel"),
 		entries:     desc("cache_entries", "Answers in the cache of a channel.", "channel"),
 		octets:      desc("cache_bytes", "Memory that the cache of a channel takes.", "channel"),
 		most:        desc("cache_limit_bytes", "Memory that the cache of a channel may take.", "channel"),
@@ -68,7 +71,7 @@ func newStateCollector(state func() State) *stateCollector {
 // Describe implements [prometheus.Collector].
 func (c *stateCollector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		c.ready, c.connections, c.tunnels, c.turned, c.trapped, c.up,
+		c.ready, c.connections, c.tunnels, c.turned, c.trapped, c.up, c.sees, c.may,
 		c.entries, c.octets, c.most, c.hits, c.misses, c.stale, c.evicted, c.ahead,
 	} {
 		ch <- d
@@ -98,6 +101,8 @@ func (c *stateCollector) Collect(ch chan<- prometheus.Metric) {
 		if len(channel.Upstreams) == 0 {
 			continue
 		}
+		gauge(c.sees, float64(channel.SeesName), channel.Name)
+		gauge(c.may, float64(len(channel.Upstreams)), channel.Name)
 		k := channel.Cache
 		gauge(c.entries, float64(k.Entries), channel.Name)
 		gauge(c.octets, float64(k.Octets), channel.Name)

@@ -3,7 +3,6 @@ package resolve
 import (
 	"context"
 	"fmt"
-	"math"
 	"time"
 
 	"watertight/dnswire"
@@ -128,7 +127,8 @@ func (r *Resolver) fly(q dnswire.Question, fl *flight, epoch uint64) {
 	started := r.now()
 	ctx, cancel := context.WithTimeout(r.ctx, r.options.Timeout)
 	defer cancel()
-	a, from, fail := r.askInOrder(ctx, q, false)
+	said := r.ask(ctx, q)
+	a, from, fail := said.answer, said.from, said.fail
 	now := r.now()
 	e := &entry{q: q, stored: now}
 	keep := true
@@ -163,51 +163,6 @@ func (r *Resolver) fly(q dnswire.Question, fl *flight, epoch uint64) {
 	}
 	r.mu.Unlock()
 	close(fl.done)
-}
-
-// askInOrder asks the upstreams in order. The next one is asked only where the one before could not be reached or
-// gave no reply: a reply is final, whatever it says. An upstream in back-off is passed over, unless force. It gives
-// the upstream that replied or was asked last, nil if none was.
-func (r *Resolver) askInOrder(ctx context.Context, q dnswire.Question, force bool) (*dnswire.Answer, *transport.Client, *transport.Failure) {
-	var worst *transport.Failure
-	var from *transport.Client
-	wait := time.Duration(math.MaxInt64)
-	asked := false
-	for i, u := range r.upstreams {
-		if !force {
-			if old, left := u.Blocked(r.now()); old != nil {
-				worst, wait = transport.Worse(worst, old), min(wait, left)
-				continue
-			}
-		}
-		asked = true
-		from = u
-		a, fail := r.attempt(ctx, u, q, i == len(r.upstreams)-1)
-		if fail == nil || fail.Final {
-			return a, from, fail
-		}
-		worst = transport.Worse(worst, fail)
-		if ctx.Err() != nil {
-			break
-		}
-	}
-	if !asked {
-		waiting := *worst
-		waiting.Fault = copied(worst.Fault)
-		waiting.Fault.Hint = fmt.Sprintf("%s; it is tried again in %v", worst.Fault.NextStep(), wait.Round(time.Second)+time.Second)
-		return nil, from, &waiting
-	}
-	return nil, from, worst
-}
-
-// attempt asks one upstream. All but the last leave time for those after them.
-func (r *Resolver) attempt(ctx context.Context, u *transport.Client, q dnswire.Question, last bool) (*dnswire.Answer, *transport.Failure) {
-	if !last {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, r.options.AttemptTimeout)
-		defer cancel()
-	}
-	return u.Ask(ctx, q)
 }
 
 // text is what events call an upstream; empty for none.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"sync"
 	"time"
 
@@ -27,7 +28,9 @@ const maxFlights = 4096
 // Options says what a Resolver asks, and how.
 type Options struct {
 	Channel   string              // the channel's name, for events
-	Upstreams []upstream.Upstream // at least one; asked in this order
+	Upstreams []upstream.Upstream // at least one, in the order of preference
+	// Strategy says which of Upstreams are asked about a name. The zero value asks them in order.
+	Strategy Strategy
 	// Forward are special-use suffixes, canonical, whose names are asked of the upstreams and not answered here: the
 	// configuration's word that this resolver serves them.
 	Forward []string
@@ -71,7 +74,7 @@ func (o *Options) validate() error {
 	case o.Timeout < 0 || o.AttemptTimeout < 0 || o.IdleTimeout < 0:
 		return errors.New("a negative time-out")
 	}
-	return nil
+	return o.Strategy.validate(len(o.Upstreams))
 }
 
 func (o *Options) fill() {
@@ -95,6 +98,7 @@ type Resolver struct {
 	now       func() time.Time
 	upstreams []*transport.Client
 	cache     *cache
+	chance    maphash.Seed // of Strategy.Random
 
 	ctx    context.Context
 	cancel context.CancelFunc
@@ -120,7 +124,7 @@ func New(o Options, way transport.Way) (*Resolver, error) {
 		return nil, err
 	}
 	o.fill()
-	r := &Resolver{options: o, now: o.Now, cache: newCache(o.CacheOctets, o.Stale, o.Prefetch), flights: map[dnswire.Question]*flight{}}
+	r := &Resolver{options: o, now: o.Now, chance: maphash.MakeSeed(), cache: newCache(o.CacheOctets, o.Stale, o.Prefetch), flights: map[dnswire.Question]*flight{}}
 	r.ctx, r.cancel = context.WithCancel(context.Background())
 	for _, u := range o.Upstreams {
 		c, err := transport.New(u, transport.Options{Way: way, Now: o.Now, Timeout: o.Timeout, IdleTimeout: o.IdleTimeout})
@@ -165,8 +169,9 @@ func (r *Resolver) Probe(ctx context.Context) error {
 	defer r.wg.Done()
 	q := dnswire.Question{Name: "", Type: dnswire.NS}
 	started := r.now()
-	_, from, fail := r.askInOrder(ctx, q, true)
-	ev := event.Lookup{Channel: r.options.Channel, Upstream: text(from), Type: q.Type.String(), Took: r.now().Sub(started)}
+	said := r.askEach(ctx, q, r.upstreams)
+	fail := said.fail
+	ev := event.Lookup{Channel: r.options.Channel, Upstream: text(said.from), Type: q.Type.String(), Took: r.now().Sub(started)}
 	if fail != nil {
 		ev.Code = fail.Fault.Code
 		r.options.Sink.Lookup(&ev)
@@ -203,14 +208,16 @@ type Stats struct {
 	Joined    uint64            `json:"joined"`     // questions that waited for another's look-up
 	Local     uint64            `json:"local"`      // special-use names answered here
 	InFlight  int               `json:"in_flight"`
-	Upstreams []transport.Stats `json:"upstreams"` // in the order of preference
+	Strategy  string            `json:"strategy"`
+	Asked     int               `json:"asked"`     // upstreams that see a name, as long as all can be reached
+	Upstreams []transport.Stats `json:"upstreams"` // in the order of preference: all that may see a name
 }
 
 // Stats gives figures of this moment.
 func (r *Resolver) Stats() Stats {
 	now := r.now()
 	r.mu.Lock()
-	s := Stats{Misses: r.misses, Prefetch: r.prefetches, Joined: r.joined, Local: r.local, InFlight: len(r.flights)}
+	s := Stats{Strategy: r.options.Strategy.String(), Asked: r.options.Strategy.Asked(), Misses: r.misses, Prefetch: r.prefetches, Joined: r.joined, Local: r.local, InFlight: len(r.flights)}
 	r.mu.Unlock()
 	c := r.cache
 	c.mu.Lock()

@@ -28,6 +28,7 @@ var covered = map[string]func(*testing.T){
 	"Options.Upstreams":      TestTheSecondUpstreamIsAskedWhereTheFirstGivesNoReply,
 	"Options.Forward":        TestASpecialUseSuffixIsAskedOnlyWhereTheConfigurationSaysSo,
 	"Options.CacheOctets":    TestTheCacheIsBoundedAndDropsWhatWasUsedLeastRecently,
+	"Options.Strategy":       TestInARaceSoManyUpstreamsSeeANameAndTheFirstAnswerIsTaken,
 	"Options.Stale":          TestAStaleAnswerStandsInWhereNoUpstreamGivesAnother,
 	"Options.Prefetch":       TestAHotAnswerIsAskedForAgainBeforeItExpires,
 	"Options.Timeout":        TestABlackholeIsDNS_TIMEOUTAfterTheWholeTimeout,

@@ -130,8 +130,55 @@ func TestF_CacheAndLinkage(t *testing.T) {
 		},
 	})
 
+	for _, strategy := range []struct{ text, sees string }{{"{race: 2}", "2"}, {"random", "1"}} {
+		play(t, "F5/"+strategy.text, lab.Cell{
+			Arrange: func(t testing.TB, s *lab.Scene) {
+				second = lab.Must(s.AddResolver("dns2.example.net"))(t)
+				s.Permitted = append(s.Permitted, second.Peers()...)
+				s.Asking = append(s.Asking, second.Host)
+			},
+			Start: with(func(s *lab.Scene) string {
+				return strings.Replace(direct(s, s.Resolver.DoTURL(), second.DoTURL()), "timeout: 2s", "timeout: 2s, strategy: "+strategy.text, 1)
+			}),
+			After: func(t testing.TB, s *lab.Scene) { seenAsSaid(t, s, second, strategy.sees) },
+		})
+	}
+
 	for _, via := range transports {
 		t.Run("F6/"+via.name, func(t *testing.T) { noTicketsAcross(t, via.config) })
+	}
+}
+
+// seenAsSaid looks names up, and wants each to have been seen by as many resolvers as the metrics say.
+func seenAsSaid(t testing.TB, s *lab.Scene, second *internet.Resolver, sees string) {
+	t.Helper()
+	_, text := admin(t, s, "/metrics")
+	for _, line := range []string{`watertight_resolvers_per_name{channel="direct"} ` + sees, `watertight_resolvers{channel="direct"} 2`} {
+		if !strings.Contains(text, line+"\n") {
+			t.Errorf("the metrics do not say %s", line)
+		}
+	}
+	for i := range 24 {
+		served(t, s, other(s, fmt.Sprint("more", i)))
+	}
+	seen := func(host string) (n int) {
+		for _, r := range []*internet.Resolver{s.Resolver, second} {
+			if asked(r, host) > 0 {
+				n++
+			}
+		}
+		return n
+	}
+	for i := range 24 {
+		host := other(s, fmt.Sprint("more", i))
+		if sees == "2" { // the one that lost the race may be late
+			await(t, "both resolvers to see "+host, func() bool { return seen(host) == 2 })
+		} else if n := seen(host); n != 1 {
+			t.Errorf("%s was seen by %d resolvers", host, n)
+		}
+	}
+	if text := names(second); text == "" {
+		t.Error("the second resolver saw nothing, so that this cell proves nothing")
 	}
 }
 
