@@ -376,3 +376,22 @@ func BenchmarkCacheHit(b *testing.B) {
 		}
 	}
 }
+
+func BenchmarkExchangeHit(b *testing.B) {
+	g := newRig(b)
+	g.Serve(dot, first, dnsrig.Zone.Handler())
+	u := g.Upstream(dot, first)
+	r, err := resolve.New(resolve.Options{Upstreams: []upstream.Upstream{u}, Sink: event.Discard{}, CacheOctets: 1 << 20}, g.Way())
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer r.Close()
+	ctx := b.Context()
+	q := dnswire.Question{Name: "four.shop.example", Type: dnswire.A}
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := r.Exchange(ctx, q); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

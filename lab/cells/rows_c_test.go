@@ -113,6 +113,7 @@ func TestC_WindowsInTime(t *testing.T) {
 	}
 
 	t.Run("C5/what is cached is asked again in the same channel, which dies with its configuration", diesWithItsChannel)
+	t.Run("C5/what has expired stands in only where the configuration says so, and in its own channel", standsInItsChannel)
 }
 
 // reload sends SIGHUP and waits until the log says so for the nth time.
@@ -286,6 +287,52 @@ func diesWithItsChannel(t *testing.T) {
 			})
 			if n := len(second.DoT.Log()); n != until {
 				t.Errorf("%d questions came from a channel that is gone", n-until)
+			}
+		},
+	})
+}
+
+// standsInItsChannel lets a record expire while its resolver fails: it stands in, nothing goes elsewhere, and a channel
+// that was changed does not have it. The control is the same without `stale`, at the end.
+func standsInItsChannel(t *testing.T) {
+	var proxy running
+	stale := func(s *lab.Scene) string { return strings.Replace(dot(s), "timeout: 2s", "timeout: 2s, cache: {stale: 1h}", 1) }
+	failing := func(t testing.TB, s *lab.Scene) (refusals bool) {
+		s.Resolver.Handle(dnstest.RCode(2))
+		before := asked(s.Resolver, s.Canary)
+		await(t, "the record to expire and to be asked for", func() bool {
+			refusals = strings.Contains(call(t, s, s.Canary).Text(), "DNS_SERVFAIL") || refusals
+			return asked(s.Resolver, s.Canary) > before
+		})
+		refusals = strings.Contains(call(t, s, s.Canary).Text(), "DNS_SERVFAIL") || refusals
+		s.Resolver.Handle(s.Resolver.Recurse)
+		return refusals
+	}
+	run(t, lab.Cell{
+		Arrange: func(t testing.TB, s *lab.Scene) {
+			for _, a := range s.Origin.Addrs() {
+				kind := " A "
+				if a.Is6() {
+					kind = " AAAA "
+				}
+				lab.Must(0, s.Authority.Add(s.Canary+". 1"+kind+a.String()))(t)
+			}
+		},
+		Start: proxy.with(stale),
+		After: func(t testing.TB, s *lab.Scene) {
+			if failing(t, s) {
+				t.Error("an expired answer did not stand in")
+			}
+			s.Resolver.Handle(dnstest.RCode(2))
+			write(t, s, strings.Replace(stale(s), "timeout: 2s", "timeout: 3s", 1))
+			reload(t, proxy, "was reloaded", 1)
+			refused(t, s, s.Canary, "DNS_SERVFAIL")
+			s.Resolver.Handle(s.Resolver.Recurse)
+			write(t, s, dot(s))
+			reload(t, proxy, "was reloaded", 2)
+			served(t, s, s.Canary)
+			if !failing(t, s) {
+				t.Error("an expired answer stands in unasked, so that this cell proves nothing")
 			}
 		},
 	})
