@@ -222,19 +222,40 @@ func (c *Channel) Exchange(ctx context.Context, q dnswire.Question) (*dnswire.An
 // refuses one of them the answer is refused; else they are remembered as given out.
 func (c *Channel) ExchangeGiven(ctx context.Context, q dnswire.Question, check Check) (*dnswire.Answer, error) {
 	a, err := c.Exchange(ctx, q)
+	if err == nil {
+		err = c.give(a, check)
+	}
 	if err != nil {
 		return nil, err
 	}
+	return a, nil
+}
+
+// CachedGiven is ExchangeGiven for an answer that is known already. It never waits, and says false where there is more
+// to do or to say than to give it.
+func (c *Channel) CachedGiven(q dnswire.Question, check Check) (*dnswire.Answer, bool) {
+	if c.resolver == nil {
+		return nil, false
+	}
+	a, ok := c.resolver.ExchangeCached(q)
+	if !ok || c.give(a, check) != nil {
+		return nil, false
+	}
+	return a, true
+}
+
+// give remembers the addresses of an answer as given out, unless check refuses one.
+func (c *Channel) give(a *dnswire.Answer, check Check) error {
 	addrs := a.Addrs()
 	for _, addr := range addrs {
 		if err := check(addr); err != nil {
-			return nil, err
+			return err
 		}
 	}
 	if len(addrs) > 0 {
 		c.given.add(addrs)
 	}
-	return a, nil
+	return nil
 }
 
 func (c *Channel) noResolver() error {

@@ -68,6 +68,13 @@ func (s *switchboard) ResolvePTR(ctx context.Context, client netip.AddrPort, add
 	return g.table.ResolvePTR(ctx, client, addr)
 }
 
+// Cached answers a question for the door of DNS, if it can at once.
+func (s *switchboard) Cached(c dns.Client, q dns.Query) (*dnswire.Answer, bool) {
+	g := s.acquire()
+	defer g.release()
+	return g.table.Cached(c.Addr, q.Question)
+}
+
 // Exchange answers a question for the door of DNS.
 func (s *switchboard) Exchange(ctx context.Context, c dns.Client, q dns.Query) (*dnswire.Answer, error) {
 	g := s.acquire()

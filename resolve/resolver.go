@@ -141,7 +141,26 @@ func New(o Options, way transport.Way) (*Resolver, error) {
 // upstreams. A negative answer is an answer. The error is a [*fault.Error].
 func (r *Resolver) Exchange(ctx context.Context, q dnswire.Question) (*dnswire.Answer, error) {
 	q.Name = dnswire.CanonicalName(q.Name)
-	e := r.entry(ctx, q)
+	return r.told(r.entry(ctx, q))
+}
+
+// ExchangeCached is Exchange for an answer that is known already: from the cache, or of special-use names. It never
+// waits, and says false where an upstream would have to be asked or there is a failure to tell.
+func (r *Resolver) ExchangeCached(q dnswire.Question) (*dnswire.Answer, bool) {
+	q.Name = dnswire.CanonicalName(q.Name)
+	e := r.known(q)
+	if e == nil {
+		e = r.special(q)
+	}
+	if e == nil || e.fault != nil {
+		return nil, false
+	}
+	a, err := r.told(e)
+	return a, err == nil
+}
+
+// told is an entry as an answer of this moment.
+func (r *Resolver) told(e *entry) (*dnswire.Answer, error) {
 	if e.fault != nil {
 		return nil, copied(e.fault)
 	}

@@ -18,18 +18,7 @@ import (
 // remembered as given out. It reports the request. The error is a [*fault.Error].
 func (t *Table) Exchange(ctx context.Context, client netip.AddrPort, q dnswire.Question) (*dnswire.Answer, error) {
 	started := time.Now()
-	r := Request{Door: event.DoorDNS, Client: client}
-	var d decision
-	subject, named := subjectOf(q.Name)
-	if named {
-		// A question has no port; a target needs one. No policy is about port 1.
-		r.Target, d.refusal = name.New(subject, 1)
-		if d.refusal == nil {
-			d.channel, d.refusal = t.Channel(subject)
-		}
-	} else {
-		d.channel, d.refusal = t.everything()
-	}
+	r, d := t.decideQuestion(client, q)
 	var a *dnswire.Answer
 	err := d.refusal
 	if err == nil {
@@ -39,6 +28,32 @@ func (t *Table) Exchange(ctx context.Context, client netip.AddrPort, q dnswire.Q
 		return nil, err
 	}
 	return a, nil
+}
+
+// Cached is Exchange for an answer that is known already. It never waits, and says false where Exchange is to be asked.
+func (t *Table) Cached(client netip.AddrPort, q dnswire.Question) (*dnswire.Answer, bool) {
+	started := time.Now()
+	r, d := t.decideQuestion(client, q)
+	if d.refusal != nil {
+		return nil, false
+	}
+	a, ok := d.channel.CachedGiven(q, t.check(r.Target))
+	if ok {
+		_ = t.report(r, d, started, nil) // there is no error to complete
+	}
+	return a, ok
+}
+
+// decideQuestion is what the rules say of a question. Its target is the host that it is about, if any.
+func (t *Table) decideQuestion(client netip.AddrPort, q dnswire.Question) (Request, decision) {
+	r := Request{Door: event.DoorDNS, Client: client}
+	var d decision
+	if subject, named := subjectOf(q.Name); !named {
+		d.channel, d.refusal = t.everything()
+	} else if r.Target, d.refusal = name.New(subject, 1); d.refusal == nil { // a question has no port, and no policy is about this one
+		d.channel, d.refusal = t.Channel(subject)
+	}
+	return r, d
 }
 
 // subjectOf gives the host that a question is about: without the labels that name a service or an attribute of it
