@@ -41,7 +41,7 @@ func endOfAuthority(b []byte) (int, error) {
 	at := headerLen
 	for section := range 3 {
 		for range binary.BigEndian.Uint16(b[4+2*section:]) {
-			if at = behindName(b, at); at < 0 {
+			if at = skipName(b, at); at == 0 {
 				return 0, fmt.Errorf("%w: a name without end", ErrMalformed)
 			}
 			length := 4 // of a question: type and class
@@ -56,23 +56,6 @@ func endOfAuthority(b []byte) (int, error) {
 		}
 	}
 	return at, nil
-}
-
-// behindName gives where a name ends that begins at an offset, or -1.
-func behindName(b []byte, at int) int {
-	for at < len(b) {
-		switch n := int(b[at]); {
-		case n == 0:
-			return at + 1
-		case n >= 0xC0:
-			return at + 2
-		case n > 63:
-			return -1
-		default:
-			at += 1 + n
-		}
-	}
-	return -1
 }
 
 // RCode is the answer's response code.
@@ -107,10 +90,12 @@ func (k *Kept) Answer(q Question) (*Answer, error) {
 	return a, nil
 }
 
-// Octets is about what the answer holds in memory beside its message, which may be another's.
+// Octets is about what the answer holds in memory beside its message, which may be another's. A form for clients counts,
+// whether or not it was made yet.
 func (a *Answer) Octets() int {
 	const data = 96 // octets, about a record's data with the header that the library puts before it
 	n := int(unsafe.Sizeof(*a)) + len(a.Name) + cap(a.EDE)*int(unsafe.Sizeof(EDE{}))
+	n += int(unsafe.Sizeof(forms{})+unsafe.Sizeof(form{})) + len(a.Wire) + (len(a.Records)+1)*int(unsafe.Sizeof(cut{})+8)
 	for _, r := range a.Records {
 		n += int(unsafe.Sizeof(r)) + data + 2*len(r.Name) + len(r.Host)
 		if r.rr != nil {

@@ -27,11 +27,29 @@ func fill(tb testing.TB, c *cache, unpack bool) {
 		}
 		c.put(&entry{q: q, answer: a, addrs: a.Addrs(), stored: now, expires: now.Add(a.TTL)}, c.epoch())
 		if e, _ := c.get(q, now); unpack {
-			if _, err := c.unpacked(e); err != nil {
+			a, err := c.unpacked(e)
+			if err != nil {
+				tb.Fatal(err)
+			}
+			if _, err := asked(tb, q).AppendReply(nil, a, dnswire.Said{}); err != nil { // as the DNS door does
 				tb.Fatal(err)
 			}
 		}
 	}
+}
+
+// asked is a client's query.
+func asked(tb testing.TB, q dnswire.Question) *dnswire.Asked {
+	tb.Helper()
+	b, err := dnswire.Query(q, 7, 0)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	a := new(dnswire.Asked)
+	if _, err := a.Read(b); err != nil {
+		tb.Fatal(err)
+	}
+	return a
 }
 
 func heap() int {
