@@ -151,6 +151,23 @@ func TestAReplyToOneWhoWaitsHasTheTTLsOfTheTimeItIsSaid(t *testing.T) {
 	}
 }
 
+func TestAReplyIsKeptForNoLongerThanWeKeepTheAnswer(t *testing.T) {
+	a, err := ParseAnswer(reply(t, question, 0, "www.shop.example. 2147483647 A 192.0.2.1"), question, 7)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if m := said(t, a, Said{}, nil); m.Answer[0].Header().Ttl != uint32(MaxTTL/time.Second) {
+		t.Errorf("%v", m.Answer)
+	}
+	a, err = ParseAnswer(reply(t, question, 3, "--", "example. 2147483647 SOA a.example. b.example. 1 2 3 4 2147483647"), question, 7)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if m := said(t, a, Said{}, nil); m.Ns[0].Header().Ttl != uint32(MaxNegativeTTL/time.Second) || a.TTL != MaxNegativeTTL {
+		t.Errorf("%v, %v", m.Ns, a.TTL)
+	}
+}
+
 func TestANegativeReplyBringsTheSOARecordWithTheTTLItMayBeKept(t *testing.T) {
 	a, err := ParseAnswer(reply(t, question, 3, "--", "example. 600 SOA a.example. b.example. 1 2 3 4 40", "other. 5 SOA a. b. 1 2 3 4 5"), question, 7)
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/miekg/dns"
 )
@@ -109,7 +110,7 @@ func keep(list []dns.RR, rr dns.RR) []dns.RR {
 	c := dns.Copy(rr)
 	h := c.Header()
 	h.Name = fqdn(CanonicalName(h.Name))
-	h.Ttl = plainTTL(h.Ttl)
+	h.Ttl = min(plainTTL(h.Ttl), uint32(MaxTTL/time.Second)) // nobody is to keep it for longer than we may
 	return append(list, c)
 }
 
@@ -174,7 +175,7 @@ func (s *selection) addAuthority(a *Answer, section []dns.RR) {
 				continue
 			}
 			soa := keep(nil, rr)
-			soa[0].Header().Ttl = min(soa[0].Header().Ttl, plainTTL(rr.Minttl))
+			soa[0].Header().Ttl = min(soa[0].Header().Ttl, plainTTL(rr.Minttl), uint32(MaxNegativeTTL/time.Second))
 			s.authority = append(s.signatures(soa, owner, h.Rrtype, section), s.authority...)
 		case *dns.NSEC, *dns.NSEC3:
 			if s.dnssec {
