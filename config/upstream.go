@@ -93,6 +93,10 @@ func (l *loader) upstreamMap(n *node, path string, s *source) bool {
 
 // host is the name in the URL, or nothing where the URL has an address or is a preset's name.
 func (s source) host() string {
+	if strings.HasPrefix(strings.ToLower(s.spec.URL), "sdns:") {
+		host, _ := s.spec.Host()
+		return host
+	}
 	u, err := url.Parse(s.spec.URL)
 	if err != nil || u.Host == "" {
 		return ""

@@ -32,6 +32,7 @@ var covered = map[string]func(*testing.T){
 	"Upstream.GET":        TestATemplateAsksWithGET,
 	"Upstream.ServerName": TestTheServerNameIsSentAndALiteralAddressIsNot,
 	"Upstream.Addrs":      TestTheNextAddressIsTriedBesideASlowOneAndTheOneThatServedIsFirstNextTime,
+	"Upstream.Hashes":     TestAStampsHashIsCheckedOnEveryConnection,
 	"Upstream.Pins":       TestAResumedConnectionWithAWrongPinIsRefused,
 	"Upstream.CA":         TestACAFileIsTrustedAloneAndOnlyForItsUpstream,
 }

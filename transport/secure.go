@@ -15,9 +15,14 @@ import (
 	"syscall"
 
 	"github.com/quic-go/quic-go"
+
+	"watertight/stamp"
 )
 
-var errPin = errors.New("no certificate of the chain has a pinned key")
+var (
+	errPin  = errors.New("no certificate of the chain has a pinned key")
+	errHash = errors.New("no certificate of the chain has a hash of the stamp")
+)
 
 // protocol is what is spoken under TLS.
 type protocol struct {
@@ -67,9 +72,15 @@ func (s *secure) fresh() *tls.Config {
 
 func (s *secure) forget() { s.tickets.forget() }
 
-// verify checks the pins. crypto/tls calls it on every connection, resumed ones too, after the chain and the name are
+// verify checks the hashes of a stamp and the pins. crypto/tls calls it on every connection, resumed ones too, after the chain and the name are
 // verified. A pin may be of any certificate of a verified chain (RFC 7858, section 4.2).
 func (s *secure) verify(cs tls.ConnectionState) error {
+	if hashes := s.c.up.Hashes; len(hashes) > 0 {
+		named := stamp.Stamp{Hashes: hashes}
+		if !slices.ContainsFunc(cs.VerifiedChains, named.MatchChain) {
+			return errHash
+		}
+	}
 	pins := s.c.up.Pins
 	if len(pins) == 0 {
 		return nil
@@ -140,6 +151,8 @@ func (s *secure) failure(ctx context.Context, err error) *Failure {
 	switch {
 	case errors.Is(err, errPin):
 		return s.c.untrusted("none of its keys is pinned", "compare `pins` with what the resolver's operator publishes", err)
+	case errors.Is(err, errHash):
+		return s.c.untrusted("none of its certificates has a hash of the stamp", "take a fresh stamp from the resolver's operator", err)
 	case errors.As(err, &host):
 		return s.c.untrusted("its certificate does not cover "+s.c.up.ServerName, "check the name in the URL, or give `name:`", err)
 	case errors.As(err, &authority):

@@ -2,7 +2,9 @@ package transport_test
 
 import (
 	"context"
+	"crypto/sha256"
 	"crypto/tls"
+	"crypto/x509"
 	"strings"
 	"sync"
 	"testing"
@@ -189,5 +191,30 @@ func TestACAFileIsTrustedAloneAndOnlyForItsUpstream(t *testing.T) {
 		if err := ask(t, g.client(t, dnsrig.Build(t, spec)), "four.shop.example"); err == nil {
 			t.Error("the test's authority is trusted by the system")
 		}
+	})
+}
+
+func TestAStampsHashIsCheckedOnEveryConnection(t *testing.T) {
+	kinds := []upstream.Kind{upstream.DoT, upstream.DoH, upstream.DoQ}
+	dnsrig.EachOf(t, kinds, func(t *testing.T, k upstream.Kind) {
+		g := newRig(t)
+		cert := g.CA.Issue([]string{dnsrig.ServerName}, nil)
+		s := g.Serve(k, first, dnsrig.Zone.Handler(), dnsrig.With(cert))
+		u := g.Upstream(k, first)
+		leaf, err := x509.ParseCertificate(cert.Certificate[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		u.Hashes = [][32]byte{{1}, sha256.Sum256(leaf.RawTBSCertificate)}
+		c := g.client(t, u)
+		wantAddr(t, c, "one.shop.example", "192.0.2.11")
+		s.DropConns()
+		synctest.Wait()
+		wantAddr(t, c, "two.shop.example", "192.0.2.12")
+		if log := s.Log(); !log[len(log)-1].Resumed {
+			t.Error("no session was resumed: this test says nothing about resumption")
+		}
+		u.Hashes = [][32]byte{sha256.Sum256(leaf.Raw), sha256.Sum256(leaf.RawSubjectPublicKeyInfo)}
+		dnsrig.WantFault(t, ask(t, g.client(t, u), "one.shop.example"), fault.ResolverUntrusted, "hash of the stamp")
 	})
 }

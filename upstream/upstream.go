@@ -59,6 +59,8 @@ const (
 // ErrPlain is returned for an upstream that would send names in clear text.
 var ErrPlain = errors.New("names would travel in clear text")
 
+var errPort53 = errors.New("port 53 is for plain DNS, and nothing is encrypted there (RFC 7858, section 3.1)")
+
 // Upstream is a resolver that can be reached without resolving anything, and that has to prove who it is. Make one
 // with [Parse] or [Spec.Build]; the zero Upstream is not valid. Two upstreams that are deeply equal are
 // interchangeable.
@@ -70,6 +72,7 @@ type Upstream struct {
 	GET        bool   // ask with GET: the URL was a template with {?dns} (RFC 8484, section 4.1)
 	ServerName string // the name, or the address as text, that the certificate has to cover
 	Addrs      []netip.AddrPort
+	Hashes     [][32]byte // SHA-256 of the to-be-signed part of a certificate in the verified chain; any of them will do (of a stamp)
 	Pins       [][32]byte // SHA-256 of a SubjectPublicKeyInfo in the verified chain; any of them will do (RFC 7858, section 4.2)
 	CA         [][]byte   // certificates in DER that alone are trusted; none: those that the system trusts
 }
@@ -84,7 +87,7 @@ func (u Upstream) Validate() error {
 
 // Parse reads an upstream from one text: a preset's name, `https://HOST[:PORT][/PATH]`, `h3://` the same,
 // `tls://HOST[:PORT]` or `quic://HOST[:PORT]`, where HOST is an address or a host name that a preset knows. PATH may end
-// in `{?dns}`: then questions travel by GET.
+// in `{?dns}`: then questions travel by GET. A stamp, `sdns://…`, says the same for DNS over HTTPS, TLS and QUIC.
 func Parse(s string) (Upstream, error) { return Spec{URL: s}.Build() }
 
 // Spec is an upstream as a configuration file describes it.
@@ -126,7 +129,7 @@ func (s Spec) Build() (Upstream, error) {
 	if err != nil {
 		return Upstream{}, &SpecError{Field: "url", Err: err}
 	}
-	u := Upstream{Text: s.URL, Kind: e.kind, Host: e.display(), Path: e.path, GET: e.get, ServerName: e.host.String()}
+	u := Upstream{Text: s.URL, Kind: e.kind, Host: e.display(), Path: e.path, GET: e.get, ServerName: e.host.String(), Hashes: e.hashes}
 	var errs []error
 	u.Addrs, errs = s.addresses(e)
 	pins, pinErrs := parsePins(s.Pins)
@@ -137,7 +140,9 @@ func (s Spec) Build() (Upstream, error) {
 			errs = append(errs, &SpecError{Field: "ca", Err: err})
 		}
 	}
-	if s.Name != "" {
+	if s.Name != "" && e.stamp {
+		errs = append(errs, &SpecError{Field: "name", Err: errors.New("the stamp says which name to expect; leave `name` out")})
+	} else if s.Name != "" {
 		h, err := name.ParseHost(s.Name)
 		if err != nil {
 			errs = append(errs, &SpecError{Field: "name", Err: err})
@@ -153,11 +158,15 @@ func (s Spec) Build() (Upstream, error) {
 // addresses gives where the upstream is: a literal host, else what the spec lists, else what a preset knows.
 func (s Spec) addresses(e endpoint) (list []netip.AddrPort, errs []error) {
 	fail := func(i int, err error) { errs = append(errs, &SpecError{Field: "addresses", Index: i, Err: err}) }
-	if a, ok := e.host.Addr(); ok {
+	if a, ok := e.host.Addr(); ok && !e.stamp {
 		if len(s.Addresses) > 0 {
 			fail(0, fmt.Errorf("%v is an address already; leave `addresses` out", a))
 		}
 		return []netip.AddrPort{netip.AddrPortFrom(a, e.port)}, errs
+	}
+	if e.placed && len(s.Addresses) > 0 {
+		fail(0, errors.New("the stamp has an address already; leave `addresses` out"))
+		return nil, errs
 	}
 	if len(s.Addresses) > maxAddresses {
 		fail(maxAddresses, fmt.Errorf("more than %d addresses", maxAddresses))
@@ -196,7 +205,11 @@ type endpoint struct {
 	port  uint16
 	path  string
 	get   bool
-	known []netip.Addr // what a preset knows of the host
+	known []netip.Addr // what a preset knows of the host, or a stamp says
+
+	stamp  bool // it was read from a stamp
+	placed bool // which says where it is
+	hashes [][32]byte
 }
 
 func (e endpoint) display() string {
@@ -211,6 +224,9 @@ func (e endpoint) display() string {
 }
 
 func parseEndpoint(s string) (endpoint, error) {
+	if strings.HasPrefix(strings.ToLower(s), "sdns:") {
+		return parseStamp(s)
+	}
 	if len(s) > maxURL {
 		return endpoint{}, fmt.Errorf("longer than %d octets", maxURL)
 	}
@@ -237,8 +253,6 @@ func parseEndpoint(s string) (endpoint, error) {
 		return endpoint{}, fmt.Errorf("%s is plain DNS, %w; write tls://%s", s, ErrPlain, host)
 	case "http":
 		return endpoint{}, fmt.Errorf("%s is not encrypted, %w; write https://%s", s, ErrPlain, rest)
-	case "sdns":
-		return endpoint{}, fmt.Errorf("%s:// is not carried yet by this version; write https:// or tls://", scheme)
 	}
 	return endpoint{}, fmt.Errorf("%.20q is no scheme of an upstream; write https:// or tls://", scheme)
 }
@@ -304,7 +318,7 @@ func parseURL(s string, kind Kind) (endpoint, error) {
 		}
 	}
 	if e.port == 53 {
-		return endpoint{}, errors.New("port 53 is for plain DNS, and nothing is encrypted there (RFC 7858, section 3.1)")
+		return endpoint{}, errPort53
 	}
 	if kinds[kind].path {
 		if e.path = u.EscapedPath(); e.path == "" {

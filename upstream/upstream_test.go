@@ -31,6 +31,7 @@ var covered = map[string]func(*testing.T){
 	"Upstream.GET":        TestATextWithATemplateMeansGET,
 	"Upstream.ServerName": TestUpstreamTextsThatAreGood,
 	"Upstream.Addrs":      TestUpstreamTextsThatAreGood,
+	"Upstream.Hashes":     TestAStampIsAnUpstreamWithAllThatItSays,
 	"Upstream.Pins":       TestWhatASpecSaysIsInTheUpstream,
 	"Upstream.CA":         TestEqualSpecsBuildEqualUpstreams,
 }
@@ -132,7 +133,7 @@ func TestUpstreamTextsThatAreRefusedWithTheReasonAndTheMend(t *testing.T) {
 		"nonsense":                     "there is no preset",
 		"quic://dns.adguard-dns.com/x": "DNS over QUIC has no path",
 		"tls://9.9.9.9{?dns}":          "not a URL that can be read",
-		"sdns://AgcAAAA":               "not carried yet by this version",
+		"sdns://AgcAAAA":               "not a DNS stamp that can be used",
 		"ftp://x":                      "no scheme of an upstream",
 		"":                             "empty",
 		"tls://9.9.9.9:53":             "port 53",

@@ -11,6 +11,7 @@ import (
 	"watertight/lab"
 	"watertight/lab/dnstest"
 	"watertight/lab/internet"
+	"watertight/stamp"
 )
 
 func TestB_FailingOpen(t *testing.T) {
@@ -68,7 +69,8 @@ func TestB_FailingOpen(t *testing.T) {
 	})
 	play(t, "B3/no configuration", emptyConfiguration())
 
-	play(t, "B4/sdns", stillborn(func(s *lab.Scene) string { return direct(s, "sdns://AAAA") }, "not carried yet"))
+	dnscrypt := lab.Must(stamp.Stamp{Kind: stamp.DNSCrypt, Addr: netip.MustParseAddrPort("192.0.2.53:443"), Provider: "2.dnscrypt-cert.example.net"}.Encode())(t)
+	play(t, "B4/a stamp of DNSCrypt", stillborn(func(s *lab.Scene) string { return direct(s, dnscrypt) }, "not carried yet"))
 	for _, via := range transports {
 		if !via.datagrams {
 			continue
