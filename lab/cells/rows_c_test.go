@@ -296,7 +296,9 @@ func diesWithItsChannel(t *testing.T) {
 // that was changed does not have it. The control is the same without `stale`, at the end.
 func standsInItsChannel(t *testing.T) {
 	var proxy running
-	stale := func(s *lab.Scene) string { return strings.Replace(dot(s), "timeout: 2s", "timeout: 2s, cache: {stale: 1h}", 1) }
+	stale := func(s *lab.Scene) string {
+		return strings.Replace(dot(s), "timeout: 2s", "timeout: 2s, cache: {stale: 1h}", 1)
+	}
 	failing := func(t testing.TB, s *lab.Scene) (refusals bool) {
 		s.Resolver.Handle(dnstest.RCode(2))
 		before := asked(s.Resolver, s.Canary)
