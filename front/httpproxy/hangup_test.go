@@ -9,10 +9,12 @@ import (
 	"watertight/route"
 )
 
-// slowly makes each dial wait until its host is let through, and gives those whose context ended before.
-func slowly(p *proxy, host string, through <-chan struct{}) (ended <-chan string) {
-	all := make(chan string, 10)
+// slowly makes each dial wait until its host is let through, and gives those that began and those whose context ended
+// before.
+func slowly(p *proxy, host string, through <-chan struct{}) (begun, ended <-chan string) {
+	first, all := make(chan string, 10), make(chan string, 10)
 	p.dialer.hold = func(ctx context.Context, r route.Request) error {
+		first <- r.Target.Host().String()
 		var let <-chan struct{}
 		if r.Target.Host().String() == host {
 			let = through
@@ -25,15 +27,20 @@ func slowly(p *proxy, host string, through <-chan struct{}) (ended <-chan string
 			return context.Cause(ctx)
 		}
 	}
-	return all
+	return first, all
 }
 
 func TestAClientThatHangsUpEndsTheDialForIt(t *testing.T) {
 	for _, line := range []string{"CONNECT gone.example:443", "GET http://gone.example/"} {
 		p := serve(t, nil)
-		ended := slowly(p, "", nil)
+		begun, ended := slowly(p, "", nil)
 		c := p.raw(t)
 		c.send(line+" HTTP/1.1", "Host: gone.example")
+		select { // a client that is gone before is not dialled for at all
+		case <-begun:
+		case <-time.After(patience):
+			t.Fatalf("%s: no dial", line)
+		}
 		c.Close()
 		select {
 		case <-ended:
@@ -45,7 +52,7 @@ func TestAClientThatHangsUpEndsTheDialForIt(t *testing.T) {
 
 func TestAClientThatWaitsForASlowDialGetsItsTunnelWhole(t *testing.T) {
 	p, port, through := serve(t, nil), serveEcho(t), make(chan struct{})
-	ended := slowly(p, "slow.example", through)
+	_, ended := slowly(p, "slow.example", through)
 	silent, early, gone := p.raw(t), p.raw(t), p.raw(t)
 	for _, c := range []*raw{silent, early} {
 		c.send("CONNECT slow.example:"+port+" HTTP/1.1", "Host: x")
