@@ -29,7 +29,7 @@ func newChannel(name string) Channel {
 
 // newResolver is a resolver with its defaults.
 func newResolver() Resolver {
-	return Resolver{Timeout: DefaultResolverTimeout, CacheSize: DefaultCacheSize, Prefetch: true}
+	return Resolver{Timeout: DefaultResolverTimeout, CacheSize: DefaultCacheSize, Prefetch: true, DNSSEC: resolve.DNSSEC{Mode: resolve.Off}}
 }
 
 func (l *loader) channels(n *node, c *Config) {
@@ -164,6 +164,7 @@ const proxyMend = "write socks5://[USER:PASSWORD@]HOST[:PORT] or http://[USER:PA
 // resolver reads a channel's resolver.
 func (l *loader) resolver(n *node, path string, r *Resolver) {
 	var upstreams []source
+	var mode resolve.Mode
 	byHost := map[string]addresses{}
 	hosts := map[string]pos{}
 	l.fields(n, "channels.*.resolver", path, func(key string, n *node, path string) {
@@ -177,6 +178,12 @@ func (l *loader) resolver(n *node, path string, r *Resolver) {
 			r.Forward, r.forward = l.suffixes(n, path)
 		case "strategy":
 			l.strategy(n, path, &r.Strategy)
+		case "dnssec":
+			choice(l, n, path, row, &mode)
+		case "trust_anchors":
+			r.DNSSEC.Anchors, r.trust = l.trustAnchors(n, path)
+		case "negative_anchors":
+			r.DNSSEC.NegativeAnchors, r.negative = l.negativeAnchors(n, path)
 		case "timeout":
 			l.period(n, path, row, &r.Timeout)
 		case "cache":
@@ -199,6 +206,7 @@ func (l *loader) resolver(n *node, path string, r *Resolver) {
 		l.finish(u, r)
 	}
 	l.checkStrategy(r.Strategy, len(upstreams), path)
+	l.checkDNSSEC(mode, &r.DNSSEC, path)
 	if len(upstreams) == 0 && l.stands(path+".upstreams") {
 		return // which hosts they name is not known, and what is wrong with them is reported already
 	}

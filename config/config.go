@@ -113,13 +113,16 @@ type Resolver struct {
 	Upstreams []upstream.Upstream // in order of preference; each has its addresses
 	Strategy  resolve.Strategy    // which of Upstreams are asked about a name
 	Forward   []string            // special-use suffixes that are asked of the upstreams all the same
+	DNSSEC    resolve.DNSSEC      // whether answers are validated, and by what
 	Timeout   time.Duration       // of one look-up, all upstreams together
 	CacheSize int                 // MiB that answers may take; 0: none are kept but failures
 	Stale     time.Duration       // how long an expired answer may stand in; 0: never
 	Prefetch  bool                // ask again for what is asked for often, before it expires
 
-	forward []string // as it was written: what Show prints
-	sources []source // what each upstream was made from: what Show prints
+	// As it was written: what Show prints.
+	forward, trust, negative []string
+
+	sources []source // what each upstream was made from
 }
 
 // Route sends what one of its patterns matches to a channel, or refuses it.

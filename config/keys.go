@@ -118,6 +118,18 @@ var Keys = []Key{
 		Doc: "How many upstreams are asked at once, so that they all see the name; the first answer is taken.",
 	},
 	{
+		Path: "channels.*.resolver.dnssec", form: formChoice, choices: []string{"off", "validate", "require-secure"}, Default: "off",
+		Doc: "off: the resolver is believed. validate: answers are checked here against the signatures of their owners, down from the root. require-secure: what its owner does not sign is refused too.",
+	},
+	{
+		Path: "channels.*.resolver.trust_anchors", form: formText, list: true,
+		Doc: "The root's keys to begin with, as DS or DNSKEY records, in place of those that the program comes with.",
+	},
+	{
+		Path: "channels.*.resolver.negative_anchors", form: formText, list: true,
+		Doc: "Names that are not validated, with all below them (RFC 7646).",
+	},
+	{
 		Path: "channels.*.resolver.timeout", form: formPeriod, min: 1, max: 60, Default: DefaultResolverTimeout.String(),
 		Doc: "How long one look-up may take, all upstreams together.",
 	},

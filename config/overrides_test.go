@@ -59,10 +59,10 @@ func TestOverrides_WithoutAnyFlagChangeNothing(t *testing.T) {
 }
 
 func TestOverrides_ReplaceWhatTheyNameAndLeaveTheFileAlone(t *testing.T) {
-	c := good(t, "listen: {proxy: [127.0.0.1:1, 127.0.0.1:2], admin: 127.0.0.1:3}\nchannels: {direct: {resolver: {upstreams: [cloudflare, mullvad], strategy: random, timeout: 2s}}}")
+	c := good(t, "listen: {proxy: [127.0.0.1:1, 127.0.0.1:2], admin: 127.0.0.1:3}\nchannels: {direct: {resolver: {upstreams: [cloudflare, mullvad], strategy: random, dnssec: validate, timeout: 2s}}}")
 	before, _ := c.Show()
 	got := shown(t, c, Overrides{Listen: []string{"127.0.0.1:5", "[::1]:5"}, DNS: []string{"127.0.0.1:53"}, Resolver: []string{"quad9", "tls://9.9.9.9"}, LogLevel: "warn", LogFormat: "json"})
-	for _, want := range []string{"    - 127.0.0.1:5\n    - \"[::1]:5\"\n", "        - quad9\n        - tls://9.9.9.9\n      strategy: random\n      timeout: 2s\n", "level: warn\n", "format: json\n", "127.0.0.1:3", "  dns:\n    - 127.0.0.1:53\n"} {
+	for _, want := range []string{"    - 127.0.0.1:5\n    - \"[::1]:5\"\n", "        - quad9\n        - tls://9.9.9.9\n      strategy: random\n      dnssec: validate\n      timeout: 2s\n", "level: warn\n", "format: json\n", "127.0.0.1:3", "  dns:\n    - 127.0.0.1:53\n"} {
 		if !strings.Contains(got, want) {
 			t.Errorf("want %q in\n%s", want, got)
 		}

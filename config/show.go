@@ -147,14 +147,20 @@ func (c *Config) channelTree(ch Channel) entries {
 	}
 	resolver := entries{{"upstreams", upstreams}}
 	if len(ch.Resolver.forward) > 0 {
-		resolver = append(resolver, entry{"forward", texts(ch.Resolver.forward, func(_ int, text string) string { return text })})
+		resolver = append(resolver, entry{"forward", texts(ch.Resolver.forward, same)})
 	}
 	var strategy any = c.text(path+".resolver.strategy", ch.Resolver.Strategy.String())
 	if n := ch.Resolver.Strategy.Race; n > 0 {
 		strategy = entries{{"race", n}}
 	}
+	resolver = append(resolver, entry{"strategy", strategy}, entry{"dnssec", c.text(path+".resolver.dnssec", string(ch.Resolver.DNSSEC.Mode))})
+	if len(ch.Resolver.trust) > 0 {
+		resolver = append(resolver, entry{"trust_anchors", texts(ch.Resolver.trust, same)})
+	}
+	if len(ch.Resolver.negative) > 0 {
+		resolver = append(resolver, entry{"negative_anchors", texts(ch.Resolver.negative, same)})
+	}
 	return append(t, entry{"resolver", append(resolver,
-		entry{"strategy", strategy},
 		entry{"timeout", c.text(path+".resolver.timeout", short(ch.Resolver.Timeout))},
 		entry{"cache", entries{
 			{"size", ch.Resolver.CacheSize},
@@ -164,10 +170,12 @@ func (c *Config) channelTree(ch Channel) entries {
 	)})
 }
 
+// same is the text of a text.
+func same(_ int, text string) string { return text }
+
 // tree gives one text where that says it all, and else a map.
 func (s source) tree() any {
 	m := entries{{"url", masked(s.shown.URL)}}
-	same := func(_ int, text string) string { return text }
 	if len(s.shown.Addresses) > 0 {
 		m = append(m, entry{"addresses", texts(s.shown.Addresses, same)})
 	}

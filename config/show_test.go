@@ -27,6 +27,9 @@ channels:
         - {url: https://dns.example.net/q, pins: [AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=], name: other.example.net}
         - quad9
       addresses: {dns.example.net: [192.0.2.53, "2001:db8::53"]}
+      dnssec: validate
+      trust_anchors: [". IN DS 38696 8 2 683D2D0ACB8C9B712A1948B27F741219298D0A450D612C483AF444A4C0FB2B16"]
+      negative_anchors: [Corp.Example, .b.example]
       timeout: 1m
       strategy: {race: 2}
       cache: {size: 0}

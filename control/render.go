@@ -99,6 +99,12 @@ func (v *view) channel(c Channel) {
 	if all := len(c.Resolver.Upstreams); all > 1 {
 		v.row("  names", "seen by %d of %d resolvers (%s)", c.Resolver.SeesName, all, c.Resolver.Strategy)
 	}
+	if d := c.Resolver.DNSSEC; d != nil {
+		v.row("  dnssec", "%s: %d secure, %d insecure, %d bogus, %d without a verdict", d.Mode, d.Secure, d.Insecure, d.Bogus, d.Indeterminate)
+		if d.LastError != "" {
+			v.row("  dnssec", "the keys of the root were not seen: %s", d.LastError)
+		}
+	}
 	v.row("  cache", "%s in %s of %s MiB, %d%% of questions answered",
 		count(uint64(max(c.Cache.Entries, 0)), "answer"), mebibytes(c.Cache.Bytes), mebibytes(c.Cache.LimitBytes), share(c.Cache.Hits, c.Cache.Misses))
 	if c.Cache.Stale > 0 {

@@ -20,6 +20,8 @@ channel        direct: ready
                https://dns.example/q  DOWN  2 questions, 1 failure
                                       tls: bad?[31m
   names        seen by 2 of 2 resolvers (race)
+  dnssec       validate: 10 secure, 3 insecure, 1 bogus, 0 without a verdict
+               the keys of the root were not seen: no?[31m
   cache        42 answers in 1.5 of 16.0 MiB, 90% of questions answered
                1 answer given that had expired
 

@@ -43,6 +43,20 @@ type Resolver struct {
 	Strategy  string     `json:"strategy,omitempty"`  // order, random or race
 	SeesName  int        `json:"sees_name,omitempty"` // upstreams that see a name, as long as all can be reached
 	Upstreams []Upstream `json:"upstreams"`           // in the order of preference: all that may see a name
+	DNSSEC    *DNSSEC    `json:"dnssec,omitempty"`    // nothing where answers are not validated
+}
+
+// DNSSEC is how the answers of a resolver were judged since its channel was opened.
+type DNSSEC struct {
+	Mode          string `json:"mode"` // validate or require-secure
+	Secure        uint64 `json:"secure"`
+	Insecure      uint64 `json:"insecure"`
+	Bogus         uint64 `json:"bogus"`
+	Indeterminate uint64 `json:"indeterminate"`
+	Chain         uint64 `json:"chain"` // look-ups of keys and delegations
+	// Anchors are the keys of the root that are followed, by tag: valid, pending, missing, revoked or removed.
+	Anchors   map[string]string `json:"anchors"`
+	LastError string            `json:"last_error,omitempty"` // of the last look at those keys, if it failed
 }
 
 // Upstream is a server of a resolver.

@@ -4,9 +4,11 @@ import (
 	"context"
 	"net"
 	"os"
+	"strconv"
 	"time"
 
 	"watertight/control"
+	"watertight/resolve"
 	"watertight/wire"
 )
 
@@ -105,12 +107,28 @@ func statusOf(r *running) control.Channel {
 		Stale: stats.Stale, Evicted: stats.Evicted, Prefetched: stats.Prefetch,
 	}
 	c.Resolver.Strategy, c.Resolver.SeesName = stats.Strategy, stats.Asked
+	c.Resolver.DNSSEC = validationOf(stats.DNSSEC)
 	for _, u := range stats.Upstreams {
 		c.Resolver.Upstreams = append(c.Resolver.Upstreams, control.Upstream{
 			Name: u.Upstream, Healthy: u.Healthy, LastError: u.LastError, Queries: u.Asked, Failures: u.Errors,
 		})
 	}
 	return c
+}
+
+// validationOf is how answers are judged; nil where they are not.
+func validationOf(v resolve.Validation) *control.DNSSEC {
+	if v.Mode == resolve.Off {
+		return nil
+	}
+	d := &control.DNSSEC{
+		Mode: string(v.Mode), Secure: v.Secure, Insecure: v.Insecure, Bogus: v.Bogus, Indeterminate: v.Indeterminate,
+		Chain: v.Chain, Anchors: map[string]string{}, LastError: v.AnchorsError,
+	}
+	for tag, state := range v.Anchors {
+		d.Anchors[strconv.Itoa(int(tag))] = string(state)
+	}
+	return d
 }
 
 // invalid is an error of the configuration, for those who ask for a reload.

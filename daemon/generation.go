@@ -88,8 +88,10 @@ func specOf(c config.Channel, sink event.Sink) channel.Spec {
 			CacheOctets: c.Resolver.CacheSize << 20,
 			Stale:       c.Resolver.Stale,
 			Prefetch:    c.Resolver.Prefetch,
+			DNSSEC:      c.Resolver.DNSSEC,
 			Sink:        sink,
 		}
+		s.Resolver.DNSSEC.NotBefore = built()
 	}
 	return s
 }

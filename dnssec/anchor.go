@@ -84,6 +84,14 @@ func (a Anchor) is(k zoneKey) bool {
 	return a.ds != nil && digests(a.ds, k)
 }
 
+// isIn says whether b is the same anchor, or the key that a is the digest of.
+func (a Anchor) isIn(b Anchor) bool {
+	if b.key != nil {
+		return a.is(zoneKey{b.key, b.key.KeyTag()})
+	}
+	return a.String() == b.String()
+}
+
 // digests says whether ds is the digest of the key (RFC 4034, section 5.1.4; RFC 4509).
 func digests(ds *dns.DS, k zoneKey) bool {
 	if ds.KeyTag != k.tag || ds.Algorithm != k.Algorithm {

@@ -278,3 +278,29 @@ func TestTheChainIsRememberedUntilItIsFlushed(t *testing.T) {
 		}
 	}
 }
+
+func TestNewAnchorsForgetWhatTheOldOnesProvedOnlyWhereOneOfThoseIsGone(t *testing.T) {
+	w := newWorld(t)
+	digest, key := Anchor{ds: w.zones["."].ds(dns.SHA256)}, Anchor{key: w.zones["."].ksk.DNSKEY}
+	other := RootAnchors()[0]
+	v := w.validator(t, Options{Anchors: []Anchor{digest}})
+	for _, c := range []struct {
+		anchors []Anchor
+		asks    bool
+	}{
+		{[]Anchor{digest}, true}, // the first look-up
+		{[]Anchor{key}, false},   // the key of that digest
+		{[]Anchor{key, other}, false},
+		{[]Anchor{key}, true},
+		{[]Anchor{digest}, true},
+	} {
+		if err := v.SetAnchors(c.anchors); err != nil {
+			t.Fatal(err)
+		}
+		w.asked = nil
+		w.want(t, v, "www.ed.example A", nil, Secure, EDENone)
+		if asked := len(w.asked) > 0; asked != c.asks {
+			t.Errorf("anchors %v: asked %v", c.anchors, w.asked)
+		}
+	}
+}

@@ -85,8 +85,9 @@ func New(o Options, ask Ask) (*Validator, error) {
 	return v, v.SetAnchors(o.Anchors)
 }
 
-// SetAnchors puts other trust anchors in place, as RFC 5011 brings them (see [AnchorSet.Anchors]), and forgets what was
-// derived from the old ones. None at all is an error: it would make everything unanswerable.
+// SetAnchors puts other trust anchors in place, as RFC 5011 brings them (see [AnchorSet.Anchors]). Where one of the old
+// ones is not among them, it forgets what was derived from those. None at all is an error: it would make everything
+// unanswerable.
 func (v *Validator) SetAnchors(anchors []Anchor) error {
 	if len(anchors) == 0 {
 		return errors.New("a validator without a trust anchor")
@@ -95,9 +96,12 @@ func (v *Validator) SetAnchors(anchors []Anchor) error {
 		return errors.New("an empty trust anchor")
 	}
 	v.mu.Lock()
+	fewer := slices.ContainsFunc(v.anchors, func(old Anchor) bool { return !slices.ContainsFunc(anchors, old.isIn) })
 	v.anchors = slices.Clone(anchors)
 	v.mu.Unlock()
-	v.Flush()
+	if fewer {
+		v.Flush()
+	}
 	return nil
 }
 

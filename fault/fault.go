@@ -129,6 +129,7 @@ type Error struct {
 	Hop     string // HOST:PORT of the upstream proxy that was asked last, where nobody can tell its silence from the target's
 	Target  string // the client's target in text, empty if unknown
 	Hint    string // what to do next; empty means the code's own
+	EDE     uint16 // an Extended DNS Error that says more than the code's (RFC 8914); zero means the code's own
 	Err     error  // the cause, for logs only
 }
 
@@ -146,6 +147,14 @@ func (e *Error) Error() string {
 
 // Unwrap gives the cause.
 func (e *Error) Unwrap() error { return e.Err }
+
+// ExtendedError is the Extended DNS Error info code (RFC 8914, section 4): the fault's own, or the code's.
+func (e *Error) ExtendedError() uint16 {
+	if e.EDE != 0 {
+		return e.EDE
+	}
+	return e.Code.EDE()
+}
 
 // NextStep is what to do next: the fault's own hint, or the code's.
 func (e *Error) NextStep() string {

@@ -70,11 +70,16 @@ func (r reply) good() bool { return r.fail == nil && unanswered(r.answer, "") ==
 // ask puts a question to the upstreams as the strategy says. A reply is final, whatever it says: nobody is asked because
 // of one. Of the upstreams that gave none, the reply's is the one asked last, and the failure the most telling.
 func (r *Resolver) ask(ctx context.Context, q dnswire.Question) reply {
+	return r.askFor(ctx, q.Name, q)
+}
+
+// askFor is ask for the sake of a name that is not the question's own.
+func (r *Resolver) askFor(ctx context.Context, name string, q dnswire.Question) reply {
 	switch s := r.options.Strategy; {
 	case s.Race > 0:
-		return r.askAtOnce(q, s.Race)
+		return r.askAtOnce(ctx, q, s.Race)
 	case s.Random:
-		return r.askInTurn(ctx, q, r.drawn(q.Name))
+		return r.askInTurn(ctx, q, r.drawn(name))
 	default:
 		return r.askInTurn(ctx, q, r.upstreams)
 	}
@@ -147,12 +152,16 @@ func (r *Resolver) able(list []*transport.Client) (able []*transport.Client, wai
 // askAtOnce asks the first n upstreams that are not in back-off, and takes the first answer. As long as there was no
 // reply at all, one that cannot be reached is replaced by the next. An error is taken only where all that were asked had
 // one. Those that lose are heard to their end, so that their health is known.
-func (r *Resolver) askAtOnce(q dnswire.Question, n int) reply {
+func (r *Resolver) askAtOnce(ctx context.Context, q dnswire.Question, n int) reply {
 	able, worst := r.able(r.upstreams)
 	if len(able) == 0 {
 		return reply{fail: worst}
 	}
-	race, over := context.WithTimeout(r.ctx, r.options.Timeout) // those who wait for the winner are not asked
+	until, ok := ctx.Deadline()
+	if !ok {
+		until = time.Now().Add(r.options.Timeout)
+	}
+	race, over := context.WithDeadline(r.ctx, until) // those who wait for the winner are not asked
 	var running sync.WaitGroup
 	replies := make(chan reply, len(able))
 	next, pending := 0, 0

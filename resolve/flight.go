@@ -135,8 +135,14 @@ func (r *Resolver) fly(q dnswire.Question, fl *flight, epoch uint64) {
 	switch {
 	case fail == nil:
 		if e.fault = unanswered(a, from.Upstream().Host); e.fault == nil {
+			a, e.fault = r.judge(ctx, a)
+		}
+		switch {
+		case e.fault == nil:
 			e.answer, e.addrs = a, a.Addrs()
 			e.expires = now.Add(a.TTL)
+		case r.ctx.Err() != nil:
+			e.fault, keep = closed(), false
 		}
 	case r.ctx.Err() != nil:
 		e.fault, keep = closed(), false
@@ -152,7 +158,7 @@ func (r *Resolver) fly(q dnswire.Question, fl *flight, epoch uint64) {
 	if keep {
 		r.cache.put(e, epoch)
 	}
-	r.report(e, text(from), now.Sub(started))
+	r.report(e, text(from), r.now().Sub(started))
 	fl.entry = e
 	r.mu.Lock()
 	if r.flights[q] == fl {

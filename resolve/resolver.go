@@ -34,6 +34,8 @@ type Options struct {
 	// Forward are special-use suffixes, canonical, whose names are asked of the upstreams and not answered here: the
 	// configuration's word that this resolver serves them.
 	Forward []string
+	// DNSSEC says whether answers are validated here. The zero value does not.
+	DNSSEC DNSSEC
 	// CacheOctets bounds the cache, what it costs to keep an answer included; 0 switches it off, except for failures.
 	CacheOctets int
 	// Stale is how long an answer that has expired may stand in where no upstream gives another (RFC 8767): at most
@@ -74,6 +76,9 @@ func (o *Options) validate() error {
 	case o.Timeout < 0 || o.AttemptTimeout < 0 || o.IdleTimeout < 0:
 		return errors.New("a negative time-out")
 	}
+	if err := o.DNSSEC.validate(); err != nil {
+		return err
+	}
 	return o.Strategy.validate(len(o.Upstreams))
 }
 
@@ -99,6 +104,8 @@ type Resolver struct {
 	upstreams []*transport.Client
 	cache     *cache
 	chance    maphash.Seed // of Strategy.Random
+
+	validation *validation // nil where nothing is validated
 
 	ctx    context.Context
 	cancel context.CancelFunc
@@ -126,8 +133,13 @@ func New(o Options, way transport.Way) (*Resolver, error) {
 	o.fill()
 	r := &Resolver{options: o, now: o.Now, chance: maphash.MakeSeed(), cache: newCache(o.CacheOctets, o.Stale, o.Prefetch), flights: map[dnswire.Question]*flight{}}
 	r.ctx, r.cancel = context.WithCancel(context.Background())
+	var err error
+	if r.validation, err = newValidation(o.DNSSEC, r); err != nil {
+		r.Close()
+		return nil, err
+	}
 	for _, u := range o.Upstreams {
-		c, err := transport.New(u, transport.Options{Way: way, Now: o.Now, Timeout: o.Timeout, IdleTimeout: o.IdleTimeout})
+		c, err := transport.New(u, transport.Options{Way: way, Now: o.Now, Timeout: o.Timeout, IdleTimeout: o.IdleTimeout, DNSSEC: o.DNSSEC.on()})
 		if err != nil {
 			r.Close()
 			return nil, fmt.Errorf("upstream %s: %w", u.Text, err)
@@ -200,13 +212,16 @@ func (r *Resolver) Probe(ctx context.Context) error {
 	return nil
 }
 
-// Flush empties the cache, leaves the connections and forgets the sessions of TLS, so that nothing links what comes
+// Flush empties the cache, forgets the keys that answers were validated by, leaves the connections and forgets the sessions of TLS, so that nothing links what comes
 // with what was. Look-ups under way end as they would have, do not fill the cache, and nobody joins them any more. It
 // says how much the cache held.
 func (r *Resolver) Flush() (entries, octets int) {
 	r.mu.Lock()
 	entries, octets = r.cache.flush()
 	r.flights = map[dnswire.Question]*flight{}
+	if r.validation != nil {
+		r.validation.validator.Flush()
+	}
 	r.mu.Unlock()
 	for _, u := range r.upstreams {
 		u.Flush()
@@ -228,7 +243,8 @@ type Stats struct {
 	Local     uint64            `json:"local"`      // special-use names answered here
 	InFlight  int               `json:"in_flight"`
 	Strategy  string            `json:"strategy"`
-	Asked     int               `json:"asked"`     // upstreams that see a name, as long as all can be reached
+	Asked     int               `json:"asked"` // upstreams that see a name, as long as all can be reached
+	DNSSEC    Validation        `json:"dnssec"`
 	Upstreams []transport.Stats `json:"upstreams"` // in the order of preference: all that may see a name
 }
 
@@ -243,6 +259,7 @@ func (r *Resolver) Stats() Stats {
 	s.Entries, s.Octets, s.MaxOctets = len(c.entries), c.octets, c.max
 	s.Hits, s.Stale, s.Evicted = c.hits, c.stales, c.evicted
 	c.mu.Unlock()
+	s.DNSSEC = r.validation.stats()
 	for _, u := range r.upstreams {
 		s.Upstreams = append(s.Upstreams, u.Stats(now))
 	}

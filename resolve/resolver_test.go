@@ -12,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"watertight/dnssec"
 	"watertight/dnswire"
 	"watertight/event"
 	"watertight/fault"
@@ -27,6 +28,7 @@ var covered = map[string]func(*testing.T){
 	"Options.Channel":        TestEveryQuestionIsReportedOnceWithoutItsName,
 	"Options.Upstreams":      TestTheSecondUpstreamIsAskedWhereTheFirstGivesNoReply,
 	"Options.Forward":        TestASpecialUseSuffixIsAskedOnlyWhereTheConfigurationSaysSo,
+	"Options.DNSSEC":         TestAChangedAnswerIsBogusAndIsNotKeptAsGood,
 	"Options.CacheOctets":    TestTheCacheIsBoundedAndDropsWhatWasUsedLeastRecently,
 	"Options.Strategy":       TestInARaceSoManyUpstreamsSeeANameAndTheFirstAnswerIsTaken,
 	"Options.Stale":          TestAStaleAnswerStandsInWhereNoUpstreamGivesAnother,
@@ -36,16 +38,22 @@ var covered = map[string]func(*testing.T){
 	"Options.IdleTimeout":    TestAnUnusedConnectionIsClosedAfterTheIdleTimeout,
 	"Options.Sink":           TestEveryQuestionIsReportedOnceWithoutItsName,
 	"Options.Now":            TestTheClockCanBeGiven,
+
+	"DNSSEC.Mode":            TestWhatItsOwnerDoesNotSignPassesUnlessAllHasToBeSecure,
+	"DNSSEC.Anchors":         TestAForeignRootIsBogus,
+	"DNSSEC.NegativeAnchors": TestNothingIsValidatedAtAndBelowANegativeAnchor,
+	"DNSSEC.NotBefore":       TestAClockThatIsBehindWhatHasPassedJudgesNothing,
 }
 
 func TestEveryOptionHasATest(t *testing.T) {
 	known := map[string]bool{}
-	typ := reflect.TypeFor[resolve.Options]()
-	for i := range typ.NumField() {
-		field := typ.Name() + "." + typ.Field(i).Name
-		known[field] = true
-		if covered[field] == nil {
-			t.Errorf("%s has no test; add it to the table", field)
+	for _, typ := range []reflect.Type{reflect.TypeFor[resolve.Options](), reflect.TypeFor[resolve.DNSSEC]()} {
+		for i := range typ.NumField() {
+			field := typ.Name() + "." + typ.Field(i).Name
+			known[field] = true
+			if covered[field] == nil {
+				t.Errorf("%s has no test; add it to the table", field)
+			}
 		}
 	}
 	for field := range covered {
@@ -80,7 +88,15 @@ func TestNilAndNothingAreErrorsOfTheConstructor(t *testing.T) {
 		"stale, no cache":    func(o *resolve.Options) { o.Stale = time.Hour },
 		"prefetch, no cache": func(o *resolve.Options) { o.Prefetch = true },
 		"negative time-out":  func(o *resolve.Options) { o.Timeout = -1 },
-		"broken CA":          func(o *resolve.Options) { o.Upstreams[0].CA = [][]byte{{1}} },
+		"unknown mode":       func(o *resolve.Options) { o.DNSSEC.Mode = "valid" },
+		"idle anchors":       func(o *resolve.Options) { o.DNSSEC.Anchors = dnssec.RootAnchors() },
+		"idle exception":     func(o *resolve.Options) { o.DNSSEC.NegativeAnchors = []string{"corp.example"} },
+		"strict exception": func(o *resolve.Options) {
+			o.DNSSEC.Mode, o.DNSSEC.NegativeAnchors = "require-secure", []string{"a.example"}
+		},
+		"exception for all": func(o *resolve.Options) { o.DNSSEC.Mode, o.DNSSEC.NegativeAnchors = "validate", []string{""} },
+		"empty anchor":      func(o *resolve.Options) { o.DNSSEC.Mode, o.DNSSEC.Anchors = "validate", make([]dnssec.Anchor, 1) },
+		"broken CA":         func(o *resolve.Options) { o.Upstreams[0].CA = [][]byte{{1}} },
 	} {
 		o := good
 		o.Upstreams = []upstream.Upstream{up}

@@ -26,7 +26,7 @@ type Way struct {
 	DialPacket Dial
 }
 
-// Options says over what an upstream is asked, and with how much patience. All of it is required.
+// Options says over what an upstream is asked, and with how much patience. All of it is required but DNSSEC.
 type Options struct {
 	// Way is where everything goes that is sent to the upstream.
 	Way Way
@@ -36,6 +36,9 @@ type Options struct {
 	Timeout time.Duration
 	// IdleTimeout is after how long an unused connection is closed.
 	IdleTimeout time.Duration
+	// DNSSEC asks for signatures and proofs, and for answers that the upstream holds for bogus too: whoever sets it
+	// validates.
+	DNSSEC bool
 }
 
 func (o *Options) validate() error {
@@ -142,6 +145,11 @@ func (c *Client) Ask(ctx context.Context, q dnswire.Question) (*dnswire.Answer, 
 		}
 		return a, fail
 	}
+}
+
+// query is the message that asks q, padded.
+func (c *Client) query(q dnswire.Question, id uint16) ([]byte, error) {
+	return dnswire.QueryWith(q, id, dnswire.QueryOptions{PadTo: dnswire.PadQuery, DNSSEC: c.options.DNSSEC})
 }
 
 // Blocked gives the last failure while it is remembered, and for how long still; nil where the upstream may be asked.

@@ -11,6 +11,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/miekg/dns"
+
 	"watertight/dnswire"
 	"watertight/fault"
 	"watertight/lab/dnsrig"
@@ -24,6 +26,7 @@ var covered = map[string]func(*testing.T){
 	"Options.Way":         TestEveryFaultOfAnUpstreamIsExplicit,
 	"Options.Now":         TestCertificatesAreJudgedByTheClockThatIsGiven,
 	"Options.Timeout":     TestTheTimeoutBoundsTheMakingOfAConnection,
+	"Options.DNSSEC":      TestSignaturesAreAskedForOnlyWhereTheyAreWanted,
 	"Options.IdleTimeout": TestAnUnusedConnectionIsClosedAfterTheIdleTimeout,
 	"Upstream.Text":       TestStatsSayHowTheUpstreamDoes,
 	"Upstream.Kind":       TestAQueryTellsNoMoreThanItMust,
@@ -250,6 +253,28 @@ func TestCloseWaitsForADialUnderWay(t *testing.T) {
 		c.Close()
 		if !over.Load() {
 			t.Error("the dial outlived its client")
+		}
+	})
+}
+
+func TestSignaturesAreAskedForOnlyWhereTheyAreWanted(t *testing.T) {
+	dnsrig.EachKind(t, func(t *testing.T, k upstream.Kind) {
+		g := newRig(t)
+		s := g.Serve(k, first, dnsrig.Zone.Handler())
+		for _, want := range []bool{false, true} {
+			c := g.client(t, g.Upstream(k, first), func(o *transport.Options) { o.DNSSEC = want })
+			wantAddr(t, c, "four.shop.example", "192.0.2.4")
+			log := s.Log()
+			var q dns.Msg
+			if err := q.Unpack(log[len(log)-1].Raw); err != nil {
+				t.Fatal(err)
+			}
+			if opt := q.IsEdns0(); opt == nil || opt.Do() != want || q.CheckingDisabled != want {
+				t.Errorf("DO and CD are to be %v:\n%v", want, q.String())
+			}
+			if n := len(log[len(log)-1].Raw); n%dnswire.PadQuery != 0 {
+				t.Errorf("a query of %d octets", n)
+			}
 		}
 	})
 }

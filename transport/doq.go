@@ -48,7 +48,7 @@ func (l *doqLink) close() { _ = l.conn.Close() }
 
 // exchange sends a question with ID 0 on a stream of its own, and reads the one reply.
 func (l *doqLink) exchange(ctx context.Context, q dnswire.Question) (*dnswire.Answer, *Failure) {
-	msg, err := dnswire.Query(q, 0, dnswire.PadQuery)
+	msg, err := l.c.query(q, 0)
 	if err != nil {
 		return nil, badQuestion(q, err)
 	}

@@ -78,14 +78,14 @@ func (d *Door) reject(dst []byte, a *asking, rcode int, code uint16, text string
 	return d.say(dst, a, nil, dnswire.Said{RCode: rcode, EDE: []dnswire.EDE{{Code: code, Text: text}}})
 }
 
-// refuse appends the reply that a fault is to a DNS client: the response code and the Extended DNS Error of its code
-// (package fault has the table), with the message and the code as its text. A name that does not exist, or has no such
+// refuse appends the reply that a fault is to a DNS client: the response code of its code (package fault has the
+// table) and its Extended DNS Error, with the message and the code as its text. A name that does not exist, or has no such
 // record, is no error: that answer has no Extended DNS Error.
 func (d *Door) refuse(dst []byte, a *asking, f *fault.Error) []byte {
 	d.stats.failed.Add(1)
 	s := dnswire.Said{RCode: f.Code.RCode()}
 	if s.RCode != dnswire.NoError && s.RCode != dnswire.NXDomain {
-		s.EDE = []dnswire.EDE{{Code: f.Code.EDE(), Text: f.Reason()}}
+		s.EDE = []dnswire.EDE{{Code: f.ExtendedError(), Text: f.Reason()}}
 	}
 	return d.say(dst, a, nil, s)
 }
