@@ -57,7 +57,7 @@ func CapabilityTable() string {
 		fmt.Fprint(w, "\t"+c.Hop)
 	}
 	for _, k := range upstream.Kinds() {
-		fmt.Fprintf(w, "\n%s://", k)
+		fmt.Fprint(w, "\n"+k.Form())
 		for _, c := range carriers {
 			fmt.Fprint(w, "\t"+map[bool]string{true: "yes", false: "no"}[c.Carries(k)])
 		}

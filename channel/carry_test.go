@@ -41,7 +41,11 @@ func TestWhatAHopCannotCarryIsAnErrorThatNamesBoth(t *testing.T) {
 	w := newWorld(t, nil)
 	direct := w.direct(t)
 	for _, kind := range upstream.Kinds() {
-		u, err := upstream.Parse(string(kind) + "://9.9.9.9")
+		text := string(kind) + "://9.9.9.9"
+		if kind == upstream.DNSCrypt {
+			text = "sdns://AQMAAAAAAAAADDkuOS45Ljk6ODQ0MyBnyEe4yHWM0SAkVUO-dWdG3zTfHYTAC4xHA2jfgh2GPhkyLmRuc2NyeXB0LWNlcnQucXVhZDkubmV0"
+		}
+		u, err := upstream.Parse(text)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -188,6 +188,9 @@ func (s source) tree() any {
 	if s.shown.Name != "" {
 		m = append(m, entry{"name", s.shown.Name})
 	}
+	if s.shown.Relay != "" {
+		m = append(m, entry{"relay", s.shown.Relay})
+	}
 	if len(m) == 1 {
 		return m[0].value
 	}

@@ -82,6 +82,9 @@ func (l *loader) upstreamMap(n *node, path string, s *source) bool {
 		case "name":
 			t, _ := l.text(n, path)
 			s.spec.Name, s.shown.Name, s.secret = t.value, t.written, s.secret || t.secret
+		case "relay":
+			t, _ := l.text(n, path)
+			s.spec.Relay, s.shown.Relay, s.secret = t.value, t.written, s.secret || t.secret
 		}
 	})
 	if !l.stands(path + ".url") {
@@ -185,6 +188,8 @@ func (f specFault) told(s source) (what, mend string) {
 		return text, "write the SHA-256 of the server's public key (SPKI) in base64, 44 characters"
 	case "addresses":
 		return text, "write IP addresses of the host that the URL names"
+	case "relay":
+		return "`relay` of an upstream: " + text, "write the stamp of a relay, sdns://, that leads to resolvers of this kind"
 	case "name":
 		return "`name` of an upstream: " + text, "write the host name that the server's certificate has"
 	default:

@@ -45,7 +45,7 @@ func TestEveryFaultOfAResolverIsExplicitAndFinal(t *testing.T) {
 		{name: "NXDOMAIN", host: "nope.shop.example", code: fault.DNSNXDomain, part: "nope.shop.example does not exist"},
 		{name: "NODATA", host: "text.shop.example", code: fault.DNSNoData, part: "text.shop.example has no A record"},
 	} {
-		for _, k := range dnsrig.Kinds {
+		for _, k := range dnsrig.OverTLS {
 			t.Run(c.name+" "+string(k), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					g := newRig(t)
@@ -137,7 +137,11 @@ func TestTheSecondUpstreamIsAskedWhereTheFirstGivesNoReply(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			dnsrig.EachKind(t, func(t *testing.T, k upstream.Kind) {
+			kinds := dnsrig.Kinds
+			if name == "wrong name" {
+				kinds = dnsrig.OverTLS
+			}
+			dnsrig.EachOf(t, kinds, func(t *testing.T, k upstream.Kind) {
 				g := newRig(t)
 				prepare(g, k)
 				g.Serve(k, second, dnsrig.Zone.Handler())

@@ -324,7 +324,7 @@ func TestManyLookupsAtOnceAreBounded(t *testing.T) {
 }
 
 func TestAnUnusedConnectionIsClosedAfterTheIdleTimeout(t *testing.T) {
-	dnsrig.EachKind(t, func(t *testing.T, k upstream.Kind) {
+	dnsrig.EachOf(t, dnsrig.OverTLS, func(t *testing.T, k upstream.Kind) {
 		g := newRig(t)
 		s := g.Serve(k, first, dnsrig.Zone.Handler())
 		r := g.resolver(t, resolve.Options{IdleTimeout: 20 * time.Second}, g.Upstream(k, first))

@@ -117,7 +117,7 @@ func (r *Resolver) judge(ctx context.Context, a *dnswire.Answer) (*dnswire.Answe
 	}
 	result, err := v.validator.Validate(context.WithValue(ctx, subjectKey{}, a.Name), a.Question, a.Wire)
 	switch {
-	case ctx.Err() != nil:
+	case over(ctx):
 		return nil, fault.New(fault.DNSTimeout, "the answer about "+shown(a.Name)+" could not be validated in time", context.Cause(ctx))
 	case err != nil:
 		return nil, fault.New(fault.DNSServFail, "the answer about "+shown(a.Name)+" is none that can be validated", err)
@@ -134,6 +134,12 @@ func (r *Resolver) judge(ctx context.Context, a *dnswire.Answer) (*dnswire.Answe
 		return nil, unreadable(err)
 	}
 	return good, nil
+}
+
+// over says that there is no time left: a look-up of the chain may have ended at the same deadline, and noticed it first.
+func over(ctx context.Context) bool {
+	deadline, limited := ctx.Deadline()
+	return ctx.Err() != nil || limited && !time.Now().Before(deadline)
 }
 
 // verdict gives the fault that a judgement means, or nil.

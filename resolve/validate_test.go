@@ -47,7 +47,7 @@ func TestAnAnswerWhoseChainIsWholePassesAndIsCalledSecure(t *testing.T) {
 		}
 		for _, q := range server.Log() {
 			var m dns.Msg
-			if err := m.Unpack(q.Raw); err != nil || !m.IsEdns0().Do() || !m.CheckingDisabled || len(q.Raw)%dnswire.PadQuery != 0 {
+			if err := m.Unpack(q.Raw); err != nil || !m.IsEdns0().Do() || !m.CheckingDisabled || k != upstream.DNSCrypt && len(q.Raw)%dnswire.PadQuery != 0 {
 				t.Errorf("%v: %d octets, %v\n%v", err, len(q.Raw), q.Question, m.String())
 			}
 		}

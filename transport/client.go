@@ -147,9 +147,9 @@ func (c *Client) Ask(ctx context.Context, q dnswire.Question) (*dnswire.Answer, 
 	}
 }
 
-// query is the message that asks q, padded.
-func (c *Client) query(q dnswire.Question, id uint16) ([]byte, error) {
-	return dnswire.QueryWith(q, id, dnswire.QueryOptions{PadTo: dnswire.PadQuery, DNSSEC: c.options.DNSSEC})
+// query is the message that asks q, padded to a multiple of padTo octets; 0 is no padding.
+func (c *Client) query(q dnswire.Question, id uint16, padTo int) ([]byte, error) {
+	return dnswire.QueryWith(q, id, dnswire.QueryOptions{PadTo: padTo, DNSSEC: c.options.DNSSEC})
 }
 
 // Blocked gives the last failure while it is remembered, and for how long still; nil where the upstream may be asked.

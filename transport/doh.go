@@ -34,7 +34,7 @@ func newDoHRequests(c *Client) (dohRequests, error) {
 
 // ask sends a question, with ID 0 (RFC 8484, section 4.1), and reads the reply.
 func (l dohRequests) ask(ctx context.Context, over http.RoundTripper, q dnswire.Question) (*dnswire.Answer, *Failure) {
-	msg, err := l.c.query(q, 0)
+	msg, err := l.c.query(q, 0, dnswire.PadQuery)
 	if err != nil {
 		return nil, badQuestion(q, err)
 	}

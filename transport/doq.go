@@ -48,7 +48,7 @@ func (l *doqLink) close() { _ = l.conn.Close() }
 
 // exchange sends a question with ID 0 on a stream of its own, and reads the one reply.
 func (l *doqLink) exchange(ctx context.Context, q dnswire.Question) (*dnswire.Answer, *Failure) {
-	msg, err := l.c.query(q, 0)
+	msg, err := l.c.query(q, 0, dnswire.PadQuery)
 	if err != nil {
 		return nil, badQuestion(q, err)
 	}

@@ -80,7 +80,7 @@ func (l *dotLink) exchange(ctx context.Context, q dnswire.Question) (*dnswire.An
 	if fail != nil {
 		return nil, fail
 	}
-	msg, err := l.c.query(q, id)
+	msg, err := l.c.query(q, id, dnswire.PadQuery)
 	if err != nil {
 		l.abandon(id, true)
 		return nil, badQuestion(q, err)

@@ -51,18 +51,26 @@ func Worse(a, b *Failure) *Failure {
 	return a
 }
 
+// who is the upstream, in messages: with the relay, where it is that which was spoken with.
+func (c *Client) who() string {
+	if c.up.Relay != "" {
+		return "the resolver " + c.up.Host + " behind the relay " + c.up.Relay
+	}
+	return "the resolver " + c.up.Host
+}
+
 func (c *Client) unreachable(what string, cause error) *Failure {
-	return &Failure{Fault: fault.New(fault.ResolverUnreachable, "the resolver "+c.up.Host+" "+what, cause)}
+	return &Failure{Fault: fault.New(fault.ResolverUnreachable, c.who()+" "+what, cause)}
 }
 
 func (c *Client) untrusted(what, hint string, cause error) *Failure {
-	f := fault.New(fault.ResolverUntrusted, "the resolver "+c.up.Host+" did not prove who it is: "+what, cause)
+	f := fault.New(fault.ResolverUntrusted, c.who()+" did not prove who it is: "+what, cause)
 	f.Hint = hint
 	return &Failure{Fault: f}
 }
 
 func (c *Client) timeout(cause error) *Failure {
-	return &Failure{Fault: fault.New(fault.DNSTimeout, "the resolver "+c.up.Host+" did not answer in time", cause), Late: c.up.Host}
+	return &Failure{Fault: fault.New(fault.DNSTimeout, c.who()+" did not answer in time", cause), Late: c.up.Host}
 }
 
 func (c *Client) broke(cause error) *Failure {
@@ -72,7 +80,7 @@ func (c *Client) broke(cause error) *Failure {
 }
 
 func (c *Client) malformed(cause error) *Failure {
-	message := "the resolver " + c.up.Host + " sent a " + cause.Error()
+	message := c.who() + " sent a " + cause.Error()
 	return &Failure{Fault: fault.New(fault.DNSServFail, message, cause), Final: true}
 }
 
@@ -90,7 +98,7 @@ func (c *Client) dialFailure(ctx context.Context, err error) *Failure {
 			late := c.timeout(err)
 			if f.Hop != "" {
 				late.Late = ""
-				late.Fault.Message = "the proxy " + f.Hop + " did not connect to the resolver " + c.up.Host + " in time"
+				late.Fault.Message = "the proxy " + f.Hop + " did not connect to " + c.who() + " in time"
 				late.Fault.Hint = "the upstream proxy is silent, or cannot reach the resolver"
 			}
 			return late

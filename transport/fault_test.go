@@ -31,26 +31,26 @@ func TestEveryFaultOfAnUpstreamIsExplicit(t *testing.T) {
 		code    fault.Code
 		part    string
 	}{
-		{name: "hangs up", kinds: dnsrig.Kinds, handler: dnstest.Hangup, code: fault.ResolverUnreachable, part: "closed the connection"},
-		{name: "expired", kinds: dnsrig.Kinds, code: fault.ResolverUntrusted, part: "expired", tweak: func(g *rig) dnsrig.Tweak {
+		{name: "hangs up", kinds: dnsrig.OverTLS, handler: dnstest.Hangup, code: fault.ResolverUnreachable, part: "closed the connection"},
+		{name: "expired", kinds: dnsrig.OverTLS, code: fault.ResolverUntrusted, part: "expired", tweak: func(g *rig) dnsrig.Tweak {
 			return dnsrig.With(g.CA.IssueLeaf(dnstest.Leaf{Names: []string{dnsrig.ServerName}, NotAfter: past}))
 		}},
-		{name: "wrong name", kinds: dnsrig.Kinds, code: fault.ResolverUntrusted, part: "does not cover " + dnsrig.ServerName, tweak: func(g *rig) dnsrig.Tweak {
+		{name: "wrong name", kinds: dnsrig.OverTLS, code: fault.ResolverUntrusted, part: "does not cover " + dnsrig.ServerName, tweak: func(g *rig) dnsrig.Tweak {
 			return dnsrig.With(g.CA.Issue([]string{"other.example"}, nil))
 		}},
-		{name: "unknown authority", kinds: dnsrig.Kinds, code: fault.ResolverUntrusted, part: "unknown authority", tweak: func(*rig) dnsrig.Tweak {
+		{name: "unknown authority", kinds: dnsrig.OverTLS, code: fault.ResolverUntrusted, part: "unknown authority", tweak: func(*rig) dnsrig.Tweak {
 			return dnsrig.With(other.Issue([]string{dnsrig.ServerName}, nil))
 		}},
-		{name: "wrong pin", kinds: dnsrig.Kinds, code: fault.ResolverUntrusted, part: "pinned", spec: func(_ *rig, s *upstream.Spec) {
+		{name: "wrong pin", kinds: dnsrig.OverTLS, code: fault.ResolverUntrusted, part: "pinned", spec: func(_ *rig, s *upstream.Spec) {
 			s.Pins = []string{other.Pin()}
 		}},
-		{name: "TLS 1.2 only", kinds: dnsrig.Kinds, code: fault.ResolverUntrusted, part: "TLS 1.3", tweak: func(*rig) dnsrig.Tweak {
+		{name: "TLS 1.2 only", kinds: dnsrig.OverTLS, code: fault.ResolverUntrusted, part: "TLS 1.3", tweak: func(*rig) dnsrig.Tweak {
 			return func(c *tls.Config) { c.MaxVersion = tls.VersionTLS12 }
 		}},
 		{name: "no HTTP", kinds: doh, code: fault.ResolverUnreachable, part: "HTTP/2", tweak: func(*rig) dnsrig.Tweak {
 			return func(c *tls.Config) { c.NextProtos = nil }
 		}},
-		{name: "another protocol", kinds: dnsrig.Kinds, code: fault.ResolverUnreachable, part: "does not speak", tweak: func(*rig) dnsrig.Tweak {
+		{name: "another protocol", kinds: dnsrig.OverTLS, code: fault.ResolverUnreachable, part: "does not speak", tweak: func(*rig) dnsrig.Tweak {
 			return func(c *tls.Config) { c.NextProtos = []string{"other"} }
 		}},
 		{name: "HTTP 500", kinds: overHTTP, handler: dnstest.Status(500, "text/plain", "no"), code: fault.ResolverUnreachable, part: "HTTP 500"},

@@ -29,4 +29,6 @@ var openers = map[upstream.Kind]func(*Client) (opener, error){
 	upstream.DoH3: newDoH3,
 	upstream.DoT:  newDoT,
 	upstream.DoQ:  newDoQ,
+
+	upstream.DNSCrypt: newDNSCrypt,
 }

@@ -19,7 +19,7 @@ import (
 )
 
 func TestAQueryTellsNoMoreThanItMust(t *testing.T) {
-	dnsrig.EachKind(t, func(t *testing.T, k upstream.Kind) {
+	dnsrig.EachOf(t, dnsrig.OverTLS, func(t *testing.T, k upstream.Kind) {
 		g := newRig(t)
 		s := g.Serve(k, first, dnsrig.Zone.Handler())
 		c := g.client(t, g.Upstream(k, first))
@@ -154,7 +154,7 @@ func TestQuestionsBeyondTheBoundOfOneConnectionOpenAFewMoreAndThenWait(t *testin
 }
 
 func TestAConnectionClosedWhileIdleIsReplacedUnnoticed(t *testing.T) {
-	dnsrig.EachKind(t, func(t *testing.T, k upstream.Kind) {
+	dnsrig.EachOf(t, dnsrig.OverTLS, func(t *testing.T, k upstream.Kind) {
 		g := newRig(t)
 		s := g.Serve(k, first, dnsrig.Zone.Handler())
 		c := g.client(t, g.Upstream(k, first))
@@ -172,7 +172,7 @@ func TestAConnectionClosedWhileIdleIsReplacedUnnoticed(t *testing.T) {
 }
 
 func TestAConnectionThatBreaksUnderAQuestionIsRetriedOnceOnAFreshOne(t *testing.T) {
-	dnsrig.EachKind(t, func(t *testing.T, k upstream.Kind) {
+	dnsrig.EachOf(t, dnsrig.OverTLS, func(t *testing.T, k upstream.Kind) {
 		g := newRig(t)
 		answers := dnsrig.Zone.Handler()
 		breaks := 1
@@ -204,7 +204,7 @@ func TestAConnectionThatBreaksUnderAQuestionIsRetriedOnceOnAFreshOne(t *testing.
 }
 
 func TestAnUnusedConnectionIsClosedAfterTheIdleTimeout(t *testing.T) {
-	dnsrig.EachKind(t, func(t *testing.T, k upstream.Kind) {
+	dnsrig.EachOf(t, dnsrig.OverTLS, func(t *testing.T, k upstream.Kind) {
 		g := newRig(t)
 		s := g.Serve(k, first, dnsrig.Zone.Handler())
 		c := g.client(t, g.Upstream(k, first), func(o *transport.Options) { o.IdleTimeout = 20 * time.Second })
@@ -265,7 +265,7 @@ func TestALateReplyIsNotTakenForAnother(t *testing.T) {
 }
 
 func TestTheNextAddressIsTriedBesideASlowOneAndTheOneThatServedIsFirstNextTime(t *testing.T) {
-	dnsrig.EachKind(t, func(t *testing.T, k upstream.Kind) {
+	dnsrig.EachOf(t, dnsrig.OverTLS, func(t *testing.T, k upstream.Kind) {
 		g := newRig(t)
 		g.Net.Blackhole(netip.AddrPortFrom(first, dnsrig.Port(k)), true)
 		s := g.Serve(k, third, dnsrig.Zone.Handler())

@@ -18,7 +18,7 @@ import (
 )
 
 func TestAPinIsCheckedOnEveryConnection_ResumedOnesToo(t *testing.T) {
-	dnsrig.EachKind(t, func(t *testing.T, k upstream.Kind) {
+	dnsrig.EachOf(t, dnsrig.OverTLS, func(t *testing.T, k upstream.Kind) {
 		g := newRig(t)
 		cert := g.CA.Issue([]string{dnsrig.ServerName}, nil)
 		for _, pin := range []string{dnstest.Pin(cert), g.CA.Pin()} {
@@ -158,7 +158,7 @@ func TestTheServerNameIsSentAndALiteralAddressIsNot(t *testing.T) {
 }
 
 func TestALiteralHostHasToBeInTheCertificate(t *testing.T) {
-	dnsrig.EachKind(t, func(t *testing.T, k upstream.Kind) {
+	dnsrig.EachOf(t, dnsrig.OverTLS, func(t *testing.T, k upstream.Kind) {
 		g := newRig(t)
 		g.Serve(k, first, dnsrig.Zone.Handler()) // the certificate covers first, and the server name
 		g.Serve(k, second, dnsrig.Zone.Handler())
@@ -179,7 +179,7 @@ func TestALiteralHostHasToBeInTheCertificate(t *testing.T) {
 }
 
 func TestACAFileIsTrustedAloneAndOnlyForItsUpstream(t *testing.T) {
-	dnsrig.EachKind(t, func(t *testing.T, k upstream.Kind) {
+	dnsrig.EachOf(t, dnsrig.OverTLS, func(t *testing.T, k upstream.Kind) {
 		g := newRig(t)
 		g.Serve(k, first, dnsrig.Zone.Handler())
 		spec := g.Spec(k, first)

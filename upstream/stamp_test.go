@@ -3,16 +3,17 @@ package upstream_test
 import (
 	"errors"
 	"net/netip"
+	"reflect"
 	"strings"
 	"testing"
 
+	"watertight/lab/dnstest"
 	"watertight/name"
 	"watertight/stamp"
 	"watertight/upstream"
 )
 
-// encoded writes a stamp.
-func encoded(t *testing.T, s stamp.Stamp) string {
+func encode(t testing.TB, s stamp.Stamp) string {
 	t.Helper()
 	text, err := s.Encode()
 	if err != nil {
@@ -21,77 +22,160 @@ func encoded(t *testing.T, s stamp.Stamp) string {
 	return text
 }
 
-func target(t *testing.T, s string) name.Target {
-	t.Helper()
-	n, err := name.Parse(s)
+func TestWhatAStampSaysIsInTheUpstream(t *testing.T) {
+	hash := [32]byte{1, 2, 3}
+	bootstrap := []netip.AddrPort{netip.MustParseAddrPort("192.0.2.53:53")}
+	known := build(t, upstream.Spec{URL: "tls://dns.google"}).Addrs
+	for _, c := range []struct {
+		stamp     stamp.Stamp
+		addresses []string
+		want      upstream.Upstream
+	}{
+		{
+			stamp.Stamp{
+				Kind: stamp.DoH, Addr: netip.MustParseAddrPort("192.0.2.1:8443"), Host: name.Must("dns.example.net:8443"), Path: "/q%2f",
+				Hashes: [][32]byte{hash}, Bootstraps: bootstrap,
+			},
+			nil,
+			upstream.Upstream{
+				Kind: upstream.DoH, Host: "dns.example.net:8443", Path: "/q%2f", ServerName: "dns.example.net",
+				Addrs: []netip.AddrPort{netip.MustParseAddrPort("192.0.2.1:8443")}, Hashes: [][32]byte{hash},
+			},
+		},
+		{
+			stamp.Stamp{Kind: stamp.DoT, Addr: netip.MustParseAddrPort("[2001:db8::1]:853"), Host: name.Must("[2001:db8::1]:853")},
+			nil,
+			upstream.Upstream{
+				Kind: upstream.DoT, Host: "[2001:db8::1]", ServerName: "2001:db8::1",
+				Addrs: []netip.AddrPort{netip.MustParseAddrPort("[2001:db8::1]:853")},
+			},
+		},
+		{
+			stamp.Stamp{Kind: stamp.DoQ, Host: name.Must("dns.example.net:853"), Bootstraps: bootstrap},
+			[]string{"192.0.2.7"},
+			upstream.Upstream{
+				Kind: upstream.DoQ, Host: "dns.example.net", ServerName: "dns.example.net",
+				Addrs: []netip.AddrPort{netip.MustParseAddrPort("192.0.2.7:853")},
+			},
+		},
+		{
+			stamp.Stamp{Kind: stamp.DoT, Host: name.Must("dns.google:853")},
+			nil,
+			upstream.Upstream{Kind: upstream.DoT, Host: "dns.google", ServerName: "dns.google", Addrs: known},
+		},
+		{
+			stamp.Stamp{Kind: stamp.DoT, Host: name.Must("192.0.2.9:853")},
+			nil,
+			upstream.Upstream{
+				Kind: upstream.DoT, Host: "192.0.2.9", ServerName: "192.0.2.9",
+				Addrs: []netip.AddrPort{netip.MustParseAddrPort("192.0.2.9:853")},
+			},
+		},
+	} {
+		text := encode(t, c.stamp)
+		c.want.Text = text
+		if got := build(t, upstream.Spec{URL: text, Addresses: c.addresses}); !reflect.DeepEqual(got, c.want) {
+			t.Errorf("%s\n got %+v\nwant %+v", c.stamp.Kind, got, c.want)
+		}
+	}
+}
+
+func TestAStampTakesPinsInAddition(t *testing.T) {
+	text := encode(t, stamp.Stamp{Kind: stamp.DoT, Host: name.Must("192.0.2.9:853"), Hashes: [][32]byte{{1}}})
+	u := build(t, upstream.Spec{URL: text, Pins: []string{dnstest.NewCA().Pin()}})
+	if len(u.Pins) != 1 || len(u.Hashes) != 1 {
+		t.Errorf("%+v", u)
+	}
+}
+
+const quad9Crypt = "sdns://AQMAAAAAAAAADDkuOS45Ljk6ODQ0MyBnyEe4yHWM0SAkVUO-dWdG3zTfHYTAC4xHA2jfgh2GPhkyLmRuc2NyeXB0LWNlcnQucXVhZDkubmV0"
+
+func TestAStampOfDNSCryptIsAnUpstream_BehindARelayWhereThereIsOne(t *testing.T) {
+	quad9, relay := netip.MustParseAddrPort("9.9.9.9:8443"), netip.MustParseAddrPort("192.0.2.1:443")
+	direct := build(t, upstream.Spec{URL: quad9Crypt})
+	st, err := stamp.Parse(quad9Crypt)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return n
-}
-
-func TestAStampIsAnUpstreamWithAllThatItSays(t *testing.T) {
-	hash := [32]byte{1, 2, 3}
-	at := netip.MustParseAddrPort("192.0.2.53:8443")
-	host := target(t, "dns.example.net:8443")
-	for kind, want := range map[stamp.Kind]upstream.Kind{stamp.DoH: upstream.DoH, stamp.DoT: upstream.DoT, stamp.DoQ: upstream.DoQ} {
-		s := stamp.Stamp{Kind: kind, Addr: at, Host: host, Hashes: [][32]byte{hash}}
-		if kind == stamp.DoH {
-			s.Path = "/ask"
-		}
-		text := encoded(t, s)
-		u, err := upstream.Parse(text)
-		if err != nil {
-			t.Fatalf("%v: %v", kind, err)
-		}
-		if u.Text != text || u.Kind != want || u.Host != "dns.example.net:8443" || u.Path != s.Path || u.ServerName != "dns.example.net" ||
-			len(u.Addrs) != 1 || u.Addrs[0] != at || len(u.Hashes) != 1 || u.Hashes[0] != hash || u.Validate() != nil {
-			t.Errorf("%v: %+v", kind, u)
-		}
+	want := upstream.Upstream{
+		Text: quad9Crypt, Kind: upstream.DNSCrypt, Host: "9.9.9.9:8443", ServerName: "2.dnscrypt-cert.quad9.net",
+		PublicKey: st.PublicKey, Addrs: []netip.AddrPort{quad9},
+	}
+	if !reflect.DeepEqual(direct, want) {
+		t.Errorf("got %+v\nwant %+v", direct, want)
+	}
+	behind := build(t, upstream.Spec{URL: quad9Crypt, Relay: encode(t, stamp.Stamp{Kind: stamp.DNSCryptRelay, Addr: relay})})
+	want.Relay, want.Behind, want.Addrs = "192.0.2.1", quad9, []netip.AddrPort{relay}
+	if !reflect.DeepEqual(behind, want) {
+		t.Errorf("got %+v\nwant %+v", behind, want)
 	}
 }
 
-func TestAStampWithoutAnAddressNeedsOne_AndItsBootstrapsAreNotAsked(t *testing.T) {
-	text := encoded(t, stamp.Stamp{
-		Kind: stamp.DoT, Host: target(t, "dns.example.net:853"), Bootstraps: []netip.AddrPort{netip.MustParseAddrPort("192.0.2.99:53")},
-	})
-	if _, err := upstream.Parse(text); err == nil || !strings.Contains(err.Error(), "addresses: dns.example.net is a name") {
-		t.Errorf("it gave %v", err)
+func TestWhatDNSCryptCannotHonourIsRefused(t *testing.T) {
+	at := func(s string) string {
+		return encode(t, stamp.Stamp{Kind: stamp.DNSCryptRelay, Addr: netip.MustParseAddrPort(s)})
 	}
-	if host, ok := (upstream.Spec{URL: text}).Host(); !ok || host != "dns.example.net" {
-		t.Errorf("it needs the addresses of %q", host)
+	crypt := func(addr, provider string) string {
+		return encode(t, stamp.Stamp{Kind: stamp.DNSCrypt, Addr: netip.MustParseAddrPort(addr), Provider: provider})
 	}
-	u, err := upstream.Spec{URL: text, Addresses: []string{"192.0.2.53"}}.Build()
-	if err != nil || len(u.Addrs) != 1 || u.Addrs[0].String() != "192.0.2.53:853" {
-		t.Errorf("%+v, %v", u, err)
-	}
-	known := encoded(t, stamp.Stamp{Kind: stamp.DoH, Host: target(t, "dns.google:443"), Path: "/dns-query"})
-	if u, err := upstream.Parse(known); err != nil || u.Addrs[0].String() != "8.8.8.8:443" {
-		t.Errorf("a host that a preset knows: %+v, %v", u, err)
+	for want, spec := range map[string]upstream.Spec{
+		"pins: ":                      {URL: quad9Crypt, Pins: []string{dnstest.NewCA().Pin()}},
+		"ca: ":                        {URL: quad9Crypt, CA: caFile(t, dnstest.NewCA())},
+		"name: ":                      {URL: quad9Crypt, Name: "x.example"},
+		"addresses: ":                 {URL: quad9Crypt, Addresses: []string{"192.0.2.1"}},
+		"url: port 5353 is for names": {URL: crypt("192.0.2.1:5353", "2.dnscrypt-cert.x.example")},
+		"url: port 53 is for names":   {URL: crypt("192.0.2.1:53", "2.dnscrypt-cert.x.example")},
+		"url: dnscrypt: not the name of a provider":                         {URL: crypt("192.0.2.1:443", "x.example")},
+		"relay: port 53 is for names":                                       {URL: quad9Crypt, Relay: at("192.0.2.1:53")},
+		"relay: the relay and the resolver are one server":                  {URL: quad9Crypt, Relay: at("9.9.9.9:8443")},
+		"relay: not a DNS stamp":                                            {URL: quad9Crypt, Relay: "192.0.2.1"},
+		"relay: the stamp is of the kind DNSCrypt;":                         {URL: quad9Crypt, Relay: quad9Crypt},
+		"relay: DNS over TLS goes through no relay; leave `relay` out":      {URL: "tls://192.0.2.1", Relay: at("192.0.2.1:443")},
+		"url: the stamp is of a relay (DNSCrypt relay), and a relay answer": {URL: at("192.0.2.1:443")},
+	} {
+		if _, err := spec.Build(); err == nil || !strings.HasPrefix(err.Error(), want) {
+			t.Errorf("%v; want %q", err, want)
+		}
 	}
 }
 
-func TestStampsThatCannotBeHonouredAreRefused(t *testing.T) {
-	at, host := netip.MustParseAddrPort("192.0.2.53:443"), target(t, "dns.example.net:443")
-	whole := encoded(t, stamp.Stamp{Kind: stamp.DoH, Addr: at, Host: host, Path: "/q"})
-	for what, c := range map[string]struct {
+func TestStampsThatAreRefusedWithTheReason(t *testing.T) {
+	at := netip.MustParseAddrPort("192.0.2.1:443")
+	placed := stamp.Stamp{Kind: stamp.DoT, Addr: netip.MustParseAddrPort("192.0.2.1:853"), Host: name.Must("dns.example.net:853")}
+	bare := stamp.Stamp{
+		Kind: stamp.DoT, Host: name.Must("dns.example.net:853"), Bootstraps: []netip.AddrPort{netip.MustParseAddrPort("192.0.2.53:53")},
+	}
+	for _, c := range []struct {
 		spec upstream.Spec
 		want string
 	}{
-		"plain":     {upstream.Spec{URL: encoded(t, stamp.Stamp{Kind: stamp.Plain, Addr: netip.MustParseAddrPort("192.0.2.53:53")})}, "write tls://192.0.2.53"},
-		"relay":     {upstream.Spec{URL: encoded(t, stamp.Stamp{Kind: stamp.DNSCryptRelay, Addr: at})}, "relay"},
-		"dnscrypt":  {upstream.Spec{URL: encoded(t, stamp.Stamp{Kind: stamp.DNSCrypt, Addr: at, Provider: "2.dnscrypt-cert.example.net"})}, "not carried yet"},
-		"garbage":   {upstream.Spec{URL: "sdns://AAAA"}, "stamp"},
-		"port 53":   {upstream.Spec{URL: encoded(t, stamp.Stamp{Kind: stamp.DoT, Addr: netip.MustParseAddrPort("192.0.2.53:53"), Host: target(t, "dns.example.net:53")})}, "port 53"},
-		"name":      {upstream.Spec{URL: whole, Name: "other.example"}, "leave `name` out"},
-		"addresses": {upstream.Spec{URL: whole, Addresses: []string{"192.0.2.1"}}, "leave `addresses` out"},
+		{upstream.Spec{URL: encode(t, stamp.Stamp{Kind: stamp.Plain, Addr: netip.MustParseAddrPort("[2001:db8::1]:53")})}, "url: the stamp leads to plain DNS, names would travel in clear text; write tls://[2001:db8::1]"},
+		{upstream.Spec{URL: encode(t, stamp.Stamp{Kind: stamp.DNSCryptRelay, Addr: at})}, "url: the stamp is of a relay (DNSCrypt relay)"},
+		{upstream.Spec{URL: encode(t, stamp.Stamp{Kind: stamp.ODoHRelay, Addr: at, Host: name.Must("relay.example.net:443"), Path: "/p"})}, "url: the stamp is of a relay (ODoH relay)"},
+		{upstream.Spec{URL: encode(t, stamp.Stamp{Kind: stamp.DoT, Host: name.Must("192.0.2.1:53")})}, "url: port 53"},
+		{upstream.Spec{URL: encode(t, bare)}, "addresses: dns.example.net is a name"},
+		{upstream.Spec{URL: encode(t, placed), Addresses: []string{"192.0.2.2"}}, "addresses: the stamp has the address 192.0.2.1 already"},
+		{upstream.Spec{URL: encode(t, placed), Name: "other.example"}, "name: a stamp says whom to expect by itself"},
+		{upstream.Spec{URL: "sdns://AA"}, "url: not a DNS stamp that can be used"},
+		{upstream.Spec{URL: "SDNS://user:secret@AA"}, "url: an upstream has no user and password"},
+		{upstream.Spec{URL: "sdns://" + strings.Repeat("A", 5000)}, "url: "},
 	} {
 		_, err := c.spec.Build()
-		if err == nil || !strings.Contains(err.Error(), c.want) {
-			t.Errorf("%s: %v; want %q", what, err, c.want)
+		if err == nil || !strings.HasPrefix(err.Error(), c.want) {
+			t.Errorf("%v; want %q", err, c.want)
+			continue
 		}
-		if what == "plain" && !errors.Is(err, upstream.ErrPlain) {
-			t.Errorf("%s: %v", what, err)
+		if strings.Contains(err.Error(), "secret") {
+			t.Errorf("%q shows the password", err)
 		}
+		if plain := strings.Contains(c.want, "plain DNS,"); plain != errors.Is(err, upstream.ErrPlain) {
+			t.Errorf("%v: ErrPlain is %v", err, !plain)
+		}
+	}
+	if host, ok := (upstream.Spec{URL: encode(t, bare)}).Host(); !ok || host != "dns.example.net" {
+		t.Errorf("the host that needs addresses is %q, %v", host, ok)
+	}
+	if _, ok := (upstream.Spec{URL: encode(t, placed)}).Host(); ok {
+		t.Error("a stamp with an address needs none")
 	}
 }

@@ -9,18 +9,21 @@ import (
 	"slices"
 	"strings"
 
+	"watertight/dnscrypt"
 	"watertight/name"
 )
 
 // Kind is how an upstream speaks.
 type Kind string
 
-// The kinds of upstream, each by the scheme of its URLs.
+// The kinds of upstream, each by the scheme of its URLs. Those without a URL of their own are written as stamps.
 const (
 	DoH  Kind = "https" // DNS over HTTPS (RFC 8484), over HTTP/2 or HTTP/1.1
 	DoH3 Kind = "h3"    // DNS over HTTPS over HTTP/3 (RFC 9114), and nothing else
 	DoT  Kind = "tls"   // DNS over TLS (RFC 7858)
 	DoQ  Kind = "quic"  // DNS over QUIC (RFC 9250)
+
+	DNSCrypt Kind = "dnscrypt" // DNSCrypt version 2, anonymised where there is a relay
 )
 
 // traits is what tells kinds apart before anything is sent.
@@ -28,7 +31,8 @@ type traits struct {
 	name    string // what people call it
 	port    uint16 // where it is spoken, unless the URL says otherwise
 	path    bool   // its URL has a path
-	packets bool   // it travels in datagrams
+	packets bool   // it travels in datagrams and in nothing else
+	stamp   bool   // it has no URL of its own, only a stamp
 }
 
 var kinds = map[Kind]traits{
@@ -36,6 +40,8 @@ var kinds = map[Kind]traits{
 	DoH3: {name: "DNS over HTTPS (HTTP/3)", port: 443, path: true, packets: true},
 	DoT:  {name: "DNS over TLS", port: 853},
 	DoQ:  {name: "DNS over QUIC", port: 853, packets: true},
+
+	DNSCrypt: {name: "DNSCrypt", port: dnscrypt.Port, stamp: true},
 }
 
 // Kinds gives every kind, in the order of their schemes.
@@ -44,7 +50,15 @@ func Kinds() []Kind { return slices.Sorted(maps.Keys(kinds)) }
 // Name is what people call the kind.
 func (k Kind) Name() string { return kinds[k].name }
 
-// Packets says whether the kind travels in datagrams, which not every way out carries.
+// Form is how an upstream of the kind begins in a configuration.
+func (k Kind) Form() string {
+	if kinds[k].stamp {
+		return stampScheme + " (" + kinds[k].name + ")"
+	}
+	return string(k) + "://"
+}
+
+// Packets says whether the kind travels in datagrams alone, which not every way out carries.
 func (k Kind) Packets() bool { return kinds[k].packets }
 
 const defaultPath = "/dns-query"
@@ -67,14 +81,23 @@ var errPort53 = errors.New("port 53 is for plain DNS, and nothing is encrypted t
 type Upstream struct {
 	Text       string // as configured: a URL or a preset's name; it holds no secret
 	Kind       Kind
-	Host       string // host and, where it is not the kind's own, port: what messages and the Host header say
-	Path       string // of DNS over HTTPS
-	GET        bool   // ask with GET: the URL was a template with {?dns} (RFC 8484, section 4.1)
-	ServerName string // the name, or the address as text, that the certificate has to cover
-	Addrs      []netip.AddrPort
-	Hashes     [][32]byte // SHA-256 of the to-be-signed part of a certificate in the verified chain; any of them will do (of a stamp)
-	Pins       [][32]byte // SHA-256 of a SubjectPublicKeyInfo in the verified chain; any of them will do (RFC 7858, section 4.2)
-	CA         [][]byte   // certificates in DER that alone are trusted; none: those that the system trusts
+	Host       string           // host and, where it is not the kind's own, port: what messages and the Host header say
+	Path       string           // of DNS over HTTPS
+	GET        bool             // ask with GET: the URL was a template with {?dns} (RFC 8484, section 4.1)
+	ServerName string           // the name, or the address as text, that the certificate has to cover
+	Addrs      []netip.AddrPort // what is dialled: the relay, where there is one
+	Pins       [][32]byte       // SHA-256 of a SubjectPublicKeyInfo in the verified chain; any of them will do (RFC 7858, section 4.2)
+	CA         [][]byte         // certificates in DER that alone are trusted; none: those that the system trusts
+	// Hashes are SHA-256 of a TBSCertificate in the verified chain, from a stamp; any of them will do. Where there are
+	// Pins too, one of each has to match.
+	Hashes [][32]byte
+
+	// PublicKey is that of the provider (Ed25519), of DNSCrypt; the provider's name is ServerName.
+	PublicKey [32]byte
+	// Relay is the host of the relay as messages name it, "" where there is none.
+	Relay string
+	// Behind is where a relay of DNSCrypt is to send questions. It is never dialled.
+	Behind netip.AddrPort
 }
 
 // Validate refuses what neither [Parse] nor [Spec.Build] made. What a kind needs beyond that, its transport checks.
@@ -86,22 +109,23 @@ func (u Upstream) Validate() error {
 }
 
 // Parse reads an upstream from one text: a preset's name, `https://HOST[:PORT][/PATH]`, `h3://` the same,
-// `tls://HOST[:PORT]` or `quic://HOST[:PORT]`, where HOST is an address or a host name that a preset knows. PATH may end
-// in `{?dns}`: then questions travel by GET. A stamp, `sdns://…`, says the same for DNS over HTTPS, TLS and QUIC.
+// `tls://HOST[:PORT]` or `quic://HOST[:PORT]`, where HOST is an address or a host name that a preset knows; or a DNS
+// stamp, `sdns://…`, of one of these. PATH may end in `{?dns}`: then questions travel by GET.
 func Parse(s string) (Upstream, error) { return Spec{URL: s}.Build() }
 
 // Spec is an upstream as a configuration file describes it.
 type Spec struct {
-	URL       string   // or a preset's name
+	URL       string   // or a preset's name, or a stamp
 	Addresses []string // of the host, where the URL names one; tried in this order
 	Pins      []string // base64 of the SHA-256 of a SubjectPublicKeyInfo
 	CA        string   // path of a PEM file; only the authorities in it are trusted
 	Name      string   // the server name to check instead of the URL's host
+	Relay     string   // the stamp of a relay, through which everything goes to the upstream
 }
 
 // SpecError says which field of a spec is wrong.
 type SpecError struct {
-	Field string // as in the configuration file: url, addresses, pins, ca or name
+	Field string // as in the configuration file: url, addresses, pins, ca, name or relay
 	Index int    // in a list, otherwise 0
 	Err   error
 }
@@ -111,7 +135,7 @@ func (e *SpecError) Error() string { return e.Field + ": " + e.Err.Error() }
 // Unwrap gives the cause.
 func (e *SpecError) Unwrap() error { return e.Err }
 
-// Host gives the host of the spec's URL where it is a name that needs `addresses`: what a configuration looks up in
+// Host gives the host of the spec's URL or stamp where it is a name that needs `addresses`: what a configuration looks up in
 // its own table of addresses. It says false for a literal address, for a name that a preset knows, and for a URL that
 // is wrong.
 func (s Spec) Host() (string, bool) {
@@ -120,7 +144,7 @@ func (s Spec) Host() (string, bool) {
 		return "", false
 	}
 	host, ok := e.host.Name()
-	return host, ok && len(e.known) == 0
+	return host, ok && len(e.known) == 0 && !e.at.IsValid()
 }
 
 // Build checks the spec and reads its CA file. Every error in the spec is reported, each as a [*SpecError], joined.
@@ -130,8 +154,15 @@ func (s Spec) Build() (Upstream, error) {
 		return Upstream{}, &SpecError{Field: "url", Err: err}
 	}
 	u := Upstream{Text: s.URL, Kind: e.kind, Host: e.display(), Path: e.path, GET: e.get, ServerName: e.host.String(), Hashes: e.hashes}
+	if e.kind == DNSCrypt {
+		u.ServerName, u.PublicKey = e.provider, e.key
+	}
 	var errs []error
 	u.Addrs, errs = s.addresses(e)
+	errs = append(errs, s.through(e, &u)...)
+	if e.kind == DNSCrypt {
+		errs = append(errs, s.withoutTLS()...)
+	}
 	pins, pinErrs := parsePins(s.Pins)
 	u.Pins = pins
 	errs = append(errs, pinErrs...)
@@ -141,7 +172,8 @@ func (s Spec) Build() (Upstream, error) {
 		}
 	}
 	if s.Name != "" && e.stamp {
-		errs = append(errs, &SpecError{Field: "name", Err: errors.New("the stamp says which name to expect; leave `name` out")})
+		err := errors.New("a stamp says whom to expect by itself; leave `name` out")
+		errs = append(errs, &SpecError{Field: "name", Err: err})
 	} else if s.Name != "" {
 		h, err := name.ParseHost(s.Name)
 		if err != nil {
@@ -155,18 +187,21 @@ func (s Spec) Build() (Upstream, error) {
 	return u, nil
 }
 
-// addresses gives where the upstream is: a literal host, else what the spec lists, else what a preset knows.
+// addresses gives where the upstream is: the address of a stamp, a literal host, else what the spec lists, else what a preset knows.
 func (s Spec) addresses(e endpoint) (list []netip.AddrPort, errs []error) {
 	fail := func(i int, err error) { errs = append(errs, &SpecError{Field: "addresses", Index: i, Err: err}) }
-	if a, ok := e.host.Addr(); ok && !e.stamp {
-		if len(s.Addresses) > 0 {
+	a, ok := e.host.Addr()
+	if e.at.IsValid() {
+		a, ok = e.at, true
+	}
+	if ok {
+		switch {
+		case len(s.Addresses) > 0 && e.at.IsValid():
+			fail(0, fmt.Errorf("the stamp has the address %v already; leave `addresses` out", a))
+		case len(s.Addresses) > 0:
 			fail(0, fmt.Errorf("%v is an address already; leave `addresses` out", a))
 		}
 		return []netip.AddrPort{netip.AddrPortFrom(a, e.port)}, errs
-	}
-	if e.placed && len(s.Addresses) > 0 {
-		fail(0, errors.New("the stamp has an address already; leave `addresses` out"))
-		return nil, errs
 	}
 	if len(s.Addresses) > maxAddresses {
 		fail(maxAddresses, fmt.Errorf("more than %d addresses", maxAddresses))
@@ -205,11 +240,16 @@ type endpoint struct {
 	port  uint16
 	path  string
 	get   bool
-	known []netip.Addr // what a preset knows of the host, or a stamp says
+	known []netip.Addr // what a preset knows of the host
 
-	stamp  bool // it was read from a stamp
-	placed bool // which says where it is
+	// Of a stamp.
+	stamp  bool
+	at     netip.Addr // where it is, if the stamp says so
 	hashes [][32]byte
+
+	// Of a stamp of DNSCrypt.
+	provider string
+	key      [32]byte
 }
 
 func (e endpoint) display() string {
@@ -224,14 +264,14 @@ func (e endpoint) display() string {
 }
 
 func parseEndpoint(s string) (endpoint, error) {
-	if strings.HasPrefix(strings.ToLower(s), "sdns:") {
+	if strings.Contains(s, "@") { // nothing that is meant for an upstream has one, and what is before it may be a secret
+		return endpoint{}, errors.New("an upstream has no user and password")
+	}
+	if len(s) >= len(stampScheme) && strings.EqualFold(s[:len(stampScheme)], stampScheme) {
 		return parseStamp(s)
 	}
 	if len(s) > maxURL {
 		return endpoint{}, fmt.Errorf("longer than %d octets", maxURL)
-	}
-	if strings.Contains(s, "@") { // nothing else that is meant for an upstream has one, and what is before it may be a secret
-		return endpoint{}, errors.New("an upstream has no user and password")
 	}
 	scheme, rest, hasScheme := strings.Cut(s, "://")
 	if !hasScheme {
@@ -241,7 +281,9 @@ func parseEndpoint(s string) (endpoint, error) {
 		return endpoint{}, bare(s)
 	}
 	scheme = strings.ToLower(scheme)
-	if _, ok := kinds[Kind(scheme)]; ok {
+	if t, ok := kinds[Kind(scheme)]; ok && t.stamp {
+		return endpoint{}, fmt.Errorf("%s has no URL; write its stamp, %s…", t.name, stampScheme)
+	} else if ok {
 		return parseURL(s, Kind(scheme))
 	}
 	switch scheme {

@@ -24,6 +24,7 @@ var covered = map[string]func(*testing.T){
 	"Spec.Pins":           TestWhatASpecSaysIsInTheUpstream,
 	"Spec.CA":             TestWhatASpecSaysIsInTheUpstream,
 	"Spec.Name":           TestWhatASpecSaysIsInTheUpstream,
+	"Spec.Relay":          TestAStampOfDNSCryptIsAnUpstream_BehindARelayWhereThereIsOne,
 	"Upstream.Text":       TestUpstreamTextsThatAreGood,
 	"Upstream.Kind":       TestUpstreamTextsThatAreGood,
 	"Upstream.Host":       TestUpstreamTextsThatAreGood,
@@ -31,9 +32,12 @@ var covered = map[string]func(*testing.T){
 	"Upstream.GET":        TestATextWithATemplateMeansGET,
 	"Upstream.ServerName": TestUpstreamTextsThatAreGood,
 	"Upstream.Addrs":      TestUpstreamTextsThatAreGood,
-	"Upstream.Hashes":     TestAStampIsAnUpstreamWithAllThatItSays,
 	"Upstream.Pins":       TestWhatASpecSaysIsInTheUpstream,
 	"Upstream.CA":         TestEqualSpecsBuildEqualUpstreams,
+	"Upstream.Hashes":     TestWhatAStampSaysIsInTheUpstream,
+	"Upstream.PublicKey":  TestAStampOfDNSCryptIsAnUpstream_BehindARelayWhereThereIsOne,
+	"Upstream.Relay":      TestAStampOfDNSCryptIsAnUpstream_BehindARelayWhereThereIsOne,
+	"Upstream.Behind":     TestAStampOfDNSCryptIsAnUpstream_BehindARelayWhereThereIsOne,
 }
 
 func TestEveryFieldHasATest(t *testing.T) {
@@ -134,6 +138,7 @@ func TestUpstreamTextsThatAreRefusedWithTheReasonAndTheMend(t *testing.T) {
 		"quic://dns.adguard-dns.com/x": "DNS over QUIC has no path",
 		"tls://9.9.9.9{?dns}":          "not a URL that can be read",
 		"sdns://AgcAAAA":               "not a DNS stamp that can be used",
+		"dnscrypt://9.9.9.9":           "DNSCrypt has no URL; write its stamp, sdns://…",
 		"ftp://x":                      "no scheme of an upstream",
 		"":                             "empty",
 		"tls://9.9.9.9:53":             "port 53",
@@ -328,7 +333,7 @@ func TestEveryPresetBuildsAndIsComplete(t *testing.T) {
 }
 
 func FuzzSpec(f *testing.F) {
-	for _, s := range []string{"quad9", "tls://1.1.1.1", "https://dns.google/dns-query{?dns}", "https://[::1]:8443/a%2fb", "udp://x", "tls://a@b", "sdns://AA"} {
+	for _, s := range []string{"quad9", "tls://1.1.1.1", "https://dns.google/dns-query{?dns}", "https://[::1]:8443/a%2fb", "udp://x", "tls://a@b", "sdns://AA", "sdns://AgcAAAAAAAAABzEuMC4wLjEAEmRucy5jbG91ZGZsYXJlLmNvbQovZG5zLXF1ZXJ5"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
@@ -336,7 +341,7 @@ func FuzzSpec(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if len(u.Addrs) == 0 || u.ServerName == "" || u.Kind != upstream.DoH && u.Kind != upstream.DoT {
+		if len(u.Addrs) == 0 || u.ServerName == "" || !slices.Contains(upstream.Kinds(), u.Kind) {
 			t.Errorf("%q gives %+v", s, u)
 		}
 		for _, a := range u.Addrs {

@@ -34,9 +34,12 @@ var (
 )
 
 // Kinds are the kinds of upstream that [EachKind] goes through.
-var Kinds = []upstream.Kind{upstream.DoT, upstream.DoH, upstream.DoH3, upstream.DoQ}
+var Kinds = append([]upstream.Kind{upstream.DNSCrypt}, OverTLS...)
 
-// Streams are those of them that travel in connections of TCP.
+// OverTLS are those of them whose questions share an authenticated connection of TLS or QUIC.
+var OverTLS = []upstream.Kind{upstream.DoT, upstream.DoH, upstream.DoH3, upstream.DoQ}
+
+// Streams are those of OverTLS that travel in connections of TCP.
 var Streams = []upstream.Kind{upstream.DoT, upstream.DoH}
 
 // Zone is what a resolver of a rig usually knows.
@@ -73,6 +76,8 @@ var services = map[upstream.Kind]service{
 	upstream.DoH3: {port: 443, packets: dnstest.ServeDoH3},
 	upstream.DoT:  {port: 853, stream: dnstest.ServeDoT},
 	upstream.DoQ:  {port: 853, packets: dnstest.ServeDoQ},
+
+	upstream.DNSCrypt: {port: 443}, // on both: serveCrypt
 }
 
 // Port is the usual port of a kind.
@@ -82,6 +87,9 @@ func Port(k upstream.Kind) uint16 { return services[k].port }
 func OnLoopback(t testing.TB, k upstream.Kind, h dnstest.Handler) (*dnstest.Server, upstream.Upstream) {
 	t.Helper()
 	at := netip.MustParseAddrPort("127.0.0.1:0")
+	if k == upstream.DNSCrypt {
+		return cryptOnLoopback(t, at, h)
+	}
 	ca := dnstest.NewCA()
 	cert := ca.Issue(nil, []netip.Addr{at.Addr()})
 	var s *dnstest.Server
@@ -126,6 +134,8 @@ func Sockets() transport.Way {
 type Rig struct {
 	Net dnstest.Net
 	CA  *dnstest.CA
+	// Provider signs for the resolvers of DNSCrypt.
+	Provider *dnstest.Provider
 	// Fail, where set, is what Dial gives instead of dialling.
 	Fail error
 
@@ -133,7 +143,7 @@ type Rig struct {
 }
 
 // New makes a rig with nothing on it.
-func New(t testing.TB) *Rig { return &Rig{CA: dnstest.NewCA(), t: t} }
+func New(t testing.TB) *Rig { return &Rig{CA: dnstest.NewCA(), Provider: dnstest.NewProvider(), t: t} }
 
 // Dial is a dial function over the rig's network.
 func (g *Rig) Dial(ctx context.Context, to netip.AddrPort) (net.Conn, error) {
@@ -156,8 +166,16 @@ func (g *Rig) Way() transport.Way { return transport.Way{Dial: g.Dial, DialPacke
 
 // Serve starts a resolver at an address until the test ends, with the rig's ordinary certificate or with that in tweak.
 func (g *Rig) Serve(k upstream.Kind, at netip.Addr, h dnstest.Handler, tweak ...Tweak) *dnstest.Server {
-	cert := g.CA.Issue([]string{ServerName}, []netip.Addr{First})
 	bound := netip.AddrPortFrom(at, Port(k))
+	if k == upstream.DNSCrypt {
+		if len(tweak) > 0 {
+			g.t.Fatal("DNSCrypt has no TLS that could be changed")
+		}
+		s := dnstest.ServeDNSCrypt(g.Net.Listen(bound), g.Net.ListenPacket(bound), g.Provider, h)
+		g.t.Cleanup(func() { s.Close() })
+		return s
+	}
+	cert := g.CA.Issue([]string{ServerName}, []netip.Addr{First})
 	var s *dnstest.Server
 	if serve := services[k].packets; serve != nil {
 		s = serve(g.Net.ListenPacket(bound), cert, h, tweak...)
@@ -171,9 +189,11 @@ func (g *Rig) Serve(k upstream.Kind, at netip.Addr, h dnstest.Handler, tweak ...
 // Mute makes an address take everything and say nothing, until the test ends.
 func (g *Rig) Mute(k upstream.Kind, at netip.Addr) {
 	bound := netip.AddrPortFrom(at, Port(k))
-	if k.Packets() {
+	if k.Packets() || k == upstream.DNSCrypt {
 		socket := g.Net.ListenPacket(bound)
 		g.t.Cleanup(func() { socket.Close() })
+	}
+	if k.Packets() {
 		return
 	}
 	l := g.Net.Listen(bound)
@@ -191,6 +211,9 @@ func (g *Rig) Mute(k upstream.Kind, at netip.Addr) {
 
 // Spec describes an upstream of the rig.
 func (g *Rig) Spec(k upstream.Kind, at ...netip.Addr) upstream.Spec {
+	if k == upstream.DNSCrypt { // its stamp has one address
+		return upstream.Spec{URL: CryptStamp(g.t, g.Provider, netip.AddrPortFrom(at[0], Port(k)))}
+	}
 	s := upstream.Spec{URL: string(k) + "://" + ServerName, CA: CAFile(g.t, g.CA)}
 	for _, a := range at {
 		s.Addresses = append(s.Addresses, a.String())

@@ -27,6 +27,8 @@ const (
 	DoT Transport = "dot"
 	DoH Transport = "doh" // over whichever version of HTTP
 	DoQ Transport = "doq"
+
+	DNSCrypt Transport = "dnscrypt" // in datagrams and over TCP
 )
 
 // Query is one query as the server received it.
@@ -34,7 +36,7 @@ type Query struct {
 	dnswire.Request
 	Raw       []byte // the message as it came
 	Transport Transport
-	Conn      int // ordinal of the connection, from 1
+	Conn      int // ordinal of the connection, from 1; of DNSCrypt that of the client's key
 	Resumed   bool
 	Client    net.Addr
 	Method    string      // of DoH
