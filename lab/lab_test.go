@@ -90,8 +90,13 @@ func TestLab_APlaintextQuestionToAnyAddressIsAnsweredAndWrittenDown(t *testing.T
 					t.Errorf("%s: not an answer: %x", server, reply)
 				}
 				log := in.ISP.Log()[before:]
-				if len(log) != 1 || log[0].Server.Addr() != at || log[0].Name != "api.example.net" || !in.Client.Has(log[0].Client.Addr()) {
-					t.Errorf("%s: the provider wrote down %v", server, log)
+				if len(log) == 0 {
+					t.Errorf("%s: the provider wrote down nothing", server)
+				}
+				for _, q := range log { // one, unless its answer was slow: then it was asked again
+					if q.Server.Addr() != at || q.Name != "api.example.net" || !in.Client.Has(q.Client.Addr()) {
+						t.Errorf("%s: the provider wrote down %v", server, log)
+					}
 				}
 			}
 		})

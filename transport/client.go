@@ -115,13 +115,13 @@ func (c *Client) Ask(ctx context.Context, q dnswire.Question) (*dnswire.Answer, 
 	for again := true; ; again = false {
 		s, fail := c.links.take(ctx, after)
 		if fail != nil {
-			if ctx.Err() == context.DeadlineExceeded {
+			if expired(ctx) {
 				c.health.unanswered(started, c.now(), fail)
 			}
 			return nil, fail
 		}
 		a, fail := s.exchange(ctx, q)
-		if fail != nil && fail.broken && ctx.Err() != nil {
+		if fail != nil && fail.broken && (ctx.Err() != nil || expired(ctx)) {
 			fail = c.timeout(fail.Fault) // another question's end closed the connection at the same moment
 		}
 		replied := fail == nil || fail.Final && !fail.unsent
@@ -137,14 +137,20 @@ func (c *Client) Ask(ctx context.Context, q dnswire.Question) (*dnswire.Answer, 
 				continue
 			}
 			c.health.failed(started, c.now(), fail)
-		case ctx.Err() == nil: // the server did answer, but not with DNS
+		case ctx.Err() == nil && !expired(ctx): // the server did answer, but not with DNS
 			c.health.failed(started, c.now(), fail)
-		case ctx.Err() == context.DeadlineExceeded && c.links.silentSince(s, started):
+		case expired(ctx) && c.links.silentSince(s, started):
 			c.links.retire(s)
 			c.health.unanswered(started, c.now(), fail)
 		}
 		return a, fail
 	}
+}
+
+// expired says that the time of ctx is over. What waits for the same deadline may notice it before ctx does.
+func expired(ctx context.Context) bool {
+	deadline, limited := ctx.Deadline()
+	return ctx.Err() == context.DeadlineExceeded || ctx.Err() == nil && limited && !time.Now().Before(deadline)
 }
 
 // query is the message that asks q, padded to a multiple of padTo octets; 0 is no padding.
