@@ -83,7 +83,7 @@ func TestQueriesAreAnsweredOverHTTPS(t *testing.T) {
 		}
 		client.CloseIdleConnections()
 		stop()
-		for until := time.Now().Add(20*time.Second); d.Stats().Connections != 0 && time.Now().Before(until); {
+		for until := time.Now().Add(20 * time.Second); d.Stats().Connections != 0 && time.Now().Before(until); {
 			time.Sleep(time.Millisecond) // net/http tells of the end of a connection a little after it
 		}
 		if s := d.Stats(); s.Queries["https"] != 3 || s.Connections != 0 {
