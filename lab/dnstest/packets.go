@@ -29,7 +29,9 @@ func (n *Net) DialPacketAddr(_ context.Context, to netip.AddrPort) (net.Conn, er
 	defer n.mu.Unlock()
 	n.dials = append(n.dials, to)
 	n.lastPort++
-	return &packetFlow{n.bind(netip.AddrPortFrom(netip.MustParseAddr("192.0.2.254"), n.lastPort)), to}, nil
+	s := n.bind(netip.AddrPortFrom(netip.MustParseAddr("192.0.2.254"), n.lastPort))
+	s.connected = true
+	return &packetFlow{s, to}, nil
 }
 
 // bind makes a socket. The caller holds n.mu.
@@ -42,7 +44,8 @@ func (n *Net) bind(at netip.AddrPort) *packetSocket {
 	return s
 }
 
-// send carries a datagram. Where nobody listens the sender is told, as ICMP would.
+// send carries a datagram. Where nobody listens the sender is told, as ICMP would, if it speaks with that address alone:
+// no kernel tells a socket that speaks with many.
 func (n *Net) send(from *packetSocket, to netip.AddrPort, b []byte) {
 	n.mu.Lock()
 	s, black := n.packets[to], n.black[to]
@@ -50,6 +53,8 @@ func (n *Net) send(from *packetSocket, to netip.AddrPort, b []byte) {
 	d := datagram{octets: append([]byte(nil), b...), from: from.at}
 	switch {
 	case black:
+		return
+	case s == nil && !from.connected:
 		return
 	case s == nil:
 		s, d = from, datagram{from: to, err: syscall.ECONNREFUSED}
@@ -68,11 +73,12 @@ type datagram struct {
 
 // packetSocket is a socket for datagrams.
 type packetSocket struct {
-	n      *Net
-	at     netip.AddrPort
-	in     chan datagram
-	closed chan struct{}
-	once   sync.Once
+	n         *Net
+	at        netip.AddrPort
+	connected bool // it speaks with one address
+	in        chan datagram
+	closed    chan struct{}
+	once      sync.Once
 
 	mu    sync.Mutex
 	until time.Time // the deadline for reading
