@@ -41,11 +41,14 @@ func TestWhatAHopCannotCarryIsAnErrorThatNamesBoth(t *testing.T) {
 	w := newWorld(t, nil)
 	direct := w.direct(t)
 	for _, kind := range upstream.Kinds() {
-		text := string(kind) + "://9.9.9.9"
-		if kind == upstream.DNSCrypt {
-			text = "sdns://AQMAAAAAAAAADDkuOS45Ljk6ODQ0MyBnyEe4yHWM0SAkVUO-dWdG3zTfHYTAC4xHA2jfgh2GPhkyLmRuc2NyeXB0LWNlcnQucXVhZDkubmV0"
+		spec := upstream.Spec{URL: string(kind) + "://9.9.9.9"}
+		switch kind {
+		case upstream.DNSCrypt:
+			spec.URL = "sdns://AQMAAAAAAAAADDkuOS45Ljk6ODQ0MyBnyEe4yHWM0SAkVUO-dWdG3zTfHYTAC4xHA2jfgh2GPhkyLmRuc2NyeXB0LWNlcnQucXVhZDkubmV0"
+		case upstream.ODoH:
+			spec.URL, spec.Relay = "sdns://BQAAAAAAAAAAEnRhcmdldC5leGFtcGxlLm5ldAovZG5zLXF1ZXJ5", "sdns://hQAAAAAAAAAACTE5Mi4wLjIuNwARcmVsYXkuZXhhbXBsZS5vcmcGL3Byb3h5"
 		}
-		u, err := upstream.Parse(text)
+		u, err := spec.Build()
 		if err != nil {
 			t.Fatal(err)
 		}

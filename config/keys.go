@@ -99,7 +99,7 @@ var Keys = []Key{
 		Doc: "SHA-256 digests, in base64, of the public keys (SPKI) that the server may have; one must match on every connection.",
 	},
 	{Path: "channels.*.resolver.upstreams.ca", form: formText, Doc: "A PEM file with the only authorities that may certify the server."},
-	{Path: "channels.*.resolver.upstreams.relay", form: formText, Doc: "The stamp of a relay, through which everything goes to a server of DNSCrypt."},
+	{Path: "channels.*.resolver.upstreams.relay", form: formText, Doc: "The stamp of a relay, through which everything goes to a server of DNSCrypt or to a target of ODoH."},
 	{Path: "channels.*.resolver.upstreams.name", form: formText, Doc: "The name in the server's certificate, where it is not the host of the URL."},
 	{
 		Path: "channels.*.resolver.addresses", form: formNames,

@@ -98,6 +98,7 @@ channels:
         - {url: "tls://dns.example.org", addresses: [192.0.2.55, "2001:db8::1"]}
         - sdns://AwAAAAAAAAAAAAAPZG5zLmV4YW1wbGUubmV0
         - {url: sdns://AQMAAAAAAAAADDkuOS45Ljk6ODQ0MyBnyEe4yHWM0SAkVUO-dWdG3zTfHYTAC4xHA2jfgh2GPhkyLmRuc2NyeXB0LWNlcnQucXVhZDkubmV0, relay: sdns://gQ0xOTIuMC4yLjc6NDQz}
+        - {url: sdns://BQAAAAAAAAAAEnRhcmdldC5leGFtcGxlLm5ldAovZG5zLXF1ZXJ5, relay: sdns://hQAAAAAAAAAACTE5Mi4wLjIuNwARcmVsYXkuZXhhbXBsZS5vcmcGL3Byb3h5}
       addresses: {DNS.example.NET: 192.0.2.53}
       timeout: 1500ms
       cache: {size: 0}
@@ -119,7 +120,7 @@ routes: [{to: "*", channel: second}]
 	for _, u := range first.Resolver.Upstreams {
 		addrs = append(addrs, fmt.Sprintf("%v %s %d", u.Addrs, u.ServerName, len(u.Pins)))
 	}
-	if diff := cmp.Diff([]string{"[192.0.2.53:443] dns.example.net 0", "[192.0.2.54:8853] dns.example.org 1", "[192.0.2.55:853 [2001:db8::1]:853] dns.example.org 0", "[192.0.2.53:853] dns.example.net 0", "[192.0.2.7:443] 2.dnscrypt-cert.quad9.net 0"}, addrs); diff != "" {
+	if diff := cmp.Diff([]string{"[192.0.2.53:443] dns.example.net 0", "[192.0.2.54:8853] dns.example.org 1", "[192.0.2.55:853 [2001:db8::1]:853] dns.example.org 0", "[192.0.2.53:853] dns.example.net 0", "[192.0.2.7:443] 2.dnscrypt-cert.quad9.net 0", "[192.0.2.7:443] relay.example.org 0"}, addrs); diff != "" {
 		t.Error(diff)
 	}
 	if first.Resolver.Timeout != 1500*time.Millisecond || first.Resolver.CacheSize != 0 {

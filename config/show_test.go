@@ -28,6 +28,7 @@ channels:
         - quad9
         - sdns://AwAAAAAAAAAAAAAPZG5zLmV4YW1wbGUubmV0
         - {url: sdns://AQMAAAAAAAAADDkuOS45Ljk6ODQ0MyBnyEe4yHWM0SAkVUO-dWdG3zTfHYTAC4xHA2jfgh2GPhkyLmRuc2NyeXB0LWNlcnQucXVhZDkubmV0, relay: sdns://gQ0xOTIuMC4yLjc6NDQz}
+        - {url: sdns://BQAAAAAAAAAAEnRhcmdldC5leGFtcGxlLm5ldAovZG5zLXF1ZXJ5, relay: sdns://hQAAAAAAAAAACTE5Mi4wLjIuNwARcmVsYXkuZXhhbXBsZS5vcmcGL3Byb3h5}
       addresses: {dns.example.net: [192.0.2.53, "2001:db8::53"]}
       dnssec: validate
       trust_anchors: [". IN DS 38696 8 2 683D2D0ACB8C9B712A1948B27F741219298D0A450D612C483AF444A4C0FB2B16"]

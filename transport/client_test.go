@@ -35,10 +35,11 @@ var covered = map[string]func(*testing.T){
 	"Upstream.GET":        TestATemplateAsksWithGET,
 	"Upstream.ServerName": TestTheServerNameIsSentAndALiteralAddressIsNot,
 	"Upstream.Addrs":      TestTheNextAddressIsTriedBesideASlowOneAndTheOneThatServedIsFirstNextTime,
-	"Upstream.Hashes":     TestAStampsHashIsCheckedOnEveryConnection,
+	"Upstream.Hashes":     TestTheHashesOfAStampAreCheckedOnEveryConnection_ResumedOnesToo,
 	"Upstream.Pins":       TestAResumedConnectionWithAWrongPinIsRefused,
 	"Upstream.PublicKey":  TestACertificateOfDNSCryptThatCannotBeTrustedIsRESOLVER_UNTRUSTED,
 	"Upstream.Relay":      TestADeadRelayFailsClosed,
+	"Upstream.TargetPath": TestWhatTheRelayOfODoHSeesIsWhereToAndHowLong,
 	"Upstream.Behind":     TestEverythingGoesThroughTheRelayAndNothingToTheResolverItself,
 	"Upstream.CA":         TestACAFileIsTrustedAloneAndOnlyForItsUpstream,
 }
@@ -275,7 +276,7 @@ func TestSignaturesAreAskedForOnlyWhereTheyAreWanted(t *testing.T) {
 			if opt := q.IsEdns0(); opt == nil || opt.Do() != want || q.CheckingDisabled != want {
 				t.Errorf("DO and CD are to be %v:\n%v", want, q.String())
 			}
-			if n := len(log[len(log)-1].Raw); k != upstream.DNSCrypt && n%dnswire.PadQuery != 0 { // DNSCrypt pads what it seals
+			if n := len(log[len(log)-1].Raw); k != upstream.DNSCrypt && k != odoh && n%dnswire.PadQuery != 0 { // those two pad what they seal
 				t.Errorf("a query of %d octets", n)
 			}
 		}

@@ -40,15 +40,15 @@ func (l dohRequests) ask(ctx context.Context, over http.RoundTripper, q dnswire.
 	}
 	resp, err := over.RoundTrip(l.request(ctx, msg))
 	if err != nil {
-		return nil, l.lost(ctx, err)
+		return nil, l.c.lost(ctx, err)
 	}
 	defer resp.Body.Close()
-	if fail := l.check(resp); fail != nil {
+	if fail := l.c.checkHTTP(resp, mediaType); fail != nil {
 		return nil, fail
 	}
 	body, err := io.ReadAll(io.LimitReader(resp.Body, dnswire.MaxMessage+1))
 	if err != nil {
-		return nil, l.lost(ctx, err)
+		return nil, l.c.lost(ctx, err)
 	}
 	a, err := dnswire.ParseAnswer(body, q, 0)
 	if err != nil {
@@ -83,27 +83,29 @@ func (l dohRequests) request(ctx context.Context, msg []byte) *http.Request {
 	return r.WithContext(ctx)
 }
 
-func (l dohRequests) lost(ctx context.Context, err error) *Failure {
+// lost is what a request fails with that got no response, or not all of it.
+func (c *Client) lost(ctx context.Context, err error) *Failure {
 	if ctx.Err() != nil {
-		return l.c.timeout(err)
+		return c.timeout(err)
 	}
-	return l.c.broke(err)
+	return c.broke(err)
 }
 
-// check refuses what is not a DNS message. A redirect names a server that nobody configured (RFC 8484, section 3).
-func (l dohRequests) check(resp *http.Response) *Failure {
+// checkHTTP refuses what is not a message of the wanted type, "" being any. A redirect names a server that nobody
+// configured (RFC 8484, section 3).
+func (c *Client) checkHTTP(resp *http.Response, want string) *Failure {
 	switch {
 	case resp.StatusCode >= 300 && resp.StatusCode < 400:
-		return l.c.unreachable("redirects to another place (HTTP "+strconv.Itoa(resp.StatusCode)+"), and redirects are never followed", nil)
+		return c.unreachable("redirects to another place (HTTP "+strconv.Itoa(resp.StatusCode)+"), and redirects are never followed", nil)
 	case resp.StatusCode != http.StatusOK:
-		return l.c.unreachable("answered HTTP "+strconv.Itoa(resp.StatusCode), nil)
+		return c.unreachable("answered HTTP "+strconv.Itoa(resp.StatusCode), nil)
 	}
 	got := resp.Header.Get("Content-Type")
-	if media, _, err := mime.ParseMediaType(got); err != nil || media != mediaType {
+	if media, _, err := mime.ParseMediaType(got); want != "" && (err != nil || media != want) {
 		if got == "" {
 			got = "something"
 		}
-		return l.c.unreachable("answered "+fault.OneLine(got)+" instead of a DNS message", nil)
+		return c.unreachable("answered "+fault.OneLine(got)+" instead of a DNS message", nil)
 	}
 	return nil
 }

@@ -43,14 +43,30 @@ func (d *doh) open(ctx context.Context) (link, *Failure) {
 // dohLink is one connection of DNS over HTTPS over TLS.
 type dohLink struct {
 	dohRequests
+	*httpConn
+}
+
+// newDoHLink speaks HTTP over a connection that is authenticated already.
+func newDoHLink(ctx context.Context, requests dohRequests, conn *tls.Conn) (*dohLink, *Failure) {
+	over, fail := newHTTPConn(ctx, requests.c, conn)
+	return &dohLink{requests, over}, fail
+}
+
+// exchange asks over the one connection.
+func (l *dohLink) exchange(ctx context.Context, q dnswire.Question) (*dnswire.Answer, *Failure) {
+	return l.ask(ctx, l.conn, q)
+}
+
+// httpConn is one connection of HTTP over TLS, and so most of a link.
+type httpConn struct {
 	conn  *http.ClientConn
 	ended chan struct{}
 	once  sync.Once
 }
 
-// newDoHLink speaks HTTP over a connection that is authenticated already. The transport dials nothing: it is handed
+// newHTTPConn speaks HTTP over a connection that is authenticated already. The transport dials nothing: it is handed
 // that one connection.
-func newDoHLink(ctx context.Context, requests dohRequests, conn *tls.Conn) (*dohLink, *Failure) {
+func newHTTPConn(ctx context.Context, c *Client, conn *tls.Conn) (*httpConn, *Failure) {
 	protocols := new(http.Protocols)
 	protocols.SetHTTP2(true)
 	protocols.SetHTTP1(true)
@@ -74,12 +90,12 @@ func newDoHLink(ctx context.Context, requests dohRequests, conn *tls.Conn) (*doh
 		HTTP2: &http.HTTP2Config{SendPingTimeout: 15 * time.Second, PingTimeout: 5 * time.Second},
 	}
 	// The address is only a label here; it is literal so that nothing could ever be looked up.
-	cc, err := transport.NewClientConn(ctx, "https", requests.c.up.Addrs[0].String())
+	cc, err := transport.NewClientConn(ctx, "https", c.up.Addrs[0].String())
 	if err != nil {
 		conn.Close()
-		return nil, requests.c.unreachable("does not speak HTTP", err)
+		return nil, c.unreachable("does not speak HTTP", err)
 	}
-	l := &dohLink{dohRequests: requests, conn: cc, ended: make(chan struct{})}
+	l := &httpConn{conn: cc, ended: make(chan struct{})}
 	cc.SetStateHook(func(cc *http.ClientConn) {
 		if cc.Err() != nil {
 			l.once.Do(func() { close(l.ended) })
@@ -91,16 +107,11 @@ func newDoHLink(ctx context.Context, requests dohRequests, conn *tls.Conn) (*doh
 	return l, nil
 }
 
-func (l *dohLink) done() <-chan struct{} { return l.ended }
+func (l *httpConn) done() <-chan struct{} { return l.ended }
 
-func (l *dohLink) room() bool { return l.conn.Available() > 0 }
+func (l *httpConn) room() bool { return l.conn.Available() > 0 }
 
-func (l *dohLink) close() {
+func (l *httpConn) close() {
 	l.conn.Close()
 	l.once.Do(func() { close(l.ended) })
-}
-
-// exchange asks over the one connection.
-func (l *dohLink) exchange(ctx context.Context, q dnswire.Question) (*dnswire.Answer, *Failure) {
-	return l.ask(ctx, l.conn, q)
 }

@@ -20,7 +20,7 @@ import (
 func TestEveryFaultOfAnUpstreamIsExplicit(t *testing.T) {
 	other := dnstest.NewCA()
 	past := time.Date(1999, 1, 1, 0, 0, 0, 0, time.UTC)
-	dot, doh := []upstream.Kind{dot}, []upstream.Kind{doh}
+	dot, doh := []upstream.Kind{dot}, []upstream.Kind{doh, odoh}
 	answers := dnsrig.Zone.Handler()
 	for _, c := range []struct {
 		name    string

@@ -31,4 +31,5 @@ var openers = map[upstream.Kind]func(*Client) (opener, error){
 	upstream.DoQ:  newDoQ,
 
 	upstream.DNSCrypt: newDNSCrypt,
+	upstream.ODoH:     newODoH,
 }

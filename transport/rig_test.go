@@ -15,9 +15,11 @@ import (
 const (
 	doh = upstream.DoH
 	dot = upstream.DoT
+
+	odoh = upstream.ODoH
 )
 
-// overHTTP are the kinds that are DNS over HTTPS.
+// overHTTP are the kinds that are DNS over HTTPS, with nobody in between.
 var overHTTP = []upstream.Kind{upstream.DoH, upstream.DoH3}
 
 var first, second, third = dnsrig.First, dnsrig.Second, dnsrig.Third

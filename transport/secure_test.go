@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
+	"net/netip"
 	"strings"
 	"sync"
 	"testing"
@@ -14,6 +15,8 @@ import (
 	"watertight/fault"
 	"watertight/lab/dnsrig"
 	"watertight/lab/dnstest"
+	"watertight/name"
+	"watertight/stamp"
 	"watertight/upstream"
 )
 
@@ -53,6 +56,92 @@ func TestAResumedConnectionWithAWrongPinIsRefused(t *testing.T) {
 		s.DropConns()
 		synctest.Wait()
 		dnsrig.WantFault(t, ask(t, c, "one.shop.example"), fault.ResolverUntrusted, "pinned")
+	})
+}
+
+// stamped describes a resolver of the rig by a stamp with these hashes.
+func stamped(t *testing.T, g *rig, k upstream.Kind, hashes ...[32]byte) upstream.Spec {
+	t.Helper()
+	kind, path := map[upstream.Kind]stamp.Kind{upstream.DoH: stamp.DoH, upstream.DoT: stamp.DoT, upstream.DoQ: stamp.DoQ, upstream.ODoH: stamp.ODoHRelay}[k], ""
+	switch kind {
+	case stamp.DoH:
+		path = "/dns-query"
+	case stamp.ODoHRelay:
+		path = dnsrig.RelayPath
+	}
+	at := netip.AddrPortFrom(first, dnsrig.Port(k))
+	host, err := name.New(name.MustHost(dnsrig.ServerName), at.Port())
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := stamp.Stamp{Kind: kind, Addr: at, Host: host, Path: path, Hashes: hashes}.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	spec := upstream.Spec{URL: text, CA: dnsrig.CAFile(t, g.CA)}
+	if k == upstream.ODoH {
+		spec.URL, spec.Relay = dnsrig.TargetStamp(t, g.Target), text
+	}
+	return spec
+}
+
+// ofStamps are the kinds that have a stamp and run over TLS.
+var ofStamps = []upstream.Kind{upstream.DoH, upstream.DoT, upstream.DoQ, upstream.ODoH}
+
+func TestTheHashesOfAStampAreCheckedOnEveryConnection_ResumedOnesToo(t *testing.T) {
+	dnsrig.EachOf(t, ofStamps, func(t *testing.T, k upstream.Kind) {
+		g := newRig(t)
+		cert := g.CA.Issue([]string{dnsrig.ServerName}, nil)
+		issuer, err := x509.ParseCertificate(cert.Certificate[1])
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := g.Serve(k, first, dnsrig.Zone.Handler(), dnsrig.With(cert))
+		for _, good := range []*x509.Certificate{cert.Leaf, issuer} {
+			u := dnsrig.Build(t, stamped(t, g, k, [32]byte{1}, sha256.Sum256(good.RawTBSCertificate)))
+			c := g.client(t, u)
+			wantAddr(t, c, "four.shop.example", "192.0.2.4")
+			s.DropConns()
+			synctest.Wait()
+			wantAddr(t, c, "one.shop.example", "192.0.2.11")
+			if log := s.Log(); !log[len(log)-1].Resumed {
+				t.Error("the second connection was to resume the first")
+			}
+			u.Hashes[1][0] ^= 1 // the Client shares the slice: as if the hash had been another all along
+			s.DropConns()
+			synctest.Wait()
+			dnsrig.WantFault(t, ask(t, c, "two.shop.example"), fault.ResolverUntrusted, "none of its certificates has a hash of the stamp")
+		}
+		spki := sha256.Sum256(cert.Leaf.RawSubjectPublicKeyInfo) // of the key, as in a pin: not what a stamp has
+		err = ask(t, g.client(t, dnsrig.Build(t, stamped(t, g, k, spki))), "four.shop.example")
+		dnsrig.WantFault(t, err, fault.ResolverUntrusted, "of the stamp")
+	})
+}
+
+func TestPinsBesideAStampAreCheckedAsWellAsItsHashes(t *testing.T) {
+	dnsrig.EachOf(t, ofStamps, func(t *testing.T, k upstream.Kind) {
+		g := newRig(t)
+		cert := g.CA.Issue([]string{dnsrig.ServerName}, nil)
+		g.Serve(k, first, dnsrig.Zone.Handler(), dnsrig.With(cert))
+		good, bad := sha256.Sum256(cert.Leaf.RawTBSCertificate), [32]byte{1}
+		for _, c := range []struct {
+			hash [32]byte
+			pin  string
+			part string
+		}{
+			{good, dnstest.Pin(cert), ""},
+			{good, dnstest.NewCA().Pin(), "pinned"},
+			{bad, dnstest.Pin(cert), "of the stamp"},
+		} {
+			spec := stamped(t, g, k, c.hash)
+			spec.Pins = []string{c.pin}
+			err := ask(t, g.client(t, dnsrig.Build(t, spec)), "four.shop.example")
+			if c.part == "" && err != nil {
+				t.Error(err)
+			} else if c.part != "" {
+				dnsrig.WantFault(t, err, fault.ResolverUntrusted, c.part)
+			}
+		}
 	})
 }
 
@@ -162,14 +251,15 @@ func TestALiteralHostHasToBeInTheCertificate(t *testing.T) {
 		g := newRig(t)
 		g.Serve(k, first, dnsrig.Zone.Handler()) // the certificate covers first, and the server name
 		g.Serve(k, second, dnsrig.Zone.Handler())
-		spec := upstream.Spec{CA: dnsrig.CAFile(t, g.CA)}
-		spec.URL = string(k) + "://" + first.String()
-		if err := ask(t, g.client(t, dnsrig.Build(t, spec)), "four.shop.example"); err != nil {
+		if err := ask(t, g.client(t, dnsrig.Build(t, g.Literal(k, first))), "four.shop.example"); err != nil {
 			t.Error(err)
 		}
-		spec.URL = string(k) + "://" + second.String()
+		spec := g.Literal(k, second)
 		if err := ask(t, g.client(t, dnsrig.Build(t, spec)), "four.shop.example"); err == nil {
 			t.Error("a certificate that does not cover the address was accepted")
+		}
+		if k == upstream.ODoH { // a stamp says by itself whom to expect
+			return
 		}
 		spec.Name = dnsrig.ServerName
 		if err := ask(t, g.client(t, dnsrig.Build(t, spec)), "four.shop.example"); err != nil {
@@ -191,30 +281,5 @@ func TestACAFileIsTrustedAloneAndOnlyForItsUpstream(t *testing.T) {
 		if err := ask(t, g.client(t, dnsrig.Build(t, spec)), "four.shop.example"); err == nil {
 			t.Error("the test's authority is trusted by the system")
 		}
-	})
-}
-
-func TestAStampsHashIsCheckedOnEveryConnection(t *testing.T) {
-	kinds := []upstream.Kind{upstream.DoT, upstream.DoH, upstream.DoQ}
-	dnsrig.EachOf(t, kinds, func(t *testing.T, k upstream.Kind) {
-		g := newRig(t)
-		cert := g.CA.Issue([]string{dnsrig.ServerName}, nil)
-		s := g.Serve(k, first, dnsrig.Zone.Handler(), dnsrig.With(cert))
-		u := g.Upstream(k, first)
-		leaf, err := x509.ParseCertificate(cert.Certificate[0])
-		if err != nil {
-			t.Fatal(err)
-		}
-		u.Hashes = [][32]byte{{1}, sha256.Sum256(leaf.RawTBSCertificate)}
-		c := g.client(t, u)
-		wantAddr(t, c, "one.shop.example", "192.0.2.11")
-		s.DropConns()
-		synctest.Wait()
-		wantAddr(t, c, "two.shop.example", "192.0.2.12")
-		if log := s.Log(); !log[len(log)-1].Resumed {
-			t.Error("no session was resumed: this test says nothing about resumption")
-		}
-		u.Hashes = [][32]byte{sha256.Sum256(leaf.Raw), sha256.Sum256(leaf.RawSubjectPublicKeyInfo)}
-		dnsrig.WantFault(t, ask(t, g.client(t, u), "one.shop.example"), fault.ResolverUntrusted, "hash of the stamp")
 	})
 }

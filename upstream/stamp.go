@@ -19,11 +19,14 @@ var stampKinds = map[stamp.Kind]Kind{
 	stamp.DoT:      DoT,
 	stamp.DoQ:      DoQ,
 	stamp.DNSCrypt: DNSCrypt,
+
+	stamp.ODoHTarget: ODoH,
 }
 
 // relayKinds are the kinds of upstream that a relay leads to, each with the kind of its relay's stamp.
 var relayKinds = map[Kind]stamp.Kind{
 	DNSCrypt: stamp.DNSCryptRelay,
+	ODoH:     stamp.ODoHRelay,
 }
 
 // parseStamp reads a DNS stamp. Its address, port, host, path and hashes are honoured; the resolvers in clear that it
@@ -41,7 +44,7 @@ func parseStamp(s string) (endpoint, error) {
 	case !ok && st.Kind.IsRelay():
 		return endpoint{}, fmt.Errorf("the stamp is of a relay (%s), and a relay answers no questions; give the stamp of a resolver as `url` and this one as `relay`", st.Kind)
 	case !ok:
-		return endpoint{}, fmt.Errorf("stamps of the kind %s are not carried yet by this version; write one of DoH, DoT, DoQ or DNSCrypt", st.Kind)
+		return endpoint{}, fmt.Errorf("stamps of the kind %s lead to no resolver that is known", st.Kind)
 	case kind == DNSCrypt:
 		return cryptEndpoint(st)
 	}
@@ -95,7 +98,7 @@ func withoutPort(a netip.AddrPort) string {
 
 // through puts the relay of the spec before the upstream: from then on, only the relay is dialled.
 func (s Spec) through(e endpoint, u *Upstream) []error {
-	if s.Relay == "" {
+	if s.Relay == "" || e.kind == ODoH {
 		return nil
 	}
 	relay, err := parseRelay(s.Relay, e.kind)
@@ -125,7 +128,28 @@ func parseRelay(s string, kind Kind) (stamp.Stamp, error) {
 	case relay.Kind != want:
 		return stamp.Stamp{}, fmt.Errorf("the stamp is of the kind %s; %s goes through one of the kind %s", relay.Kind, kind.Name(), want)
 	}
-	return relay, cryptPort(relay.Addr.Port())
+	if relay.Kind == stamp.DNSCryptRelay {
+		return relay, cryptPort(relay.Addr.Port())
+	}
+	return relay, nil
+}
+
+// odohRelay is the endpoint of the relay of a target of ODoH: what is dialled and authenticated. Without one the target
+// would learn both who asks and what is asked, which ODoH is there to keep apart.
+func (s Spec) odohRelay(target endpoint) (endpoint, error) {
+	if s.Relay == "" {
+		return endpoint{}, errors.New("a target of ODoH that is asked without a relay learns who asks for what; give the stamp of an ODoH relay as `relay`")
+	}
+	relay, err := parseRelay(s.Relay, ODoH)
+	if err != nil {
+		return endpoint{}, err
+	}
+	e, err := tlsEndpoint(relay, ODoH)
+	at, literal := target.host.Addr()
+	if err == nil && (e.host == target.host || literal && e.at == at) {
+		err = errors.New("the relay and the target are one host, which would learn who asks for what; give another")
+	}
+	return e, err
 }
 
 // withoutTLS refuses what only a server with a certificate of X.509 has.

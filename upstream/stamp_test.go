@@ -2,6 +2,7 @@ package upstream_test
 
 import (
 	"errors"
+	"fmt"
 	"net/netip"
 	"reflect"
 	"strings"
@@ -135,6 +136,84 @@ func TestWhatDNSCryptCannotHonourIsRefused(t *testing.T) {
 	} {
 		if _, err := spec.Build(); err == nil || !strings.HasPrefix(err.Error(), want) {
 			t.Errorf("%v; want %q", err, want)
+		}
+	}
+}
+
+func odohTarget(t testing.TB, host string) string {
+	return encode(t, stamp.Stamp{Kind: stamp.ODoHTarget, Host: name.Must(host), Path: "/dns-query"})
+}
+
+func TestATargetOfODoHIsAnUpstreamBehindItsRelay(t *testing.T) {
+	hash, ca := [32]byte{1, 2, 3}, dnstest.NewCA()
+	for _, c := range []struct {
+		at        netip.AddrPort
+		addresses []string
+		addrs     string
+	}{
+		{netip.MustParseAddrPort("192.0.2.1:8443"), nil, "[192.0.2.1:8443]"},
+		{netip.AddrPort{}, []string{"192.0.2.2", "2001:db8::2"}, "[192.0.2.2:8443 [2001:db8::2]:8443]"},
+	} {
+		url := odohTarget(t, "target.example.net:4443")
+		u := build(t, upstream.Spec{
+			URL: url, Addresses: c.addresses, Pins: []string{ca.Pin()}, CA: caFile(t, ca),
+			Relay: encode(t, stamp.Stamp{
+				Kind: stamp.ODoHRelay, Addr: c.at, Host: name.Must("relay.example.net:8443"), Path: "/proxy", Hashes: [][32]byte{hash},
+				Bootstraps: []netip.AddrPort{netip.MustParseAddrPort("192.0.2.53:53")},
+			}),
+		})
+		if fmt.Sprint(u.Addrs) != c.addrs || len(u.Pins) != 1 || len(u.CA) != 1 {
+			t.Errorf("the relay is at %v: %d pins, %d authorities", u.Addrs, len(u.Pins), len(u.CA))
+		}
+		want := upstream.Upstream{
+			Text: url, Kind: upstream.ODoH, Host: "target.example.net:4443", TargetPath: "/dns-query",
+			Relay: "relay.example.net:8443", Path: "/proxy", ServerName: "relay.example.net", Hashes: [][32]byte{hash},
+			Addrs: u.Addrs, Pins: u.Pins, CA: u.CA,
+		}
+		if !reflect.DeepEqual(u, want) {
+			t.Errorf("got %+v\nwant %+v", u, want)
+		}
+	}
+}
+
+func TestODoHWithoutAnotherHostInBetweenIsRefusedWithTheReason(t *testing.T) {
+	target := odohTarget(t, "target.example.net:443")
+	relay := func(at, host string) string {
+		s := stamp.Stamp{Kind: stamp.ODoHRelay, Host: name.Must(host), Path: "/proxy"}
+		if at != "" {
+			s.Addr = netip.MustParseAddrPort(at)
+		}
+		return encode(t, s)
+	}
+	placed := relay("192.0.2.1:443", "relay.example.net:443")
+	for _, c := range []struct {
+		spec upstream.Spec
+		want string
+	}{
+		{upstream.Spec{URL: target}, "relay: a target of ODoH that is asked without a relay learns who asks for what; give the stamp of an ODoH relay as `relay`"},
+		{upstream.Spec{URL: target, Addresses: []string{"192.0.2.1"}}, "relay: a target of ODoH that is asked without a relay"},
+		{upstream.Spec{URL: target, Relay: relay("192.0.2.1:443", "target.example.net:443")}, "relay: the relay and the target are one host"},
+		{upstream.Spec{URL: target, Relay: relay("192.0.2.1:8443", "target.example.net:8443")}, "relay: the relay and the target are one host"},
+		{upstream.Spec{URL: odohTarget(t, "192.0.2.1:4443"), Relay: placed}, "relay: the relay and the target are one host"},
+		{upstream.Spec{URL: target, Relay: target}, "relay: the stamp is of the kind ODoH target; ODoH goes through one of the kind ODoH relay"},
+		{upstream.Spec{URL: target, Relay: encode(t, stamp.Stamp{Kind: stamp.DNSCryptRelay, Addr: netip.MustParseAddrPort("192.0.2.1:443")})}, "relay: the stamp is of the kind DNSCrypt relay; ODoH goes"},
+		{upstream.Spec{URL: quad9Crypt, Relay: placed}, "relay: the stamp is of the kind ODoH relay; DNSCrypt goes"},
+		{upstream.Spec{URL: target, Relay: relay("", "relay.example.net:53")}, "relay: port 53"},
+		{upstream.Spec{URL: target, Relay: relay("", "relay.example.net:443")}, "addresses: relay.example.net is a name"},
+		{upstream.Spec{URL: target, Relay: placed, Addresses: []string{"192.0.2.2"}}, "addresses: the stamp has the address 192.0.2.1 already"},
+		{upstream.Spec{URL: target, Relay: placed, Name: "other.example"}, "name: a stamp says whom to expect by itself"},
+		{upstream.Spec{URL: "odoh://target.example.net"}, "url: ODoH has no URL; write its stamp"},
+	} {
+		if _, err := c.spec.Build(); err == nil || !strings.HasPrefix(err.Error(), c.want) {
+			t.Errorf("%v; want %q", err, c.want)
+		}
+	}
+	if host, ok := (upstream.Spec{URL: target, Relay: relay("", "relay.example.net:443")}).Host(); !ok || host != "relay.example.net" {
+		t.Errorf("the host that needs addresses is %q, %v", host, ok)
+	}
+	for _, s := range []upstream.Spec{{URL: target}, {URL: target, Relay: placed}} {
+		if host, ok := s.Host(); ok {
+			t.Errorf("%s needs addresses", host)
 		}
 	}
 }

@@ -24,6 +24,7 @@ const (
 	DoQ  Kind = "quic"  // DNS over QUIC (RFC 9250)
 
 	DNSCrypt Kind = "dnscrypt" // DNSCrypt version 2, anonymised where there is a relay
+	ODoH     Kind = "odoh"     // Oblivious DNS over HTTPS (RFC 9230), always with a relay
 )
 
 // traits is what tells kinds apart before anything is sent.
@@ -42,6 +43,7 @@ var kinds = map[Kind]traits{
 	DoQ:  {name: "DNS over QUIC", port: 853, packets: true},
 
 	DNSCrypt: {name: "DNSCrypt", port: dnscrypt.Port, stamp: true},
+	ODoH:     {name: "ODoH", port: 443, path: true, stamp: true},
 }
 
 // Kinds gives every kind, in the order of their schemes.
@@ -98,6 +100,9 @@ type Upstream struct {
 	Relay string
 	// Behind is where a relay of DNSCrypt is to send questions. It is never dialled.
 	Behind netip.AddrPort
+	// TargetPath is where the target of ODoH, which Host says, takes questions. ServerName, Path, Pins, CA and Hashes are
+	// the relay's: it alone is spoken with.
+	TargetPath string
 }
 
 // Validate refuses what neither [Parse] nor [Spec.Build] made. What a kind needs beyond that, its transport checks.
@@ -140,6 +145,9 @@ func (e *SpecError) Unwrap() error { return e.Err }
 // is wrong.
 func (s Spec) Host() (string, bool) {
 	e, err := parseEndpoint(s.URL)
+	if err == nil && e.kind == ODoH {
+		e, err = s.odohRelay(e)
+	}
 	if err != nil {
 		return "", false
 	}
@@ -153,7 +161,15 @@ func (s Spec) Build() (Upstream, error) {
 	if err != nil {
 		return Upstream{}, &SpecError{Field: "url", Err: err}
 	}
-	u := Upstream{Text: s.URL, Kind: e.kind, Host: e.display(), Path: e.path, GET: e.get, ServerName: e.host.String(), Hashes: e.hashes}
+	u := Upstream{Text: s.URL, Kind: e.kind, Host: e.display()}
+	if e.kind == ODoH {
+		u.TargetPath = e.path
+		if e, err = s.odohRelay(e); err != nil {
+			return Upstream{}, &SpecError{Field: "relay", Err: err}
+		}
+		u.Relay = e.display()
+	}
+	u.Path, u.GET, u.ServerName, u.Hashes = e.path, e.get, e.host.String(), e.hashes
 	if e.kind == DNSCrypt {
 		u.ServerName, u.PublicKey = e.provider, e.key
 	}

@@ -37,6 +37,7 @@ var covered = map[string]func(*testing.T){
 	"Upstream.Hashes":     TestWhatAStampSaysIsInTheUpstream,
 	"Upstream.PublicKey":  TestAStampOfDNSCryptIsAnUpstream_BehindARelayWhereThereIsOne,
 	"Upstream.Relay":      TestAStampOfDNSCryptIsAnUpstream_BehindARelayWhereThereIsOne,
+	"Upstream.TargetPath": TestATargetOfODoHIsAnUpstreamBehindItsRelay,
 	"Upstream.Behind":     TestAStampOfDNSCryptIsAnUpstream_BehindARelayWhereThereIsOne,
 }
 

@@ -11,6 +11,7 @@ import (
 	"watertight/lab"
 	"watertight/lab/dnstest"
 	"watertight/lab/internet"
+	"watertight/name"
 	"watertight/stamp"
 )
 
@@ -69,8 +70,10 @@ func TestB_FailingOpen(t *testing.T) {
 	})
 	play(t, "B3/no configuration", emptyConfiguration())
 
+	target := lab.Must(stamp.Stamp{Kind: stamp.ODoHTarget, Host: name.Must("dns.example.net:443"), Path: "/dns-query"}.Encode())(t)
+	play(t, "B4/a target of ODoH without its relay", stillborn(func(s *lab.Scene) string { return direct(s, target) }, "without a relay"))
 	dnscrypt := lab.Must(stamp.Stamp{Kind: stamp.DNSCrypt, Addr: netip.MustParseAddrPort("192.0.2.53:443"), Provider: "2.dnscrypt-cert.example.net"}.Encode())(t)
-	play(t, "B4/a stamp of DNSCrypt", stillborn(func(s *lab.Scene) string { return direct(s, dnscrypt) }, "not carried yet"))
+	play(t, "B4/a stamp of DNSCrypt with what only TLS has", stillborn(func(s *lab.Scene) string { return direct(s, dnscrypt) }, "the key in its stamp"))
 	for _, via := range transports {
 		if !via.datagrams {
 			continue

@@ -18,6 +18,7 @@ import (
 
 	"watertight/fault"
 	"watertight/lab/dnstest"
+	"watertight/name"
 	"watertight/transport"
 	"watertight/upstream"
 	"watertight/wire"
@@ -37,10 +38,10 @@ var (
 var Kinds = append([]upstream.Kind{upstream.DNSCrypt}, OverTLS...)
 
 // OverTLS are those of them whose questions share an authenticated connection of TLS or QUIC.
-var OverTLS = []upstream.Kind{upstream.DoT, upstream.DoH, upstream.DoH3, upstream.DoQ}
+var OverTLS = []upstream.Kind{upstream.DoT, upstream.DoH, upstream.DoH3, upstream.DoQ, upstream.ODoH}
 
 // Streams are those of OverTLS that travel in connections of TCP.
-var Streams = []upstream.Kind{upstream.DoT, upstream.DoH}
+var Streams = []upstream.Kind{upstream.DoT, upstream.DoH, upstream.ODoH}
 
 // Zone is what a resolver of a rig usually knows.
 var Zone = dnstest.Zone{
@@ -78,6 +79,7 @@ var services = map[upstream.Kind]service{
 	upstream.DoQ:  {port: 853, packets: dnstest.ServeDoQ},
 
 	upstream.DNSCrypt: {port: 443}, // on both: serveCrypt
+	upstream.ODoH:     {port: 443}, // of the relay, which needs a target: Serve
 }
 
 // Port is the usual port of a kind.
@@ -103,6 +105,9 @@ func OnLoopback(t testing.TB, k upstream.Kind, h dnstest.Handler) (*dnstest.Serv
 		l, err := wire.ListenTCP(at)
 		if err != nil {
 			t.Fatal(err)
+		}
+		if k == upstream.ODoH {
+			return odohOnLoopback(t, l, ca, h)
 		}
 		s = services[k].stream(l, cert, h)
 	}
@@ -136,6 +141,8 @@ type Rig struct {
 	CA  *dnstest.CA
 	// Provider signs for the resolvers of DNSCrypt.
 	Provider *dnstest.Provider
+	// Target is behind the relays of ODoH.
+	Target *dnstest.ODoHTarget
 	// Fail, where set, is what Dial gives instead of dialling.
 	Fail error
 
@@ -143,7 +150,9 @@ type Rig struct {
 }
 
 // New makes a rig with nothing on it.
-func New(t testing.TB) *Rig { return &Rig{CA: dnstest.NewCA(), Provider: dnstest.NewProvider(), t: t} }
+func New(t testing.TB) *Rig {
+	return &Rig{CA: dnstest.NewCA(), Provider: dnstest.NewProvider(), Target: dnstest.NewODoHTarget(TargetName, TargetPath), t: t}
+}
 
 // Dial is a dial function over the rig's network.
 func (g *Rig) Dial(ctx context.Context, to netip.AddrPort) (net.Conn, error) {
@@ -177,7 +186,9 @@ func (g *Rig) Serve(k upstream.Kind, at netip.Addr, h dnstest.Handler, tweak ...
 	}
 	cert := g.CA.Issue([]string{ServerName}, []netip.Addr{First})
 	var s *dnstest.Server
-	if serve := services[k].packets; serve != nil {
+	if k == upstream.ODoH {
+		s = dnstest.ServeODoH(g.Net.Listen(bound), cert, g.Target, h, tweak...)
+	} else if serve := services[k].packets; serve != nil {
 		s = serve(g.Net.ListenPacket(bound), cert, h, tweak...)
 	} else {
 		s = services[k].stream(g.Net.Listen(bound), cert, h, tweak...)
@@ -215,6 +226,9 @@ func (g *Rig) Spec(k upstream.Kind, at ...netip.Addr) upstream.Spec {
 		return upstream.Spec{URL: CryptStamp(g.t, g.Provider, netip.AddrPortFrom(at[0], Port(k)))}
 	}
 	s := upstream.Spec{URL: string(k) + "://" + ServerName, CA: CAFile(g.t, g.CA)}
+	if k == upstream.ODoH { // what is dialled, and has the certificate, is the relay
+		s.URL, s.Relay = TargetStamp(g.t, g.Target), RelayStamp(g.t, name.Must(ServerName+":443"))
+	}
 	for _, a := range at {
 		s.Addresses = append(s.Addresses, a.String())
 	}

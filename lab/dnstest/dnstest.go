@@ -29,6 +29,7 @@ const (
 	DoQ Transport = "doq"
 
 	DNSCrypt Transport = "dnscrypt" // in datagrams and over TCP
+	ODoH     Transport = "odoh"     // through a relay
 )
 
 // Query is one query as the server received it.
@@ -39,9 +40,9 @@ type Query struct {
 	Conn      int // ordinal of the connection, from 1; of DNSCrypt that of the client's key
 	Resumed   bool
 	Client    net.Addr
-	Method    string      // of DoH
-	Path      string      // of DoH
-	Header    http.Header // of DoH
+	Method    string      // of DoH, and of ODoH that of the request to the relay
+	Path      string      // likewise
+	Header    http.Header // likewise
 }
 
 // Reply is what the server does about a query. The zero Reply does nothing: the query is never answered.
@@ -49,7 +50,7 @@ type Reply struct {
 	Wire  []byte // the message to send; nil sends none
 	Close bool   // close the connection afterwards
 
-	// For DoH only, where Status is not zero: this response instead of a DNS message.
+	// For DoH and ODoH only, where Status is not zero: this response instead of a DNS message.
 	Status int
 	Header http.Header
 	Body   []byte

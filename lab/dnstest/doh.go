@@ -23,11 +23,17 @@ type connKey struct{}
 // change the TLS configuration first, for faults of TLS itself and for HTTP/1.1.
 func ServeDoH(l net.Listener, cert tls.Certificate, h Handler, tweak ...func(*tls.Config)) *Server {
 	s := newServer(l, h)
+	s.serveHTTP(cert, s.serveDoH, tweak)
+	return s
+}
+
+// serveHTTP serves HTTP/2, or HTTP/1.1 where a tweak says so.
+func (s *Server) serveHTTP(cert tls.Certificate, handle http.HandlerFunc, tweak []func(*tls.Config)) {
 	protocols := new(http.Protocols)
 	protocols.SetHTTP2(true)
 	protocols.SetHTTP1(true)
 	s.http = &http.Server{
-		Handler:           http.HandlerFunc(s.serveDoH),
+		Handler:           handle,
 		Protocols:         protocols,
 		ReadHeaderTimeout: handshakeLimit,
 		ErrorLog:          log.New(io.Discard, "", 0),
@@ -36,8 +42,7 @@ func ServeDoH(l net.Listener, cert tls.Certificate, h Handler, tweak ...func(*tl
 		},
 	}
 	c := config(cert, "h2", tweak)
-	s.wg.Go(func() { s.http.Serve(tlsListener{&tracked{l, s}, c}) })
-	return s
+	s.wg.Go(func() { s.http.Serve(tlsListener{&tracked{s.listener, s}, c}) })
 }
 
 // tracked tells the server about its connections.
@@ -101,15 +106,22 @@ func (s *Server) serveDoH(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
+	s.respond(w, r, &Query{Raw: msg, Transport: DoH}, mediaType, func(wire []byte) ([]byte, error) { return wire, nil })
+}
+
+// respond lets the handler answer a query that came over HTTP; encode makes a body of the answer.
+func (s *Server) respond(w http.ResponseWriter, r *http.Request, q *Query, media string, encode func([]byte) ([]byte, error)) {
 	n, _ := r.Context().Value(connKey{}).(int)
-	q := &Query{
-		Raw: msg, Transport: DoH, Conn: n, Resumed: r.TLS != nil && r.TLS.DidResume,
-		Client: addr(r.RemoteAddr), Method: r.Method, Path: r.URL.Path, Header: r.Header.Clone(),
-	}
+	q.Conn, q.Resumed, q.Client = n, r.TLS != nil && r.TLS.DidResume, addr(r.RemoteAddr)
+	q.Method, q.Path, q.Header = r.Method, r.URL.Path, r.Header.Clone()
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
 	defer context.AfterFunc(s.ctx, cancel)()
 	reply, err := s.answer(ctx, q)
+	var body []byte
+	if err == nil && reply.Wire != nil && reply.Status == 0 {
+		body, err = encode(reply.Wire)
+	}
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
@@ -119,9 +131,9 @@ func (s *Server) serveDoH(w http.ResponseWriter, r *http.Request) {
 	case reply.Status != 0:
 		w.WriteHeader(reply.Status)
 		w.Write(reply.Body)
-	case reply.Wire != nil:
-		w.Header().Set("Content-Type", mediaType)
-		w.Write(reply.Wire)
+	case body != nil:
+		w.Header().Set("Content-Type", media)
+		w.Write(body)
 	case reply.Close:
 	default:
 		<-ctx.Done()
