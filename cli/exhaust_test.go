@@ -176,6 +176,8 @@ const (
 	maxSilent   = 12 << 10
 	maxWaiting  = 14 << 10
 	manyClients = 10000
+	// passing is how many descriptors may come and go by themselves: of a request that is just over, of the resolver.
+	passing = 10
 )
 
 func TestTenThousandIdleConnectionsCostLittleAndHinderNobody(t *testing.T) {
@@ -207,7 +209,7 @@ func TestTenThousandIdleConnectionsCostLittleAndHinderNobody(t *testing.T) {
 		}
 		conns = append(conns, c)
 	}
-	eventually(t, "all connections are accepted", func() bool { return x.descriptors(t) >= open+n })
+	eventually(t, "all connections are accepted", func() bool { return x.descriptors(t) >= open+n-passing })
 	each := (x.memory(t) - resident) / n
 	t.Logf("%d silent connections: %d octets each", n, each)
 	if each > maxSilent*raceFactor {
@@ -237,7 +239,7 @@ func TestTenThousandIdleConnectionsCostLittleAndHinderNobody(t *testing.T) {
 	for _, c := range conns {
 		_ = c.Close()
 	}
-	eventually(t, "all connections are let go", func() bool { return x.descriptors(t) <= open+10 })
+	eventually(t, "all connections are let go", func() bool { return x.descriptors(t) <= open+passing })
 	x.stillServes(t)
 }
 
