@@ -44,7 +44,6 @@ var foreign = []string{
 	"dot.pub",
 	"family-filter-dns.cleanbrowsing.org",
 	"family.adguard-dns.com",
-	"freedns.controld.com",
 	"noads.joindns4.eu",
 	"odvr.nic.cz",
 	"ordns.he.net",

@@ -185,9 +185,9 @@ var presets = []Preset{
 	},
 	{
 		"controld-unfiltered", "blocks nothing",
-		"", "p0.freedns.controld.com",
-		ips("76.76.2.0", "76.76.10.0", "2606:1a40::", "2606:1a40:1::"),
-		"https://controld.com/free-dns",
+		"https://freedns.controld.com/p0", "p0.freedns.controld.com",
+		ips("76.76.2.11", "76.76.10.11", "2606:1a40::11", "2606:1a40:1::11"), // 76.76.2.0 answers plain DNS alone
+		"https://docs.controld.com/docs/control-d-ip-ranges",
 	},
 	{
 		"dns.sb", "blocks nothing",

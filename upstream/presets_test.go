@@ -14,6 +14,7 @@ func TestThePresetsThatAreCountedOnAreThere(t *testing.T) {
 	for _, want := range []struct{ name, server, addr, docs string }{
 		{"adguard-unfiltered", "unfiltered.adguard-dns.com", "94.140.14.140", "adguard-dns.io"},
 		{"cloudflare", "cloudflare-dns.com", "1.1.1.1", "developers.cloudflare.com"},
+		{"controld-unfiltered", "freedns.controld.com", "76.76.2.11", "docs.controld.com"},
 		{"dns.sb", "dot.sb", "185.222.222.222", "dns.sb"},
 		{"google", "dns.google", "8.8.8.8", "developers.google.com"},
 		{"mullvad", "dns.mullvad.net", "194.242.2.2", "mullvad.net"},
