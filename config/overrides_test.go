@@ -59,7 +59,7 @@ func TestOverrides_WithoutAnyFlagChangeNothing(t *testing.T) {
 }
 
 func TestOverrides_ReplaceWhatTheyNameAndLeaveTheFileAlone(t *testing.T) {
-	c := good(t, "listen: {proxy: [127.0.0.1:1, 127.0.0.1:2], admin: 127.0.0.1:3}\nchannels: {direct: {resolver: {upstreams: [cloudflare, mullvad], strategy: random, dnssec: validate, timeout: 2s}}}")
+	c := good(t, "listen: {proxy: [127.0.0.1:1, 127.0.0.1:2], admin: 127.0.0.1:3}\nchannels: {direct: {resolver: {upstreams: [cloudflare, dns4eu], strategy: random, dnssec: validate, timeout: 2s}}}")
 	before, _ := c.Show()
 	got := shown(t, c, Overrides{Listen: []string{"127.0.0.1:5", "[::1]:5"}, DNS: []string{"127.0.0.1:53"}, Resolver: []string{"quad9", "tls://9.9.9.9"}, LogLevel: "warn", LogFormat: "json"})
 	for _, want := range []string{"    - 127.0.0.1:5\n    - \"[::1]:5\"\n", "        - quad9\n        - tls://9.9.9.9\n      strategy: random\n      dnssec: validate\n      timeout: 2s\n", "level: warn\n", "format: json\n", "127.0.0.1:3", "  dns:\n    - 127.0.0.1:53\n"} {
@@ -125,8 +125,8 @@ func TestOverrides_ThatAreAmbiguousOrWrongAreRefused(t *testing.T) {
 		{"listen: {admin: 127.0.0.1:1}", Overrides{Listen: []string{"127.0.0.1:1"}}, []string{"taken already"}},
 		{"", Overrides{Resolver: []string{"9.9.9.9", "https://dns.example.net/q"}}, []string{"--resolver: 9.9.9.9 is plain DNS", "write tls://9.9.9.9", "--resolver: the resolver dns.example.net is given by its name", "tls://IP"}},
 		{"", Overrides{Resolver: []string{"quad9", "tls://192.0.2.1"}, CA: "none.pem"}, []string{"--ca: the CA file none.pem cannot", "it does not exist", "check the path: a relative one begins at the working directory"}},
-		{"channels: {direct: {resolver: {upstreams: [quad9, mullvad], strategy: {race: 2}}}}", Overrides{Resolver: []string{"quad9"}}, []string{"--resolver gives 1 of the upstreams of `direct`, and its `strategy` in watertight.yaml asks among more"}},
-		{"channels: {direct: {resolver: {upstreams: [quad9, mullvad], strategy: random}}}", Overrides{Resolver: []string{"quad9"}}, []string{"--resolver gives 1 of"}},
+		{"channels: {direct: {resolver: {upstreams: [quad9, dns4eu], strategy: {race: 2}}}}", Overrides{Resolver: []string{"quad9"}}, []string{"--resolver gives 1 of the upstreams of `direct`, and its `strategy` in watertight.yaml asks among more"}},
+		{"channels: {direct: {resolver: {upstreams: [quad9, dns4eu], strategy: random}}}", Overrides{Resolver: []string{"quad9"}}, []string{"--resolver gives 1 of"}},
 		{routed, Overrides{Resolver: []string{"quad9"}}, []string{"no route of watertight.yaml leads to `direct`"}},
 		{routed, Overrides{Via: []string{"http://192.0.2.1:1"}}, []string{"--via takes all traffic, and watertight.yaml has routes"}},
 		{"", Overrides{Via: []string{"https://u:hunter2@192.0.2.1:1"}}, []string{"--via: ", "not carried by this version"}},
@@ -151,7 +151,7 @@ func TestOverrides_ThatAreAmbiguousOrWrongAreRefused(t *testing.T) {
 
 func TestResolver_OfTheCommandLineServesWhereOneRouteLeadsToDirect(t *testing.T) {
 	c := good(t, "channels: {a: {proxy: 'http://192.0.2.1:1', resolve: exit}}\nroutes: [{to: a.example, channel: a}, {to: '*', channel: direct}]")
-	if got := shown(t, c, Overrides{Resolver: []string{"mullvad"}}); !strings.Contains(got, "- mullvad\n") {
+	if got := shown(t, c, Overrides{Resolver: []string{"dns4eu"}}); !strings.Contains(got, "- dns4eu\n") {
 		t.Error(got)
 	}
 }

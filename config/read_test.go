@@ -280,8 +280,8 @@ func TestOneValue_StandsForAListOfOne(t *testing.T) {
 	for one, list := range map[string]string{
 		"listen: {proxy: 127.0.0.1:1, admin: 127.0.0.1:2}":                                   "listen: {proxy: [127.0.0.1:1], admin: [127.0.0.1:2]}",
 		"listen: {proxy: {address: 127.0.0.1:1}}":                                            "listen: {proxy: [{address: 127.0.0.1:1}]}",
-		"channels: {direct: {resolver: {upstreams: mullvad}}}":                               "channels: {direct: {resolver: {upstreams: [mullvad]}}}",
-		"channels: {direct: {resolver: {upstreams: {url: mullvad}}}}":                        "channels: {direct: {resolver: {upstreams: [{url: mullvad}]}}}",
+		"channels: {direct: {resolver: {upstreams: dns4eu}}}":                                "channels: {direct: {resolver: {upstreams: [dns4eu]}}}",
+		"channels: {direct: {resolver: {upstreams: {url: dns4eu}}}}":                         "channels: {direct: {resolver: {upstreams: [{url: dns4eu}]}}}",
 		"policy: {private_targets: 10.0.0.0/8}":                                              "policy: {private_targets: [10.0.0.0/8]}",
 		"policy: {private_targets: 192.0.2.1}":                                               "policy: {private_targets: [192.0.2.1]}",
 		"routes: {to: .corp.example, channel: direct}":                                       "routes: [{to: [.corp.example], channel: direct}]",
@@ -341,7 +341,7 @@ func TestCache_IsReadKeyByKey(t *testing.T) {
 
 func TestStrategy_IsAWordOrARace(t *testing.T) {
 	of := func(strategy string) string {
-		return "channels: {direct: {resolver: {upstreams: [quad9, mullvad, cloudflare], strategy: " + strategy + "}}}"
+		return "channels: {direct: {resolver: {upstreams: [quad9, dns4eu, cloudflare], strategy: " + strategy + "}}}"
 	}
 	for text, want := range map[string]resolve.Strategy{
 		"order": {}, "random": {Random: true}, "{race: 2}": {Race: 2}, "{race: 3}": {Race: 3},

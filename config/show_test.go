@@ -38,7 +38,7 @@ channels:
       cache: {size: 0}
     
   direct:
-    resolver: {upstreams: [mullvad]}
+    resolver: {upstreams: [dns4eu]}
 routes:
   - {to: ["*.a.example", 10.0.0.0/8, "fd00::/8"], channel: a-1}
   - {to: a.example, channel: refuse}

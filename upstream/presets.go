@@ -97,7 +97,7 @@ func presetNames(n int) string {
 		names = append(names, p.Name)
 	}
 	if n > 0 {
-		return "quad9, cloudflare, mullvad, …"
+		return "quad9, cloudflare, dns4eu, …"
 	}
 	return strings.Join(names, ", ")
 }
@@ -214,12 +214,6 @@ var presets = []Preset{
 		"https://developers.google.com/speed/public-dns/docs/doh",
 	},
 	{
-		"mullvad", "blocks nothing",
-		"https://dns.mullvad.net/dns-query", "dns.mullvad.net",
-		ips("194.242.2.2", "2a07:e340::2"),
-		"https://mullvad.net/en/help/dns-over-https-and-dns-over-tls",
-	},
-	{
 		"quad9", "blocks malware and phishing",
 		"https://dns.quad9.net/dns-query", "dns.quad9.net",
 		ips("9.9.9.9", "149.112.112.112", "2620:fe::fe", "2620:fe::9"),
@@ -237,4 +231,9 @@ var presets = []Preset{
 		ips("185.71.138.138", "2001:67c:930::1"),
 		"https://meta.wikimedia.org/wiki/Wikimedia_DNS",
 	},
+}
+
+// retired are presets that there were, each with what became of it and what to take. Nothing is chosen in its place.
+var retired = map[string]string{
+	"mullvad": "Mullvad ended its public resolver on 2 November 2026; take another preset, such as quad9, which Mullvad itself names as the one to go to",
 }

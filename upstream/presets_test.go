@@ -17,7 +17,6 @@ func TestThePresetsThatAreCountedOnAreThere(t *testing.T) {
 		{"controld-unfiltered", "freedns.controld.com", "76.76.2.11", "docs.controld.com"},
 		{"dns.sb", "dot.sb", "185.222.222.222", "dns.sb"},
 		{"google", "dns.google", "8.8.8.8", "developers.google.com"},
-		{"mullvad", "dns.mullvad.net", "194.242.2.2", "mullvad.net"},
 		{"quad9", "dns.quad9.net", "9.9.9.9", "quad9.net"},
 	} {
 		u, err := upstream.Parse(want.name)
@@ -32,6 +31,17 @@ func TestThePresetsThatAreCountedOnAreThere(t *testing.T) {
 		if docs := upstream.Presets()[i].Docs; !strings.HasPrefix(docs, "https://"+want.docs+"/") {
 			t.Errorf("%s is documented at %s, want a page of %s", want.name, docs, want.docs)
 		}
+	}
+}
+
+func TestAPresetWhoseOperatorEndedItIsRefusedWithTheReasonAndWhatToTake(t *testing.T) {
+	_, err := upstream.Parse("mullvad")
+	if err == nil || !strings.Contains(err.Error(), "ended its public resolver on 2 November 2026; take another preset, such as quad9") {
+		t.Errorf("got %v", err)
+	}
+	// It is still no resolver of this host's clients.
+	if hosts, _ := upstream.KnownResolvers(); !slices.Contains(hosts, "dns.mullvad.net") {
+		t.Error("its host is not among the known resolvers")
 	}
 }
 

@@ -60,7 +60,7 @@ func TestEveryCommandInTheDocuments_runs(t *testing.T) {
 			}
 		}
 	}
-	for _, want := range []string{"env", "run --resolver mullvad", "config show"} {
+	for _, want := range []string{"env", "run --resolver dns4eu", "config show"} {
 		if !done[want] {
 			t.Errorf("`watertight %s` was not run", want)
 		}
