@@ -180,13 +180,14 @@ func TestSOCKSGarbageIsRefusedInItsOwnLanguage(t *testing.T) {
 		{"SOCKS 4 BIND", "\x04\x02\x00\x50\x7f\x00\x00\x01\x00", "\x00\x5b"},
 		{"SOCKS 4a with an empty name", "\x04\x01\x00\x50\x00\x00\x00\x01\x00\x00", "\x00\x5b"},
 		{"SOCKS 4a with a name of 254 octets", "\x04\x01\x00\x50\x00\x00\x00\x01\x00" + long(254) + "\x00", "\x00\x5b"},
+		{"TLS", "\x16\x03\x01\x02\x00", "HTTP/1.1 400 this port does not speak TLS (BAD_REQUEST)\r\n"},
 		{"SOCKS 4 with an endless user", "\x04\x01\x00\x50\x7f\x00\x00\x01" + strings.Repeat("u", 2000), "\x00\x5b"},
 	} {
 		if got := x.say(t, c.octets); !strings.HasPrefix(got, c.want) {
 			t.Errorf("%s: %q, not %q", c.what, got, c.want)
 		}
 	}
-	for _, first := range []string{"\x16\x03\x01\x02\x00", "\x00", "\xff\xff\xff", "\x06"} { // no protocol is spoken: silence
+	for _, first := range []string{"\x00", "\xff\xff\xff", "\x06"} { // no protocol is spoken: silence
 		got, err := x.hear(t, first)
 		if got != "" || err != nil && !errors.Is(err, syscall.ECONNRESET) {
 			t.Errorf("%q: %q, %v", first, got, err)

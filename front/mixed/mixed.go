@@ -274,11 +274,17 @@ func (p *Port) serveConn(conn *net.TCPConn) {
 	if h == nil {
 		p.stats.unknown.Add(1)
 		p.o.Logger.Info("a client was turned away", "reason", why)
+		if head[0] == tlsHandshake {
+			p.tell(conn, noTLS)
+		}
 		_ = conn.Close()
 		return
 	}
 	h.ServeConn(p.ctx, conn, head)
 }
+
+// tlsHandshake is the first octet of a client that speaks TLS: the type of the record (RFC 8446, section 5.1).
+const tlsHandshake = 0x16
 
 // choose gives the handler for a first octet, or the reason why there is none.
 func (h Handlers) choose(first byte) (Handler, string) {
@@ -289,7 +295,7 @@ func (h Handlers) choose(first byte) (Handler, string) {
 		return h.SOCKS5, ""
 	case first >= 'A' && first <= 'Z', first >= 'a' && first <= 'z':
 		return h.HTTP, ""
-	case first == 0x16:
+	case first == tlsHandshake:
 		return nil, "it speaks TLS, and this port does not: give the proxy as http://, not https://"
 	default:
 		return nil, fmt.Sprintf("its first octet, 0x%02x, begins no protocol spoken here", first)

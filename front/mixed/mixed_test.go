@@ -3,6 +3,7 @@ package mixed
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"io"
 	"log/slog"
@@ -151,7 +152,6 @@ func TestTheFirstOctetTellsTheProtocol(t *testing.T) {
 		"get":            "http:get",
 		"\x04\x01":       "socks4:\x04\x01",
 		"\x05\x01\x00":   "socks5:\x05\x01\x00",
-		"\x16\x03\x01":   "",
 		"\x00":           "",
 		"\r\n\r\nPROXY ": "",
 		"\xff":           "",
@@ -160,7 +160,22 @@ func TestTheFirstOctetTellsTheProtocol(t *testing.T) {
 			t.Errorf("%q: %q", octets, got)
 		}
 	}
-	if s := p.Stats(); s.Unknown != 4 || s.Accepted != 8 {
+	if s := p.Stats(); s.Unknown != 3 || s.Accepted != 7 {
+		t.Errorf("%+v", s)
+	}
+}
+
+func TestAClientThatSpeaksTLSIsToldThatThePortDoesNot(t *testing.T) {
+	p := serve(t, Options{})
+	// Each client has words of its own for a handshake that fails so.
+	err := tls.Client(p.dial(t), &tls.Config{ServerName: "proxy.example"}).Handshake()
+	if header, ok := errors.AsType[tls.RecordHeaderError](err); !ok || string(header.RecordHeader[:]) != "HTTP/" {
+		t.Errorf("the handshake ends with %v", err)
+	}
+	if got := p.say(t, "\x16\x03\x01"); !strings.HasPrefix(got, "HTTP/1.1 400 this port does not speak TLS (BAD_REQUEST)\r\n") {
+		t.Errorf("the client hears %q", got)
+	}
+	if s := p.Stats(); s.Unknown != 2 {
 		t.Errorf("%+v", s)
 	}
 	if !strings.Contains(p.log.String(), "speaks TLS") {

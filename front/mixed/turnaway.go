@@ -20,16 +20,27 @@ const (
 func (p *Port) turnAway(conn *net.TCPConn) {
 	defer p.leave(conn)
 	defer conn.Close()
+	p.tell(conn, func() ([]byte, error) {
+		head, err := firstOctets(conn)
+		if err != nil {
+			return nil, err
+		}
+		return tooMany(head[0]), nil
+	})
+}
+
+// tell sends the last words of a connection, if that costs little. The caller closes it.
+func (p *Port) tell(conn *net.TCPConn, words func() ([]byte, error)) {
 	defer p.turning.Add(-1)
 	if p.turning.Add(1) > turning {
 		return
 	}
 	_ = conn.SetDeadline(time.Now().Add(turnTime))
-	head, err := firstOctets(conn)
+	b, err := words()
 	if err != nil {
 		return
 	}
-	if _, err := conn.Write(tooMany(head[0])); err != nil {
+	if _, err := conn.Write(b); err != nil {
 		return
 	}
 	_ = conn.CloseWrite()
@@ -47,4 +58,12 @@ func tooMany(first byte) []byte {
 		f := fault.New(fault.Limit, "the proxy has as many connections as it may", nil)
 		return httphead.Refusal{Fault: f, Close: true}.Append(nil)
 	}
+}
+
+// noTLS is the answer to a client that begins TLS. Clients know one in clear text for what it is ("wrong version
+// number", "does not look like a TLS handshake"), and a closed connection they do not.
+func noTLS() ([]byte, error) {
+	f := fault.New(fault.BadRequest, "this port does not speak TLS", nil)
+	f.Hint = "give the proxy as http://HOST:PORT, not https://"
+	return httphead.Refusal{Fault: f, Close: true}.Append(nil), nil
 }
