@@ -130,6 +130,7 @@ type Error struct {
 	Target  string // the client's target in text, empty if unknown
 	Hint    string // what to do next; empty means the code's own
 	EDE     uint16 // an Extended DNS Error that says more than the code's (RFC 8914); zero means the code's own
+	RCode   string // the response code of the resolver's answer, as REFUSED, where it gave another than the code says by itself; empty otherwise
 	Err     error  // the cause, for logs only
 }
 

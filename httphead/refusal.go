@@ -40,9 +40,9 @@ func (r Refusal) Append(b []byte) []byte {
 	b = append(b, f.Reason()...)
 	b = append(b, "\r\nProxy-Status: watertight; error="...)
 	b = append(b, f.Code.ProxyError()...)
-	if rcode := rcodeText(f.Code); rcode != "" {
+	if rcode := rcodeText(f); rcode != "" {
 		b = append(b, `; rcode="`...)
-		b = append(b, rcode...)
+		b = appendQuoted(b, rcode)
 		b = append(b, '"')
 	}
 	b = append(b, `; details="`...)
@@ -63,15 +63,16 @@ func (r Refusal) Append(b []byte) []byte {
 	return b
 }
 
-// rcodeText is the rcode parameter of a dns_error (RFC 9209, section 2.3.2), where the code says which it was.
-func rcodeText(c fault.Code) string {
-	switch c {
+// rcodeText is the rcode parameter of a dns_error (RFC 9209, section 2.3.2): what the resolver said. Of an answer that
+// was thrown away, or that never came, nothing is made up.
+func rcodeText(f *fault.Error) string {
+	switch f.Code {
 	case fault.DNSNXDomain:
 		return "NXDOMAIN"
 	case fault.DNSNoData:
 		return "NOERROR"
-	case fault.DNSServFail, fault.DNSBogus:
-		return "SERVFAIL"
+	case fault.DNSServFail:
+		return f.RCode
 	}
 	return ""
 }

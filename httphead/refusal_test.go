@@ -45,6 +45,29 @@ func TestEveryFaultIsARefusalThatClientsCanRead(t *testing.T) {
 	}
 }
 
+func TestARefusalTellsTheResponseCodeThatTheResolverGaveAndMakesNoneUp(t *testing.T) {
+	for _, c := range []struct {
+		code  fault.Code
+		rcode string // of the answer
+		want  string
+	}{
+		{fault.DNSNXDomain, "", `error=dns_error; rcode="NXDOMAIN"; details=`},
+		{fault.DNSNoData, "", `error=dns_error; rcode="NOERROR"; details=`},
+		{fault.DNSServFail, "SERVFAIL", `error=dns_error; rcode="SERVFAIL"; details=`},
+		{fault.DNSServFail, "REFUSED", `error=dns_error; rcode="REFUSED"; details=`},
+		{fault.DNSServFail, "", `error=dns_error; details=`},
+		{fault.DNSBogus, "", `error=dns_error; details=`},
+		{fault.ResolverUnreachable, "", `error=dns_error; details=`},
+		{fault.DNSTimeout, "", `error=dns_timeout; details=`},
+	} {
+		f := fault.New(c.code, "no", nil)
+		f.RCode = c.rcode
+		if b := string(Refusal{Fault: f}.Append(nil)); !strings.Contains(b, "\r\nProxy-Status: watertight; "+c.want) {
+			t.Errorf("%s %s: %s", c.code, c.rcode, b)
+		}
+	}
+}
+
 func TestARefusalOfHEADHasNoBody(t *testing.T) {
 	b := string(Refusal{Fault: fault.New(fault.BadRequest, "no", nil), Head: true, Close: true}.Append(nil))
 	if !strings.HasSuffix(b, "Connection: close\r\n\r\n") || strings.Contains(b, "Content-Length: 0") {

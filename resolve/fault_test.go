@@ -32,17 +32,18 @@ func TestEveryFaultOfAResolverIsExplicitAndFinal(t *testing.T) {
 		host    string
 		code    fault.Code
 		part    string
+		rcode   string
 	}{
 		{name: "silent", handler: dnstest.Silent, code: fault.DNSTimeout, part: "no answer about api.shop.example in time"},
 		{name: "hangs up", handler: dnstest.Hangup, code: fault.ResolverUnreachable, part: "closed the connection"},
 		{name: "expired", code: fault.ResolverUntrusted, part: "expired", tweak: func(g *rig) dnsrig.Tweak {
 			return dnsrig.With(g.CA.IssueLeaf(dnstest.Leaf{Names: []string{dnsrig.ServerName}, NotAfter: past}))
 		}},
-		{name: "SERVFAIL", handler: dnstest.RCode(dnswire.ServFail, dnswire.EDE{Code: 6, Text: "bad sig"}), code: fault.DNSServFail, part: "the resolver HOST could not resolve api.shop.example: SERVFAIL: DNSSEC Bogus"},
-		{name: "REFUSED", handler: dnstest.RCode(dnswire.Refused), code: fault.DNSServFail, part: "refuses to resolve api.shop.example: REFUSED"},
-		{name: "FORMERR", handler: dnstest.RCode(dnswire.FormErr), code: fault.DNSServFail, part: "FORMERR"},
+		{name: "SERVFAIL", handler: dnstest.RCode(dnswire.ServFail, dnswire.EDE{Code: 6, Text: "bad sig"}), code: fault.DNSServFail, part: "the resolver HOST could not resolve api.shop.example: SERVFAIL: DNSSEC Bogus", rcode: "SERVFAIL"},
+		{name: "REFUSED", handler: dnstest.RCode(dnswire.Refused), code: fault.DNSServFail, part: "refuses to resolve api.shop.example: REFUSED", rcode: "REFUSED"},
+		{name: "FORMERR", handler: dnstest.RCode(dnswire.FormErr), code: fault.DNSServFail, part: "FORMERR", rcode: "FORMERR"},
 		{name: "malformed", handler: dnstest.Malformed, code: fault.DNSServFail, part: "malformed reply"},
-		{name: "endless chain", handler: long.Handler(), host: "a.loop.example", code: fault.DNSServFail, part: "a.loop.example"},
+		{name: "endless chain", handler: long.Handler(), host: "a.loop.example", code: fault.DNSServFail, part: "a.loop.example", rcode: "SERVFAIL"},
 		{name: "NXDOMAIN", host: "nope.shop.example", code: fault.DNSNXDomain, part: "nope.shop.example does not exist"},
 		{name: "NODATA", host: "text.shop.example", code: fault.DNSNoData, part: "text.shop.example has no A record"},
 	} {
@@ -63,7 +64,10 @@ func TestEveryFaultOfAResolverIsExplicitAndFinal(t *testing.T) {
 					g.Serve(k, first, c.handler, tweaks...)
 					u := g.Upstream(k, first)
 					r := g.resolver(t, resolve.Options{}, u)
-					dnsrig.WantFault(t, lookupA(t, r, c.host), c.code, strings.Replace(c.part, "HOST", u.Host, 1))
+					f := dnsrig.WantFault(t, lookupA(t, r, c.host), c.code, strings.Replace(c.part, "HOST", u.Host, 1))
+					if f.RCode != c.rcode {
+						t.Errorf("the fault says that the resolver gave %q, and it gave %q", f.RCode, c.rcode)
+					}
 					for _, to := range g.Net.Dials() {
 						if to != netip.AddrPortFrom(first, dnsrig.Port(k)) {
 							t.Errorf("something else was dialled: %v", to)

@@ -25,6 +25,7 @@ func unanswered(a *dnswire.Answer, host string) *fault.Error {
 		what = "refuses to resolve"
 	}
 	f := fault.New(fault.DNSServFail, fmt.Sprintf("the resolver %s %s %s: %s", host, what, shown(a.Name), text), nil)
+	f.RCode = dnswire.RCodeText(a.RCode)
 	if len(a.EDE) > 0 && a.EDE[0].Text != "" {
 		f.Err = fmt.Errorf("the resolver says: %q", a.EDE[0].Text)
 	}
