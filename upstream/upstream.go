@@ -216,6 +216,8 @@ func (s Spec) addresses(e endpoint) (list []netip.AddrPort, errs []error) {
 			fail(0, fmt.Errorf("the stamp has the address %v already; leave `addresses` out", a))
 		case len(s.Addresses) > 0:
 			fail(0, fmt.Errorf("%v is an address already; leave `addresses` out", a))
+		case nobodys(a):
+			errs = append(errs, &SpecError{Field: "url", Err: noServer(a)})
 		}
 		return []netip.AddrPort{netip.AddrPortFrom(a, e.port)}, errs
 	}
@@ -230,8 +232,8 @@ func (s Spec) addresses(e endpoint) (list []netip.AddrPort, errs []error) {
 			fail(i, fmt.Errorf("%.60q is not an IP address", text))
 		case a.Zone() != "":
 			fail(i, name.ErrZone)
-		case a.IsUnspecified() || a.IsMulticast():
-			fail(i, fmt.Errorf("no server has the address %v", a))
+		case nobodys(a):
+			fail(i, noServer(a))
 		default:
 			list = append(list, netip.AddrPortFrom(a.Unmap(), e.port))
 		}
@@ -247,6 +249,16 @@ func (s Spec) addresses(e endpoint) (list []netip.AddrPort, errs []error) {
 			e.host, e.host, presetNames(3)))
 	}
 	return list, errs
+}
+
+// nobodys says that an address is that of no host. The kernel takes the unspecified one for this host.
+func nobodys(a netip.Addr) bool {
+	a = a.Unmap()
+	return a.IsUnspecified() || a.IsMulticast() || a == netip.AddrFrom4([4]byte{255, 255, 255, 255})
+}
+
+func noServer(a netip.Addr) error {
+	return fmt.Errorf("no server has the address %v; write the resolver's own, 127.0.0.1 or ::1 if it runs on this host", a)
 }
 
 // endpoint is what a URL or a preset's name says.
