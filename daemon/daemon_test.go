@@ -224,7 +224,16 @@ func TestASecondRunOnTheSamePort_failsAndSaysWhy(t *testing.T) {
 	newLive(t, text).start()
 	second := newLive(t, text)
 	err := second.d.Run(t.Context())
-	if err == nil || !strings.Contains(err.Error(), "listen.proxy: cannot listen on "+at.String()) || !strings.Contains(err.Error(), "in use") {
+	if err == nil || !strings.Contains(err.Error(), "listen.proxy: cannot listen on "+at.String()) || !strings.Contains(err.Error(), "in use") ||
+		!strings.Contains(err.Error(), "stop that one, or take another port") {
+		t.Errorf("it gave %v", err)
+	}
+}
+
+func TestAnAddressThatThisHostDoesNotHave_isAnErrorThatSaysSo(t *testing.T) {
+	text := "listen: {proxy: {address: \"192.0.2.77:8080\", allow_insecure: true}}\n"
+	err := newLive(t, text).d.Run(t.Context())
+	if err == nil || !strings.Contains(err.Error(), "listen.proxy: cannot listen on 192.0.2.77:8080") || !strings.Contains(err.Error(), "this host has no such address") {
 		t.Errorf("it gave %v", err)
 	}
 }

@@ -132,16 +132,29 @@ func (ls *listeners) listen(w wanted, before *listeners) (*listener, error) {
 		}
 	}
 	if err != nil {
-		return nil, fmt.Errorf("listen.%s: cannot listen on %s: %w", k, at, cause(err))
+		return nil, fmt.Errorf("listen.%s: cannot listen on %s: %w%s", k, at, cause(err), remedy(err))
 	}
 	l := &listener{kind: k, scheme: scheme, written: at, socket: socket}
 	if k == kindDNS && scheme == "" {
 		if l.packets, err = wire.ListenUDP(l.address()); err != nil {
 			_ = socket.Close()
-			return nil, fmt.Errorf("listen.%s: cannot listen on %s, UDP: %w", k, at, cause(err))
+			return nil, fmt.Errorf("listen.%s: cannot listen on %s, UDP: %w%s", k, at, cause(err), remedy(err))
 		}
 	}
 	return l, nil
+}
+
+// remedy says what to do about an address that cannot be listened on, where that is known.
+func remedy(err error) string {
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return "; another program has it (`watertight status` tells if it is a Watertight): stop that one, or take another port"
+	case errors.Is(err, syscall.EACCES):
+		return "; ports below 1024 are for root: take a higher one, or a socket of the service manager"
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		return "; this host has no such address: take one that `ip address` shows"
+	}
+	return ""
 }
 
 // overlap says whether two addresses cannot be listened on at the same time.
