@@ -35,7 +35,7 @@ func newEnv() *cobra.Command {
 	}
 	o.addFile(cmd)
 	o.addListen(cmd, "the `ADDR` of the proxy, instead of what the configuration says")
-	cmd.Flags().StringVar(&shell, "shell", "sh", "the `SHELL` to write for: sh, fish or powershell")
-	complete(cmd, "shell", fixed("sh", "fish", "powershell"))
+	cmd.Flags().StringVar(&shell, "shell", "sh", "the `SHELL` to write for: sh (bash, zsh), fish or powershell")
+	complete(cmd, "shell", fixed("sh", "bash", "zsh", "fish", "powershell"))
 	return cmd
 }

@@ -66,19 +66,19 @@ const (
 	PowerShell Shell = "powershell"
 )
 
-// Write prints the lines to evaluate in a shell. The error is for a shell that is not known, or the writer's.
+// Write prints the lines to evaluate in a shell; bash, zsh, dash and ksh read those of sh. The error is for a shell that is not known, or the writer's.
 func Write(w io.Writer, shell Shell, vars []Var) error {
 	for _, v := range vars {
 		var err error
 		switch shell {
-		case Sh:
+		case Sh, "bash", "zsh", "dash", "ksh":
 			_, err = fmt.Fprintf(w, "export %s='%s'\n", v.Name, strings.ReplaceAll(v.Value, "'", `'\''`))
 		case Fish:
 			_, err = fmt.Fprintf(w, "set -gx %s '%s'\n", v.Name, strings.ReplaceAll(strings.ReplaceAll(v.Value, `\`, `\\`), "'", `\'`))
 		case PowerShell:
 			_, err = fmt.Fprintf(w, "$env:%s = '%s'\n", v.Name, strings.ReplaceAll(v.Value, "'", "''"))
 		default:
-			return fmt.Errorf("unknown shell %q: use sh, fish or powershell", shell)
+			return fmt.Errorf("unknown shell %q: use sh (for bash and zsh too), fish or powershell", shell)
 		}
 		if err != nil {
 			return err
