@@ -103,24 +103,8 @@ func direct(s *lab.Scene, upstreams ...string) string {
 	return "channels:\n  direct: {resolver: " + resolver(s, upstreams...) + "}\n"
 }
 
-func dot(s *lab.Scene) string  { return direct(s, s.Resolver.DoTURL()) }
-func doh(s *lab.Scene) string  { return direct(s, s.Resolver.DoHURL()) }
-func doq(s *lab.Scene) string  { return direct(s, s.Resolver.DoQURL()) }
-func doh3(s *lab.Scene) string { return direct(s, s.Resolver.DoH3URL()) }
-
-// transports are the configurations of one resolver over each transport.
-var transports = []struct {
-	name   string
-	url    func(*lab.Scene) string
-	config func(*lab.Scene) string
-
-	datagrams bool // it travels in them
-}{
-	{"dot", func(s *lab.Scene) string { return s.Resolver.DoTURL() }, dot, false},
-	{"doh", func(s *lab.Scene) string { return s.Resolver.DoHURL() }, doh, false},
-	{"doq", func(s *lab.Scene) string { return s.Resolver.DoQURL() }, doq, true},
-	{"doh3", func(s *lab.Scene) string { return s.Resolver.DoH3URL() }, doh3, true},
-}
+func dot(s *lab.Scene) string { return direct(s, s.Resolver.DoTURL()) }
+func doh(s *lab.Scene) string { return direct(s, s.Resolver.DoHURL()) }
 
 // other gives one more canary: another name with the same label in it, so that the search for the label finds it too.
 func other(s *lab.Scene, prefix string) string { return prefix + "-" + s.Canary }

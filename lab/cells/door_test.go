@@ -53,8 +53,8 @@ func told(t testing.TB, r internet.Result, want ...string) {
 // the same capture as everything else.
 func TestDoor(t *testing.T) {
 	lab.Need(t, "dig")
-	for _, families := range internet.AllFamilies() {
-		for _, via := range transports {
+	for _, via := range transports {
+		for _, families := range via.families() {
 			play(t, "a name is asked of the channel's resolver/"+via.name+"/"+string(families), lab.Cell{
 				Families: families, Start: withDoor(via.config), After: func(t testing.TB, s *lab.Scene) {
 					host := other(s, "door")

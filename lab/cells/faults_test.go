@@ -59,9 +59,15 @@ func blackholed(t testing.TB, s *lab.Scene) {
 func halfOpen(t testing.TB, s *lab.Scene) {
 	t.Helper()
 	gone(t, s)
-	for _, port := range []uint16{443, 853} {
-		listen(t, s.Resolver.Host, port) // the kernel accepts
-		lab.Must(s.Resolver.ListenUDP(port))(t)
+	hosts := []*internet.Host{s.Resolver.Host}
+	if s.Resolver.Relays != nil {
+		hosts = append(hosts, s.Resolver.Relays.Host)
+	}
+	for _, h := range hosts {
+		for _, port := range []uint16{443, 853, 8443} {
+			listen(t, h, port) // the kernel accepts
+			lab.Must(h.ListenUDP(port))(t)
+		}
 	}
 }
 
@@ -91,43 +97,51 @@ var resolverFaults = []struct {
 	// early is what else the client is told, besides NOT_READY, where the fault is there from the start. Empty: the
 	// proxy becomes ready all the same, as the resolver gives well-formed answers, and the code is the one above.
 	early string
-	only  string // the one transport that can have the fault; empty: both
+	only  string // the one transport that can have the fault, notODoH, or "tls": all that have connections; empty: all
 }{
 	{"refused", gone, "RESOLVER_UNREACHABLE", "refused the connection", ""},
 	{"blackholed", blackholed, "DNS_TIMEOUT", "did not answer in time", ""},
 	{"half-open", halfOpen, "DNS_TIMEOUT", "did not answer in time", ""},
 	{"silent", answering(dnstest.Silent), "DNS_TIMEOUT", "did not answer in time", ""},
-	{"hanging up", answering(dnstest.Hangup), "RESOLVER_UNREACHABLE", "closed the connection", ""},
+	{"hanging up", answering(dnstest.Hangup), "RESOLVER_UNREACHABLE", "closed the connection", "tls"},
 	{"an expired certificate", certified(func(s *lab.Scene) tls.Certificate {
-		return s.CA.IssueLeaf(dnstest.Leaf{IPs: s.Resolver.Addrs(), NotAfter: time.Now().Add(-time.Hour)})
-	}), "RESOLVER_UNTRUSTED", "expired", ""},
+		return s.CA.IssueLeaf(dnstest.Leaf{IPs: s.Resolver.Certified(), NotAfter: time.Now().Add(-time.Hour)})
+	}), "RESOLVER_UNTRUSTED", "expired", "tls"},
 	{"a certificate for another name", certified(func(s *lab.Scene) tls.Certificate {
 		return s.CA.Issue([]string{"other.example.net"}, s.Origin.Addrs())
-	}), "RESOLVER_UNTRUSTED", "does not cover", ""},
+	}), "RESOLVER_UNTRUSTED", "does not cover", "tls"},
 	{"an unknown authority", certified(func(s *lab.Scene) tls.Certificate {
-		return dnstest.NewCA().Issue([]string{s.Resolver.Name}, s.Resolver.Addrs())
-	}), "RESOLVER_UNTRUSTED", "unknown authority", ""},
+		return dnstest.NewCA().Issue([]string{s.Resolver.Name}, s.Resolver.Certified())
+	}), "RESOLVER_UNTRUSTED", "unknown authority", "tls"},
 	{"HTTP 500", answering(dnstest.Status(500, "text/plain", "out of order")), "RESOLVER_UNREACHABLE", "HTTP 500", "doh"},
 	{"a redirect", answering(dnstest.Redirect("https://dns.example.org/dns-query")), "RESOLVER_UNREACHABLE", "redirects", "doh"},
 	{"a captive page", answering(dnstest.Captive), "RESOLVER_UNREACHABLE", "instead of a DNS message", "doh"},
 	{"SERVFAIL", answering(dnstest.RCode(2)), "DNS_SERVFAIL", "", ""},
 	{"REFUSED", answering(dnstest.RCode(5)), "DNS_SERVFAIL", "", ""},
 	{"malformed", answering(dnstest.Malformed), "DNS_SERVFAIL", "malformed", ""},
-	{"oversize", answering(dnstest.Oversize), "DNS_SERVFAIL", "sent a", ""},
+	{"oversize", answering(dnstest.Oversize), "DNS_SERVFAIL", "sent a", notODoH},
 	{"a wrong ID", wrong(dnstest.WrongID), "DNS_SERVFAIL", "ID", ""},
 	{"a wrong question", answering(dnstest.WrongQuestion), "DNS_SERVFAIL", "question", ""},
 	{"truncated", wrong(dnstest.Truncated), "DNS_SERVFAIL", "truncated", ""},
 }
 
+// notODoH is for a fault that no target can have: its encryption ends before that.
+const notODoH = "all but odoh"
+
+// canHave says whether a fault is one of this transport.
+func (via transport) canHave(only string) bool {
+	return only == "" || only == via.name || only == "tls" && via.tls || only == notODoH && via.name != "odoh"
+}
+
 func TestFaults_OfAResolverThatWasReady(t *testing.T) {
 	for _, f := range resolverFaults {
 		for _, via := range transports {
-			if f.only != "" && f.only != via.name {
+			if !via.canHave(f.only) {
 				continue
 			}
 			families := []internet.Families{internet.Dual}
 			if f.code != "DNS_TIMEOUT" { // those that take no time
-				families = internet.AllFamilies()
+				families = via.families()
 			}
 			for _, family := range families {
 				t.Run(f.id+"/"+via.name+"/"+string(family), func(t *testing.T) {
@@ -142,7 +156,7 @@ func TestFaults_OfAResolverThatWasReady(t *testing.T) {
 func TestFaults_OfAResolverFromTheStart(t *testing.T) {
 	for _, f := range resolverFaults {
 		for _, via := range transports {
-			if f.only != "" && f.only != via.name || f.early != "" && f.only == "" && via.name == "doh" {
+			if !via.canHave(f.only) || f.early != "" && (via.one || f.only != "doh" && via.name == "doh") {
 				continue // one transport is enough to wait for
 			}
 			t.Run(f.id+"/"+via.name, func(t *testing.T) {

@@ -3,6 +3,7 @@ package cells
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -10,6 +11,7 @@ import (
 	"net/netip"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 
 	"watertight/capture"
@@ -104,6 +106,7 @@ func (h *hop) serve(ctx context.Context, k kind, near net.Conn) {
 		from   io.Reader = near
 		target name.Target
 		reply  []byte
+		refuse []byte // the answer where nothing listens there
 	)
 	if k.scheme == "http" {
 		r := bufio.NewReader(near)
@@ -115,6 +118,7 @@ func (h *hop) serve(ctx context.Context, k kind, near net.Conn) {
 			return
 		}
 		from, reply = r, []byte("HTTP/1.1 200 OK\r\n\r\n")
+		refuse = []byte("HTTP/1.1 502 Bad Gateway\r\nProxy-Status: hop; error=connection_refused\r\nContent-Length: 0\r\n\r\n")
 	} else {
 		request, early, err := socks.ReadRequest(near, nil, &buf)
 		if err != nil || len(early) > 0 {
@@ -124,6 +128,7 @@ func (h *hop) serve(ctx context.Context, k kind, near net.Conn) {
 			return
 		}
 		reply = request.AppendReply(nil, socks.Succeeded, netip.AddrPort{})
+		refuse = request.AppendReply(nil, socks.ConnectionRefused, netip.AddrPort{})
 		if h.bound != "" {
 			const domain = 3
 			reply = append([]byte{5, 0, 0, domain, byte(len(h.bound))}, h.bound+"\x01\xbb"...)
@@ -133,6 +138,9 @@ func (h *hop) serve(ctx context.Context, k kind, near net.Conn) {
 	h.asked = append(h.asked, target.String())
 	h.mu.Unlock()
 	far, err := h.reach(ctx, target)
+	if errors.Is(err, syscall.ECONNREFUSED) {
+		_, _ = near.Write(refuse)
+	}
 	if err != nil {
 		return
 	}
@@ -183,8 +191,9 @@ func (h *hop) reach(ctx context.Context, target name.Target) (net.Conn, error) {
 // name.
 type farChannel struct {
 	kind    kind
-	missing bool   // the hop's name is not published
-	login   string // "user:password@", or empty
+	missing bool       // the hop's name is not published
+	login   string     // "user:password@", or empty
+	via     *transport // by which the resolver of `far` is asked; nil: DNS over TLS
 
 	hop      *hop
 	resolver *internet.Resolver // of `far`
@@ -212,9 +221,24 @@ func (f *farChannel) arrange(t testing.TB, s *lab.Scene) {
 func (f *farChannel) config(s *lab.Scene, resolve string) string {
 	far := fmt.Sprintf("over: direct, proxy: %q, resolve: %s", fmt.Sprintf("%s://%s%s:%d", f.kind.scheme, f.login, f.host(s), f.kind.port), resolve)
 	if resolve == "here" {
-		far += ", resolver: " + resolver(s, f.resolver.DoTURL())
+		far += ", resolver: " + resolver(s, f.upstream(s))
 	}
 	return direct(s, s.Resolver.DoTURL()) + "  far: {" + far + "}\nroutes:\n  - {to: \"*\", channel: far}\n"
+}
+
+// upstream is the resolver of `far` as the configuration has it.
+func (f *farChannel) upstream(s *lab.Scene) string {
+	if f.via == nil {
+		return f.resolver.DoTURL()
+	}
+	return f.via.written(f.beyond(s), "")
+}
+
+// beyond is the scene as `far` sees it: with its own resolver.
+func (f *farChannel) beyond(s *lab.Scene) *lab.Scene {
+	there := *s
+	there.Resolver = f.resolver
+	return &there
 }
 
 func (f *farChannel) cell(resolve string) lab.Cell {

@@ -65,8 +65,8 @@ func TestD_TheRightNameTheWrongPath(t *testing.T) {
 
 	t.Run("D8", neitherSearchListNorHostsFile)
 
-	for _, families := range internet.AllFamilies() {
-		for _, via := range transports {
+	for _, via := range transports {
+		for _, families := range internet.AllFamilies() {
 			play(t, "D9/"+string(families)+"/"+via.name, lab.Cell{Families: families, Start: with(via.config), After: func(t testing.TB, s *lab.Scene) {
 				for _, server := range []dnswire.Type{dnswire.A, dnswire.AAAA} {
 					if s.Resolver.Count(s.Canary, server) != 1 {

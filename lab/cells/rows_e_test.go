@@ -6,7 +6,6 @@ import (
 
 	"watertight/lab"
 	"watertight/lab/dnstest"
-	"watertight/lab/internet"
 	"watertight/socks"
 )
 
@@ -25,8 +24,8 @@ func TestE_SideTrafficOfTheProgramItself(t *testing.T) {
 		nobodyAsked(t, s)
 	}})
 
-	for _, families := range internet.AllFamilies() {
-		for _, via := range transports {
+	for _, via := range transports {
+		for _, families := range via.families() {
 			var proxy running
 			play(t, "E2/"+via.name+"/"+string(families), lab.Cell{
 				Families: families,

@@ -95,6 +95,9 @@ func TestF_CacheAndLinkage(t *testing.T) {
 		play(t, "F4/"+via.name, lab.Cell{Start: with(via.config), After: func(t testing.TB, s *lab.Scene) {
 			served(t, s, other(s, "a-rather-long-name-that-makes-more-octets"))
 			for _, q := range questions(t, s) {
+				if q.Transport == dnstest.DNSCrypt || q.Transport == dnstest.ODoH {
+					continue // padded outside of the message: see the rows of the stamps
+				}
 				if q.Size%128 != 0 || q.Padding < 0 {
 					t.Errorf("a question has %d octets, of which %d pad it", q.Size, q.Padding)
 				}
@@ -145,6 +148,9 @@ func TestF_CacheAndLinkage(t *testing.T) {
 	}
 
 	for _, via := range transports {
+		if !via.tls {
+			continue
+		}
 		t.Run("F6/"+via.name, func(t *testing.T) { noTicketsAcross(t, via.config) })
 	}
 }

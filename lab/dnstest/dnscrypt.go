@@ -36,7 +36,11 @@ func NewProvider() *Provider {
 }
 
 // Key is the provider's public key, as a stamp has it.
-func (p *Provider) Key() [32]byte { return [32]byte(p.key.Public().(ed25519.PublicKey)) }
+func (p *Provider) Key() [32]byte {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return [32]byte(p.key.Public().(ed25519.PublicKey))
+}
 
 // Renew puts a certificate with a fresh key and the next serial in the place of all others: what was encrypted under
 // those is dropped from now on. Where it says no encryption, it is XChaCha20.
@@ -62,6 +66,19 @@ func (p *Provider) Renew(c dnscrypt.Certificate) {
 	}
 	p.servers = []*dnscrypt.Server{s}
 	p.records = []dnswire.Record{mustRecord(p.Name + `. 86400 TXT "` + text.String() + `"`)}
+}
+
+// Rekey gives the provider another key, which no stamp has, and one certificate that is signed with it, in the place of
+// all others.
+func (p *Provider) Rekey() {
+	_, key, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		panic(err)
+	}
+	p.mu.Lock()
+	p.key = key
+	p.mu.Unlock()
+	p.Renew(dnscrypt.Certificate{NotBefore: notBefore, NotAfter: notAfter})
 }
 
 // Withdraw leaves the provider without a certificate.

@@ -35,6 +35,19 @@ func (h *Host) DialAddr(ctx context.Context, to netip.AddrPort) (net.Conn, error
 	return h.Dial(ctx, to)
 }
 
+// DialUDP opens a flow of datagrams from the host to an address.
+func (h *Host) DialUDP(_ context.Context, to netip.AddrPort) (net.Conn, error) {
+	var flow *net.UDPConn
+	err := h.Do(func() (err error) {
+		flow, err = wire.DialUDP(to)
+		return err
+	})
+	if err != nil { // a nil *net.UDPConn would be a net.Conn
+		return nil, err
+	}
+	return flow, nil
+}
+
 // AwaitOutput waits until the program has written text, and gives all that it wrote.
 func (p *Process) AwaitOutput(ctx context.Context, text string) (Result, error) {
 	err := p.await(ctx, fmt.Sprintf("write %q", text), func() bool { return strings.Contains(p.Sofar().Text(), text) })

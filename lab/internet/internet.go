@@ -60,6 +60,7 @@ type Internet struct {
 	hosts   []*Host
 	closers []func()
 	running map[*Process]bool
+	relays  map[*Host]*Host // that of a resolver's relays, by the resolver's
 }
 
 type tapAt struct {
@@ -71,7 +72,7 @@ type tapAt struct {
 // New builds an internet with a client, its provider and the authoritative name server of every zone. Add the rest
 // with [Internet.AddHost] and its friends.
 func New(families Families) (*Internet, error) {
-	in := &Internet{Families: families, CA: dnstest.NewCA(), running: map[*Process]bool{}}
+	in := &Internet{Families: families, CA: dnstest.NewCA(), running: map[*Process]bool{}, relays: map[*Host]*Host{}}
 	in.ctx, in.cancel = context.WithCancel(context.Background())
 	if err := in.build(); err != nil {
 		return nil, errors.Join(fmt.Errorf("internet: %w", err), in.Close())

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"sync"
 
 	"watertight/capture"
 	"watertight/dnswire"
@@ -19,8 +20,13 @@ const portDoT = 853
 // resolvers do.
 type Resolver struct {
 	*Host
-	DoT, DoH, DoQ, DoH3 *dnstest.Server
-	Name                string // in its certificate, besides its addresses
+	DoT, DoH, DoQ, DoH3, Crypt *dnstest.Server
+	Provider                   *dnstest.Provider // who signs for Crypt
+	Relays                     *Relays           // nil until they are added
+	Name                       string            // in its certificate, besides its addresses
+
+	mu      sync.Mutex
+	handler dnstest.Handler // of what is served from now on
 }
 
 // AddResolver connects a resolver. Its certificate is for name and for the addresses of its host.
@@ -35,6 +41,7 @@ func (in *Internet) AddResolver(name string, extra ...netip.Addr) (*Resolver, er
 // ResolverOn puts a resolver on a host, with a certificate that may be anything. Where it fails it leaves nothing.
 func (in *Internet) ResolverOn(h *Host, name string, cert tls.Certificate, tweak ...func(*tls.Config)) (*Resolver, error) {
 	r := &Resolver{Host: h, Name: name}
+	r.handler = r.Recurse
 	if err := r.serve(cert, tweak...); err != nil {
 		return nil, errors.Join(err, r.Close())
 	}
@@ -63,13 +70,26 @@ func (r *Resolver) serve(cert tls.Certificate, tweak ...func(*tls.Config)) error
 		return err
 	}
 	r.DoH3 = dnstest.ServeDoH3(doh3, cert, r.Recurse, tweak...)
+	if err := r.crypt(); err != nil {
+		return err
+	}
+	r.in.mu.Lock()
+	relays := r.in.relays[r.Host]
+	r.in.mu.Unlock()
+	if relays != nil {
+		return r.relay(relays, cert, tweak...)
+	}
 	return nil
 }
 
 // servers gives those that there are.
 func (r *Resolver) servers() []*dnstest.Server {
 	var all []*dnstest.Server
-	for _, s := range []*dnstest.Server{r.DoT, r.DoH, r.DoQ, r.DoH3} {
+	served := []*dnstest.Server{r.DoT, r.DoH, r.DoQ, r.DoH3, r.Crypt}
+	if r.Relays != nil {
+		served = append(served, r.Relays.ODoH)
+	}
+	for _, s := range served {
 		if s != nil {
 			all = append(all, s)
 		}
@@ -99,6 +119,9 @@ var rootNS = func() dnswire.Record {
 
 // Handle replaces what every transport does about a query.
 func (r *Resolver) Handle(h dnstest.Handler) {
+	r.mu.Lock()
+	r.handler = h
+	r.mu.Unlock()
 	for _, s := range r.servers() {
 		s.Handle(h)
 	}
@@ -138,16 +161,19 @@ func (r *Resolver) DropConns() {
 	}
 }
 
-// Close takes the resolver away: nothing listens where it was.
+// Close takes the resolver away, and its relays: nothing listens where they were.
 func (r *Resolver) Close() error {
 	var errs []error
 	for _, s := range r.servers() {
 		errs = append(errs, s.Close())
 	}
+	if r.Relays != nil && r.Relays.Crypt != nil {
+		errs = append(errs, r.Relays.Crypt.Close())
+	}
 	return errors.Join(errs...)
 }
 
-// Peers gives the resolver as someone with whom packets may be exchanged, over every transport.
+// Peers gives the resolver as someone with whom packets may be exchanged, over every transport of TLS.
 func (r *Resolver) Peers() []capture.Peer {
 	var all []capture.Peer
 	for _, proto := range []capture.Proto{capture.TCP, capture.UDP} {
