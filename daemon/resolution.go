@@ -64,10 +64,11 @@ func (r *Resolution) Failed() bool {
 // Resolve opens the channels of a configuration, asks the resolver of one of them, and closes them again. With an
 // empty channel name the routes choose. The error is for a configuration that cannot be opened.
 func Resolve(ctx context.Context, c *config.Config, channelName string, host name.Host, types []dnswire.Type) (*Resolution, error) {
-	return resolveOn(ctx, wire.Dialer{}, c, channelName, host, types)
+	return ResolveOn(ctx, wire.Dialer{}, c, channelName, host, types)
 }
 
-func resolveOn(ctx context.Context, ground hop.Ground, c *config.Config, channelName string, host name.Host, types []dnswire.Type) (*Resolution, error) {
+// ResolveOn is Resolve over a ground that is given: an internet in memory, where this host's sockets are not meant.
+func ResolveOn(ctx context.Context, ground hop.Ground, c *config.Config, channelName string, host name.Host, types []dnswire.Type) (*Resolution, error) {
 	seen := &lookups{}
 	g, err := build(c, shared{ground: ground, sink: seen}, nil)
 	if err != nil {
