@@ -218,8 +218,8 @@ func (c *Channel) Exchange(ctx context.Context, q dnswire.Question) (*dnswire.An
 	return c.resolver.Exchange(ctx, q)
 }
 
-// ExchangeGiven is Exchange for a client that will come back with one of the addresses in the answer. Where check
-// refuses one of them the answer is refused; else they are remembered as given out.
+// ExchangeGiven is Exchange for a client that will come back with one of the addresses in the answer, or with one that a record
+// of it hints at. Where check refuses one of them the answer is refused; else they are remembered as given out.
 func (c *Channel) ExchangeGiven(ctx context.Context, q dnswire.Question, check Check) (*dnswire.Answer, error) {
 	a, err := c.Exchange(ctx, q)
 	if err == nil {
@@ -244,9 +244,10 @@ func (c *Channel) CachedGiven(q dnswire.Question, check Check) (*dnswire.Answer,
 	return a, true
 }
 
-// give remembers the addresses of an answer as given out, unless check refuses one.
+// give remembers the addresses of an answer as given out, unless check refuses one. Hints of HTTPS and SVCB records are
+// addresses too: clients connect to them without asking for others (RFC 9460, section 7.3).
 func (c *Channel) give(a *dnswire.Answer, check Check) error {
-	addrs := a.Addrs()
+	addrs := append(a.Addrs(), a.Hints()...)
 	for _, addr := range addrs {
 		if err := check(addr); err != nil {
 			return err

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"watertight/dnswire"
 	"watertight/event"
 	"watertight/fault"
 	"watertight/lab/memory"
@@ -243,5 +244,39 @@ func TestRoutes_theFirstThatMatchesDecides(t *testing.T) {
 				w.t.Errorf("%s was asked for %s: %v", asked.who, asked.host, got)
 			}
 		}
+	})
+}
+
+// A client takes the address that a record hints at without asking for another (RFC 9460, section 7.3).
+func TestHintsOfHTTPSRecordsHaveToPassThePolicyAsAddressesDo(t *testing.T) {
+	client := netip.MustParseAddrPort("127.0.0.1:50000")
+	ask := func(w *world, records ...string) error {
+		time.Sleep(later)
+		w.own.Fail(always(zoneOf(records...)))
+		q := dnswire.Question{Name: hostName, Type: dnswire.HTTPS}
+		if a, ok := w.g.table.Cached(client, q); ok {
+			w.t.Errorf("%v is known", a.Records)
+		}
+		_, err := w.g.table.Exchange(w.t.Context(), client, q)
+		return err
+	}
+	const public = " 0 HTTPS 1 . alpn=h2 ipv4hint=93.184.216.34"
+	with(t, "refused", "", func(w *world) {
+		for _, hint := range []string{
+			"ipv4hint=10.0.0.1", "ipv4hint=93.184.216.34,127.0.0.1", "ipv6hint=::1", "ipv6hint=fd00::1", "ipv6hint=64:ff9b::a00:1",
+			"ipv6hint=2002:7f00:1::", "ipv6hint=2001:0:4136:e378:8000:63bf:3fff:fdd2", "ipv6hint=fe80::1",
+		} {
+			err := ask(w, hostName+"."+public, hostName+". 0 HTTPS 2 . "+hint)
+			if err == nil || fault.Of(err).Code != fault.PolicyPrivateTarget {
+				w.t.Errorf("%s: %v", hint, err)
+			}
+		}
+	})
+	with(t, "those that are allowed, and remembered as given out", "policy: {client_resolved: refuse, private_targets: 10.0.0.0/8}\n", func(w *world) {
+		w.turnsAway(fault.PolicyClientResolved, originAt.String())
+		if err := ask(w, hostName+"."+public+",10.0.0.1"); err != nil {
+			w.t.Error(err)
+		}
+		w.reaches(originAt.String(), "origin")
 	})
 }

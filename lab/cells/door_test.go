@@ -92,6 +92,20 @@ func TestDoor(t *testing.T) {
 			told(t, dig(t, s, other(s, "rebind"), "A"), "EDE: ", "POLICY_PRIVATE_TARGET")
 		},
 	})
+	play(t, "D10/a hint that leads into a private network is refused with its record, and any other record is passed on whole", lab.Cell{
+		Start: withDoor(dot), After: func(t testing.TB, s *lab.Scene) {
+			const ech = "AEX+DQBBpQAgACBsaSY1RTx7Y0Q0RkRERERERERERERERERERERERAAEAAEAAQASY2xvdWRmbGFyZS1lY2guY29tAAA="
+			s.Resolver.Handle(dnstest.Zone{
+				other(s, "rebind") + ". 60 HTTPS 1 . alpn=h2 ipv4hint=10.0.0.7",
+				other(s, "rebind6") + ". 60 HTTPS 1 . alpn=h2 ipv6hint=64:ff9b::a00:7",
+				other(s, "whole") + ". 60 HTTPS 1 . alpn=h2,h3 ipv4hint=" + v4(s) + " ech=" + ech + " key65280=\"kept\"",
+			}.Handler())
+			for _, host := range []string{"rebind", "rebind6"} {
+				told(t, dig(t, s, other(s, host), "HTTPS"), "EDE: ", "POLICY_PRIVATE_TARGET")
+			}
+			told(t, dig(t, s, other(s, "whole"), "HTTPS"), "NOERROR", "alpn=\"h2,h3\"", "ipv4hint="+v4(s), "ech="+ech, "key65280=\"kept\"")
+		},
+	})
 	t.Run("a name takes the channel of its route", doorFollowsTheRoutes)
 	t.Run("over TLS and HTTPS", doorOverTLS)
 }
