@@ -243,7 +243,7 @@ func (d *Daemon) serveDNS(ctx context.Context, l *listener) error {
 	case config.SchemeTLS:
 		return d.dns.ServeTLS(ctx, l.socket, l.tls.Load)
 	case config.SchemeHTTPS:
-		return d.dns.ServeHTTPS(ctx, l.socket, l.tls.Load)
+		return d.dns.ServeHTTPS(ctx, l.socket, nil, l.tls.Load)
 	}
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()

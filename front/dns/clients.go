@@ -4,6 +4,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"sync"
 )
 
 // loopback are the addresses of this host alone.
@@ -26,7 +27,7 @@ var near = append(loopback[:2:2],
 func Near() []netip.Prefix { return slices.Clone(near) }
 
 // serves says whether a client is on the list for its transport. Others are not answered at all: an answer to a forged
-// address would reach someone who never asked.
+// address would reach someone who never asked. Over QUIC they are refused, in a packet smaller than theirs.
 func (d *Door) serves(c Client) bool {
 	list := d.o.PlainClients
 	if c.Proto.encrypted() {
@@ -56,4 +57,73 @@ func clientOf(addr net.Addr, p Proto) Client {
 		return newClient(a.AddrPort(), p)
 	}
 	return Client{Proto: p} // no address is on no list
+}
+
+// together gives whose queries and connections are counted together: an address, or an IPv6 network of 64 bits.
+func together(addr netip.Addr) netip.Addr {
+	if addr.Is6() {
+		p, _ := addr.WithZone("").Prefix(64) // it fails for no length up to 128
+		return p.Addr()
+	}
+	return addr
+}
+
+// crowd counts the open connections of each client.
+type crowd struct {
+	mu sync.Mutex
+	of map[netip.Addr]int
+}
+
+// enter counts a connection of a client, unless it has as many as may be.
+func (c *crowd) enter(who netip.Addr, most int) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.of[who] >= most {
+		return false
+	}
+	if c.of == nil {
+		c.of = make(map[netip.Addr]int)
+	}
+	c.of[who]++
+	return true
+}
+
+// leave is the end of one that entered.
+func (c *crowd) leave(who netip.Addr) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.of[who]--; c.of[who] == 0 {
+		delete(c.of, who)
+	}
+}
+
+// size gives how many connections a client has.
+func (c *crowd) size(who netip.Addr) int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.of[who]
+}
+
+// openConnection counts a connection, unless there are too many, in all or of that client. closeConnection is called
+// once for it.
+func (d *Door) openConnection(c Client) bool {
+	if d.stats.connections.Add(1) > int64(d.o.Connections) || !d.crowd.enter(together(c.Addr.Addr()), d.share(c)) {
+		d.stats.connections.Add(-1)
+		d.stats.busy.Add(1)
+		return false
+	}
+	return true
+}
+
+func (d *Door) closeConnection(c Client) {
+	d.crowd.leave(together(c.Addr.Addr()))
+	d.stats.connections.Add(-1)
+}
+
+// share is how many of the connections one client may have: this host's programs, which share an address, all of them.
+func (d *Door) share(c Client) int {
+	if c.Addr.Addr().IsLoopback() {
+		return d.o.Connections
+	}
+	return d.o.PerClient
 }

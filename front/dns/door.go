@@ -1,5 +1,5 @@
-// Package dns is the door for programs that resolve by themselves: DNS over UDP and TCP, over TLS (RFC 7858), and over
-// HTTPS (RFC 8484: HTTP/1.1 and HTTP/2).
+// Package dns is the door for programs that resolve by themselves: DNS over UDP and TCP, over TLS (RFC 7858), over HTTPS
+// (RFC 8484: HTTP/1.1, HTTP/2 and HTTP/3), and over QUIC (RFC 9250).
 //
 // It promises that a query is answered, refused with a reason (RFC 8914) or not answered at all by the same rules on
 // every transport; that nobody is served by accident who is not on the list of clients; that it makes no one's flood
@@ -30,13 +30,15 @@ const (
 	TCP          // RFC 7766
 	TLS          // RFC 7858
 	HTTPS        // RFC 8484 over HTTP/1.1 or HTTP/2
+	HTTP3        // RFC 8484 over HTTP/3
+	QUIC         // RFC 9250
 	protos       // how many there are
 )
 
 // String gives the transport's name in lower case.
 func (p Proto) String() string {
 	if p < protos {
-		return [...]string{"udp", "tcp", "tls", "https"}[p]
+		return [...]string{"udp", "tcp", "tls", "https", "h3", "quic"}[p]
 	}
 	return fmt.Sprintf("proto %d", uint8(p))
 }
@@ -82,8 +84,8 @@ type Options struct {
 
 	// PlainClients are who is served over UDP and TCP. None means the loopback addresses.
 	PlainClients []netip.Prefix
-	// Clients are who is served over TLS, HTTPS and QUIC. None means addresses of this host, of its links and of private
-	// networks.
+	// Clients are who is served over TLS, HTTPS and QUIC where no certificate is demanded of them ([Credentials]). None means
+	// addresses of this host, of its links and of private networks.
 	Clients []netip.Prefix
 
 	// ID and Version are told to who asks for id.server and version.bind in class CHAOS (RFC 4892): at most 255 octets.
@@ -109,6 +111,9 @@ type Options struct {
 	Pipeline int
 	// Connections bounds the connections at one time, over all transports. Zero means 1000.
 	Connections int
+	// PerClient bounds those of one IPv4 address or one IPv6 network of 64 bits that is not loopback (RFC 9210, section
+	// 4.2). Zero means a quarter of Connections, at least one.
+	PerClient int
 	// Rate bounds the queries per second of one IPv4 address or one IPv6 network of 64 bits, with a burst of as many.
 	// Clients on loopback are not counted. Zero means 1000.
 	Rate int
@@ -126,7 +131,7 @@ func (o *Options) validate() error {
 		return fmt.Errorf("dns: the path %q does not begin with a slash", o.Path)
 	case o.Timeout < 0 || o.Idle < 0 || o.Stall < 0 || o.Drain < 0:
 		return errors.New("dns: a time is negative")
-	case o.Queries < 0 || o.Pipeline < 0 || o.Connections < 0 || o.Rate < 0:
+	case o.Queries < 0 || o.Pipeline < 0 || o.Connections < 0 || o.PerClient < 0 || o.Rate < 0:
 		return errors.New("dns: a limit is negative")
 	}
 	for _, p := range append(o.PlainClients[:len(o.PlainClients):len(o.PlainClients)], o.Clients...) {
@@ -145,6 +150,7 @@ func (o *Options) fill() {
 	setDefault(&o.Queries, 4096)
 	setDefault(&o.Pipeline, 64)
 	setDefault(&o.Connections, 1000)
+	setDefault(&o.PerClient, max(1, o.Connections/4))
 	setDefault(&o.Rate, 1000)
 	if len(o.PlainClients) == 0 {
 		o.PlainClients = loopback
@@ -168,6 +174,7 @@ type Door struct {
 	cacher Cacher // nil where the handler is none
 	jar    jar
 	rate   *limiter
+	crowd  crowd
 	stats  counters
 }
 

@@ -1,8 +1,12 @@
 package dns
 
 import (
+	"bytes"
+	"encoding/binary"
+	"io"
 	"net/netip"
 	"testing"
+	"testing/iotest"
 
 	miekg "github.com/miekg/dns"
 
@@ -41,6 +45,30 @@ func FuzzDoor(f *testing.F) {
 		}
 		if !m.Response || m.Id != a.ID || len(m.Question) > 1 {
 			t.Fatalf("%x is answered with %v", msg, &m)
+		}
+	})
+}
+
+// FuzzQuicQuery reads whatever a stream of DNS over QUIC has, however it is cut: a query is what stands behind a length that
+// is right, and nothing else.
+func FuzzQuicQuery(f *testing.F) {
+	q := framed(query(f, "www.example.", miekg.TypeA, nil))
+	for _, b := range [][]byte{q, q[:1], q[:9], {}, {0, 0}, {0xff, 0xff, 1}, append(q[:len(q):len(q)], 0), append(q[:len(q):len(q)], q...)} {
+		f.Add(b, false)
+		f.Add(b, true)
+	}
+	f.Fuzz(func(t *testing.T, b []byte, slowly bool) {
+		var r io.Reader = bytes.NewReader(b)
+		if slowly {
+			r = iotest.OneByteReader(r)
+		}
+		got, err := readQuery(nil, r)
+		right := len(b) >= 2 && int(binary.BigEndian.Uint16(b)) == len(b)-2 && len(b)-2 <= maxQuery
+		if right != (err == nil) || right && !bytes.Equal(got, b[2:]) {
+			t.Fatalf("%x is read as %x, %v", b, got, err)
+		}
+		if cap(got) > 4*len(b)+2*bytes.MinRead {
+			t.Fatalf("%d octets take the room of %d", len(b), cap(got))
 		}
 	})
 }

@@ -14,8 +14,6 @@ import (
 	"strconv"
 	"sync"
 	"time"
-
-	"watertight/dnswire"
 )
 
 // mediaType is that of a DNS message (RFC 8484, section 6).
@@ -24,11 +22,30 @@ const mediaType = "application/dns-message"
 // maxHeader bounds the head of a request, in octets. A query by GET is in it: names are short.
 const maxHeader = 8 << 10
 
-// ServeHTTPS answers queries over HTTPS (RFC 8484), HTTP/2 or HTTP/1.1, until ctx ends, and closes l. It gives nil then,
-// or the error that ended the listener.
-func (d *Door) ServeHTTPS(ctx context.Context, l *net.TCPListener, source Credentials) error {
+// ServeHTTPS answers queries over HTTPS (RFC 8484): HTTP/2 and HTTP/1.1 on l and HTTP/3 on socket, which is to have l's
+// port, and is told of in the answers over l (RFC 7838). It serves until ctx ends, and closes both. It gives nil then, or
+// the error that ended one of them, and then both. A nil socket means that HTTP/3 is not served.
+func (d *Door) ServeHTTPS(ctx context.Context, l *net.TCPListener, socket *net.UDPConn, source Credentials) error {
+	announce := announceH3(socket)
+	if socket == nil {
+		return d.serveHTTP2(ctx, l, announce, source)
+	}
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	h3 := make(chan error, 1)
+	go func() {
+		defer stop()
+		h3 <- d.serveHTTP3(ctx, socket, source)
+	}()
+	err := d.serveHTTP2(ctx, l, announce, source)
+	stop()
+	return errors.Join(err, <-h3)
+}
+
+// serveHTTP2 is ServeHTTPS for connections of TCP. What announces HTTP/3 stands in every answer; empty, it does not.
+func (d *Door) serveHTTP2(ctx context.Context, l *net.TCPListener, announce string, source Credentials) error {
 	defer l.Close()
-	config, err := tlsFor(source, "h2", "http/1.1")
+	own, config, err := d.tlsFor(source, HTTPS, "h2", "http/1.1")
 	if err != nil {
 		return err
 	}
@@ -36,7 +53,7 @@ func (d *Door) ServeHTTPS(ctx context.Context, l *net.TCPListener, source Creden
 	protocols.SetHTTP1(true)
 	protocols.SetHTTP2(true)
 	server := &http.Server{
-		Handler:           http.HandlerFunc(d.serveHTTP),
+		Handler:           d.requests(announce),
 		Protocols:         protocols,
 		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: d.o.Pipeline, WriteByteTimeout: d.o.Stall},
 		ReadHeaderTimeout: d.o.Stall,
@@ -55,7 +72,7 @@ func (d *Door) ServeHTTPS(ctx context.Context, l *net.TCPListener, source Creden
 			_ = server.Close()
 		}
 	})
-	err = server.Serve(tls.NewListener(&doorListener{l, d}, config))
+	err = server.Serve(tls.NewListener(&doorListener{l, d, own}, config))
 	if !stop() {
 		<-drained
 	}
@@ -68,7 +85,8 @@ func (d *Door) ServeHTTPS(ctx context.Context, l *net.TCPListener, source Creden
 // doorListener gives the connections of clients that are served, within the limit.
 type doorListener struct {
 	*net.TCPListener
-	d *Door
+	d   *Door
+	own *credentials
 }
 
 // Accept gives the next connection.
@@ -78,11 +96,12 @@ func (l *doorListener) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		if !l.d.serves(clientOf(conn.RemoteAddr(), HTTPS)) || !l.d.openConnection() {
+		c := clientOf(conn.RemoteAddr(), HTTPS)
+		if !l.own.demands() && !l.d.serves(c) || !l.d.openConnection(c) {
 			_ = conn.Close()
 			continue
 		}
-		return &counted{Conn: conn, d: l.d}, nil
+		return &counted{Conn: conn, d: l.d, c: c}, nil
 	}
 }
 
@@ -90,13 +109,24 @@ func (l *doorListener) Accept() (net.Conn, error) {
 type counted struct {
 	net.Conn
 	d    *Door
+	c    Client
 	once sync.Once
 }
 
 // Close closes the connection.
 func (c *counted) Close() error {
-	c.once.Do(c.d.closeConnection)
+	c.once.Do(func() { c.d.closeConnection(c.c) })
 	return c.Conn.Close()
+}
+
+// requests answers requests, with a header that announces HTTP/3 unless it is empty.
+func (d *Door) requests(announce string) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if announce != "" {
+			w.Header().Set("Alt-Svc", announce)
+		}
+		d.serveHTTP(w, r)
+	})
 }
 
 // serveHTTP answers one request.
@@ -111,8 +141,12 @@ func (d *Door) serveHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "", http.StatusInternalServerError)
 		return
 	}
+	proto := HTTPS
+	if r.ProtoMajor == 3 {
+		proto = HTTP3
+	}
 	var a asking
-	out, next := d.begin(nil, msg, newClient(from, HTTPS), &a)
+	out, next := d.begin(nil, msg, newClient(from, proto), &a)
 	switch next {
 	case silence:
 		http.Error(w, "not a query that can be read", http.StatusBadRequest)
@@ -153,7 +187,7 @@ func (d *Door) queryOf(w http.ResponseWriter, r *http.Request) ([]byte, int) {
 		if err != nil || media != mediaType {
 			return nil, http.StatusUnsupportedMediaType
 		}
-		msg, err := io.ReadAll(http.MaxBytesReader(w, r.Body, dnswire.MaxMessage))
+		msg, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxQuery))
 		if tooLarge := new(http.MaxBytesError); errors.As(err, &tooLarge) {
 			return nil, http.StatusRequestEntityTooLarge
 		}

@@ -22,7 +22,7 @@ func doh(t testing.TB, d *Door, h2 bool) (client *http.Client, url string, stop 
 	t.Helper()
 	id := newIdentity(t)
 	l := listenTCP(t)
-	stop = run(t, func(ctx ctx) error { return d.ServeHTTPS(ctx, l, id.server()) })
+	stop = run(t, func(ctx ctx) error { return d.ServeHTTPS(ctx, l, nil, id.server()) })
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(!h2)
 	protocols.SetHTTP2(h2)
@@ -121,7 +121,7 @@ func TestARequestThatIsNoQueryIsRefusedWithItsStatus(t *testing.T) {
 }
 
 func TestWithoutCertificatesNoHTTPSIsServed(t *testing.T) {
-	if err := newDoor(t, Options{}).ServeHTTPS(t.Context(), listenTCP(t), nil); err == nil {
+	if err := newDoor(t, Options{}).ServeHTTPS(t.Context(), listenTCP(t), nil, nil); err == nil {
 		t.Error("served without a TLS configuration")
 	}
 }

@@ -37,13 +37,17 @@ const (
 	tooMany             // the reply is there, and says that the client asks too often
 )
 
-// begin reads a message of a client that is served and appends the reply to dst, if there is one at once. keepAlive is
-// set by the caller, the rest of a by begin.
+// begin reads a message of a client that is served and appends the reply to dst, if there is one at once. Silence is also for
+// what breaks the rules of its transport. keepAlive is set by the caller, the rest of a by begin.
 func (d *Door) begin(dst, msg []byte, c Client, a *asking) (out []byte, next step) {
 	d.stats.queries[c.Proto].Add(1)
 	a.client, a.hasCookie, a.ttl = c, false, -1
 	rcode, err := a.Read(msg)
 	if err != nil {
+		d.stats.malformed.Add(1)
+		return dst, silence
+	}
+	if c.Proto == QUIC && (a.ID != 0 || a.KeepAlive) { // RFC 9250, sections 4.2.1 and 5.5.2
 		d.stats.malformed.Add(1)
 		return dst, silence
 	}

@@ -50,11 +50,7 @@ func (l *limiter) allow(addr netip.Addr, verified bool, now time.Time) bool {
 	if addr.IsLoopback() { // this host's own programs, which share the address
 		return true
 	}
-	if addr.Is6() {
-		p, _ := addr.WithZone("").Prefix(64) // it fails for no length up to 128
-		addr = p.Addr()
-	}
-	key := rateKey{addr, verified}
+	key := rateKey{together(addr), verified}
 	h := maphash.Comparable(l.seed, key)
 	s := &l.shards[h%rateShards]
 	s.mu.Lock()

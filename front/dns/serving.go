@@ -61,7 +61,7 @@ func (s *serving) end() {
 
 // accept gives each connection of l to serve, in a goroutine of its own, until draining begins or l fails. Clients that
 // are not served and connections over the limit are closed at once.
-func (s *serving) accept(l net.Listener, p Proto, serve func(net.Conn, Client)) error {
+func (s *serving) accept(l net.Listener, p Proto, proven func() bool, serve func(net.Conn, Client)) error {
 	var pause time.Duration
 	for {
 		conn, err := l.Accept()
@@ -76,18 +76,18 @@ func (s *serving) accept(l net.Listener, p Proto, serve func(net.Conn, Client)) 
 		}
 		pause = 0
 		c := clientOf(conn.RemoteAddr(), p)
-		if !s.d.serves(c) || !s.d.openConnection() {
+		if !proven() && !s.d.serves(c) || !s.d.openConnection(c) {
 			_ = conn.Close()
 			continue
 		}
 		if !s.enter() {
-			s.d.closeConnection()
+			s.d.closeConnection(c)
 			_ = conn.Close()
 			return nil
 		}
 		go func() {
 			defer s.leave()
-			defer s.d.closeConnection()
+			defer s.d.closeConnection(c)
 			defer conn.Close()
 			serve(conn, c)
 		}()

@@ -48,15 +48,3 @@ func (d *Door) Stats() Stats {
 	}
 	return s
 }
-
-// openConnection counts a connection, unless there are too many. closeConnection is called once for it.
-func (d *Door) openConnection() bool {
-	if d.stats.connections.Add(1) > int64(d.o.Connections) {
-		d.stats.connections.Add(-1)
-		d.stats.busy.Add(1)
-		return false
-	}
-	return true
-}
-
-func (d *Door) closeConnection() { d.stats.connections.Add(-1) }

@@ -19,16 +19,20 @@ import (
 // ServeTCP answers queries on the connections of l until ctx ends, and closes l. It gives nil then, or the error that
 // ended the listener.
 func (d *Door) ServeTCP(ctx context.Context, l *net.TCPListener) error {
-	return d.serveStreams(ctx, l, TCP, func(s *serving, conn net.Conn, c Client) { s.newStream(conn, c).serve() })
+	return d.serveStreams(ctx, l, TCP, never, func(s *serving, conn net.Conn, c Client) { s.newStream(conn, c).serve() })
 }
 
-// serveStreams accepts until ctx ends, lets queries under way end, and closes l.
-func (d *Door) serveStreams(ctx context.Context, l net.Listener, p Proto, serve func(*serving, net.Conn, Client)) error {
+// never is for transports without certificates.
+func never() bool { return false }
+
+// serveStreams accepts until ctx ends, lets queries under way end, and closes l. Where proven says so, clients prove later
+// who they are, and any may connect.
+func (d *Door) serveStreams(ctx context.Context, l net.Listener, p Proto, proven func() bool, serve func(*serving, net.Conn, Client)) error {
 	defer l.Close()
 	s := d.newServing(ctx)
 	defer s.end()
 	defer context.AfterFunc(ctx, func() { _ = l.Close() })()
-	return s.accept(l, p, func(conn net.Conn, c Client) {
+	return s.accept(l, p, proven, func(conn net.Conn, c Client) {
 		defer context.AfterFunc(s.ctx, func() { _ = conn.Close() })()
 		serve(s, conn, c)
 	})
