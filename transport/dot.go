@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"watertight/dnswire"
+	"watertight/wire"
 )
 
 // maxAbandoned is how many questions nobody waits for any more a connection may owe before it is given up.
@@ -35,8 +36,14 @@ func newDoT(c *Client) (opener, error) {
 	return &dot{s}, nil
 }
 
+// dotSegment is what a reply takes on a connection of DNS over TLS that is padded to one block (RFC 8467, section 4.1), as
+// almost all are: the length before the message, and a record of TLS 1.3 around it (RFC 8446, section 5.2). Servers that
+// hold back what does not fill a segment send it at once where a segment has just that size; else, with several questions
+// under way, replies wait up to a round trip for each other.
+const dotSegment = dnswire.PadReply + 2 + 5 + 1 + 16
+
 func (d *dot) open(ctx context.Context) (link, *Failure) {
-	conn, fail := d.connect(ctx)
+	conn, fail := d.connect(wire.WithSegments(ctx, dotSegment))
 	if fail != nil {
 		return nil, fail
 	}

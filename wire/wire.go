@@ -26,7 +26,8 @@ var plainDNS = map[uint16]bool{53: true, 137: true, 5353: true, 5355: true}
 // keepAlive finds the dead far side of an idle tunnel within about two minutes.
 var keepAlive = net.KeepAliveConfig{Enable: true, Idle: 60 * time.Second, Interval: 15 * time.Second, Count: 4}
 
-// DialTCP connects to an address. The result is a bare kernel socket, so that a relay can splice it.
+// DialTCP connects to an address. The result is a bare kernel socket, so that a relay can splice it. A wish of
+// [WithSegments] is said to the far side.
 func DialTCP(ctx context.Context, to netip.AddrPort) (*net.TCPConn, error) {
 	if err := mayDial(to); err != nil {
 		return nil, err
@@ -34,6 +35,9 @@ func DialTCP(ctx context.Context, to netip.AddrPort) (*net.TCPConn, error) {
 	// DialContext with the address as text: DialTCP binds before it connects (golang/go#81620), which costs a system
 	// call and a local port. The address is literal, and the resolver would refuse anything else.
 	d := net.Dialer{Resolver: refusing, KeepAliveConfig: keepAlive}
+	if segments(ctx) != 0 {
+		d.ControlContext = limitSegments
+	}
 	conn, err := d.DialContext(ctx, "tcp", to.String())
 	if err != nil {
 		return nil, err
