@@ -13,9 +13,9 @@ import (
 // Limits of the channels.
 const (
 	maxChannels    = 256
-	maxChannelName = 63 // octets: it stands in logs and metrics
-	maxChain       = 16 // proxies in a chain
-	maxUpstreams   = 32 // of one resolver
+	maxChannelName = 63             // octets: it stands in logs and metrics
+	maxChain       = hop.MaxProxies // in a chain
+	maxUpstreams   = 32             // of one resolver
 )
 
 // newChannel is a channel with its defaults.

@@ -21,6 +21,7 @@ func (l *loader) check(c *Config) {
 	sound := l.checkOver(c, names)
 	if sound {
 		l.checkCarried(c)
+		l.checkHopNames(c)
 	}
 	sound = l.checkTargets(c, names) && sound
 	l.checkShadows(c)
@@ -106,6 +107,24 @@ func (l *loader) checkCarried(c *Config) {
 			if err := channel.Carry(u.Kind, proxies); err != nil {
 				l.problem(ch.Resolver.sources[i].pos, fmt.Sprintf("the resolver %s cannot be reached from `%s`: %v", clip(u.Text), ch.Name, err),
 					"give a resolver as https://… or tls://…")
+			}
+		}
+	}
+}
+
+// checkHopNames refuses a later proxy by name over a channel that resolves no names: nobody could look it up. The first proxy
+// is dialled by that channel, whose exit gets its name.
+func (l *loader) checkHopNames(c *Config) {
+	for _, ch := range c.Channels {
+		below, ok := c.Channel(ch.Over)
+		if !ok || !below.ResolveAtExit {
+			continue
+		}
+		for i, p := range ch.Proxies {
+			path := fmt.Sprintf("channels.%s.proxy[%d]", ch.Name, i)
+			if host, named := p.Host.Name(); named && i > 0 {
+				l.problem(l.at(path), fmt.Sprintf("nobody could look up the proxy %s: `%s` stands over `%s`, which leaves names to its exit", l.say(path, host), ch.Name, below.Name),
+					fmt.Sprintf("give the proxy's address; or write `resolve: here` and a `resolver` for `%s`", below.Name))
 			}
 		}
 	}

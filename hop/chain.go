@@ -15,8 +15,8 @@ import (
 // maxAddresses bounds how many addresses of a later proxy are tried, one after the other.
 const maxAddresses = 4
 
-// maxProxies bounds a chain: each proxy costs a round trip at least.
-const maxProxies = 8
+// MaxProxies bounds a chain: each proxy costs a round trip at least.
+const MaxProxies = 16
 
 // Chain leads through proxies, first hop first. The first one is dialled by first, as name or address; the name of a
 // later one is resolved by lookup, because the proxy before it is not trusted with names. Both are the channel
@@ -32,8 +32,8 @@ func Chain(first Dialer, lookup func(ctx context.Context, host string) ([]netip.
 		return nil, errors.New("hop: a chain needs a look-up for its proxies")
 	case len(proxies) == 0:
 		return nil, errors.New("hop: a chain needs a proxy")
-	case len(proxies) > maxProxies:
-		return nil, fmt.Errorf("hop: a chain of %d proxies, and at most %d are allowed", len(proxies), maxProxies)
+	case len(proxies) > MaxProxies:
+		return nil, fmt.Errorf("hop: a chain of %d proxies, and at most %d are allowed", len(proxies), MaxProxies)
 	}
 	c := &chain{first: first, lookup: lookup}
 	for i, p := range proxies {

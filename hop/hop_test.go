@@ -69,7 +69,7 @@ func TestAChainWithAPartMissingIsAnError(t *testing.T) {
 		"no dialer":        func() (Dialer, error) { return Chain(nil, noLookup, good) },
 		"no look-up":       func() (Dialer, error) { return Chain(m, nil, good) },
 		"no proxy":         func() (Dialer, error) { return Chain(m, noLookup, nil) },
-		"too many proxies": func() (Dialer, error) { return Chain(m, noLookup, slices.Repeat(good, 9)) },
+		"too many proxies": func() (Dialer, error) { return Chain(m, noLookup, slices.Repeat(good, MaxProxies+1)) },
 		"an empty proxy":   func() (Dialer, error) { return Chain(m, noLookup, make([]Proxy, 1)) },
 		"a scheme of another package": func() (Dialer, error) {
 			return Chain(m, noLookup, []Proxy{{Scheme: "https", Host: name.MustHost("a"), Port: 1}})
