@@ -130,6 +130,7 @@ type Route struct {
 	To      []route.Pattern
 	Channel string // empty if Refuse
 	Refuse  bool   // `channel: refuse`
+	Line    int    // of the file, from 1; 0 for a route that the command line made
 }
 
 // Policy says what is refused whatever the route.

@@ -42,6 +42,7 @@ var exercised = map[string]string{
 	"Routes.To":                         "TestRoutes_AreReadInOrder",
 	"Routes.Channel":                    "TestRoutes_AreReadInOrder",
 	"Routes.Refuse":                     "TestRoutes_AreReadInOrder",
+	"Routes.Line":                       "TestRoutes_AreReadInOrder",
 	"Policy.PlainHTTP":                  "TestPolicy_IsReadKeyByKey",
 	"Policy.PlainDNS":                   "TestPlainDNS_CannotBeAllowed",
 	"Policy.ForeignResolvers":           "TestPolicy_IsReadKeyByKey",

@@ -178,9 +178,9 @@ routes:
 `)
 	var got []string
 	for _, r := range c.Routes {
-		got = append(got, fmt.Sprintf("%v %s %v", r.To, r.Channel, r.Refuse))
+		got = append(got, fmt.Sprintf("%d: %v %s %v", r.Line, r.To, r.Channel, r.Refuse))
 	}
-	if diff := cmp.Diff([]string{"[a.example *.b.example 10.0.0.0/8 192.0.2.1] direct false", "[.c.example]  true", "[*] direct false"}, got); diff != "" {
+	if diff := cmp.Diff([]string{"3: [a.example *.b.example 10.0.0.0/8 192.0.2.1] direct false", "4: [.c.example]  true", "5: [*] direct false"}, got); diff != "" {
 		t.Error(diff)
 	}
 }

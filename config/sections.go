@@ -171,7 +171,7 @@ func (l *loader) routes(n *node, c *Config) {
 		return
 	}
 	l.items(n, "routes", func(n *node, path string) {
-		r := Route{}
+		r := Route{Line: n.pos.line}
 		isMap := l.fields(n, "routes", path, func(key string, n *node, path string) {
 			switch key {
 			case "to":

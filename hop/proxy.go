@@ -22,6 +22,13 @@ const (
 // Schemes gives the schemes of all proxies.
 func Schemes() []string { return []string{SchemeSOCKS5, SchemeHTTP} }
 
+// encrypted says of each scheme whether what is said to the proxy is hidden from those on the way to it.
+var encrypted = map[string]bool{SchemeSOCKS5: false, SchemeHTTP: false}
+
+// Encrypted says whether those on the way to the proxy are kept from reading what it is asked and what it carries. Where they
+// are not, they read the target as the proxy gets it, and whatever the client itself does not encrypt.
+func (p Proxy) Encrypted() bool { return encrypted[p.Scheme] }
+
 // defaultSOCKSPort is what IANA has for socks. HTTP proxies have no port that most of them use.
 const defaultSOCKSPort = 1080
 

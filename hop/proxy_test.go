@@ -136,6 +136,17 @@ func TestNothingPrintsThePassword(t *testing.T) {
 	}
 }
 
+func TestOfEverySchemeItIsSaidWhetherItHidesWhatIsSaid(t *testing.T) {
+	for _, scheme := range Schemes() {
+		if _, said := encrypted[scheme]; !said {
+			t.Errorf("%s: `explain` would not know what those on the way to the proxy read", scheme)
+		}
+	}
+	if len(encrypted) != len(Schemes()) {
+		t.Errorf("%v are the schemes, and %v is said", Schemes(), encrypted)
+	}
+}
+
 func FuzzParseProxy(f *testing.F) {
 	f.Add("socks5://user:pass@gw.example:1080")
 	f.Add("http://[2001:db8::1]:3128/")

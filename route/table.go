@@ -43,6 +43,8 @@ type Table struct {
 	policy Policy
 	sink   event.Sink
 	own    map[netip.AddrPort]bool
+
+	defaulted bool // no rule was written: the one that there is stands for Spec.Default
 }
 
 // New checks the spec.
@@ -71,26 +73,34 @@ func New(s Spec) (*Table, error) {
 	for _, ap := range s.Own {
 		own[ap] = true
 	}
-	return &Table{rules: rules, policy: s.Policy, sink: s.Sink, own: own}, nil
+	return &Table{rules: rules, policy: s.Policy, sink: s.Sink, own: own, defaulted: s.Default != nil}, nil
 }
 
 // Channel gives the channel for a host. The error is a [*fault.Error]: no rule matches, or one that refuses.
 func (t *Table) Channel(h name.Host) (*channel.Channel, error) {
+	i, p, ok := t.match(h)
+	switch {
+	case !ok:
+		return nil, fault.New(fault.PolicyRoute, "no route leads to "+h.String(), nil)
+	case t.rules[i].Refuse:
+		return nil, &fault.Error{
+			Code: fault.PolicyRoute, Message: "the route for " + p.String() + " refuses " + h.String(),
+			Hint: "change that entry of `routes` if it should be reached",
+		}
+	}
+	return t.rules[i].Channel, nil
+}
+
+// match gives the first rule for a host, and the pattern of it that matches.
+func (t *Table) match(h name.Host) (rule int, p Pattern, ok bool) {
 	for i := range t.rules {
 		for _, p := range t.rules[i].To {
-			switch {
-			case !p.Match(h):
-			case t.rules[i].Refuse:
-				return nil, &fault.Error{
-					Code: fault.PolicyRoute, Message: "the route for " + p.String() + " refuses " + h.String(),
-					Hint: "change that entry of `routes` if it should be reached",
-				}
-			default:
-				return t.rules[i].Channel, nil
+			if p.Match(h) {
+				return i, p, true
 			}
 		}
 	}
-	return nil, fault.New(fault.PolicyRoute, "no route leads to "+h.String(), nil)
+	return 0, Pattern{}, false
 }
 
 // Dial connects to the request's target through the channel that the rules give it, if the policy allows. It reports
@@ -168,10 +178,8 @@ func (t *Table) report(r Request, d decision, started time.Time, err error) erro
 		t.sink.Request(&e)
 		return nil
 	}
-	f := *fault.Of(err)
-	f.Target = r.Target.String()
-	f.Channel = e.Channel
+	f := t.complete(r, d.channel, err)
 	e.Code = f.Code
 	t.sink.Request(&e)
-	return &f
+	return f
 }

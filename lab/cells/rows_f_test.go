@@ -133,6 +133,8 @@ func TestF_CacheAndLinkage(t *testing.T) {
 		},
 	})
 
+	play(t, "F5/who would see a name is told and nobody is asked", explainsOnly())
+
 	for _, strategy := range []struct{ text, sees string }{{"{race: 2}", "2"}, {"random", "1"}} {
 		play(t, "F5/"+strategy.text, lab.Cell{
 			Arrange: func(t testing.TB, s *lab.Scene) {
@@ -267,4 +269,25 @@ func noTicketsAcross(t *testing.T, upstream func(*lab.Scene) string) {
 			}
 		}
 	}})
+}
+
+// explainsOnly is the command that tells who would see a name. It is no proxy, so that the client's call fails; and nobody is
+// permitted, so that a packet of any kind is a leak.
+func explainsOnly() lab.Cell {
+	return lab.Cell{
+		Refused: "*",
+		Arrange: func(_ testing.TB, s *lab.Scene) { s.Permitted, s.Readers, s.Asking = nil, nil, nil },
+		Start: func(t testing.TB, s *lab.Scene) string {
+			config := write(t, s, direct(s, s.Resolver.DoTURL(), s.Resolver.DoQURL())+
+				"  far: {proxy: \"socks5://gw."+lab.Zone+":1080\", resolver: "+resolver(s, s.Resolver.DoHURL())+"}\n"+
+				"routes:\n  - {to: far."+s.Canary+", channel: far}\n  - {to: \"*\", channel: direct}\n")
+			for target, says := range map[string]string{s.Canary: "seen by 1 of 2 resolvers", "https://far." + s.Canary + "/": "gw." + lab.Zone + " is looked up in the channel direct"} {
+				r := lab.Run(t, lab.Self(s.Client, lab.WatertightRole, "explain", target, "-c", config))
+				if r.Err != nil || r.Code != 0 || !strings.Contains(r.Stdout, says) {
+					t.Errorf("%v, exit code %d: %s", r.Err, r.Code, r.Text())
+				}
+			}
+			return lab.ProxyAddress
+		},
+	}
 }

@@ -55,3 +55,28 @@ func (in *Internet) Leaks(a Allowed) []string {
 	slices.Sort(leaks)
 	return leaks
 }
+
+// Readable gives the links, written PARTY > ADDRESS, on which a text could be read so far.
+func (in *Internet) Readable(text string) []string {
+	in.mu.Lock()
+	links := slices.Clone(in.links)
+	in.mu.Unlock()
+	var on []string
+	for _, l := range links {
+		if l.reads(text) != "" && !slices.Contains(on, l.String()) {
+			on = append(on, l.String())
+		}
+	}
+	return on
+}
+
+// Dialled gives every link there was so far, written PARTY > ADDRESS.
+func (in *Internet) Dialled() []string {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	var all []string
+	for _, l := range in.links {
+		all = append(all, l.String())
+	}
+	return all
+}

@@ -36,7 +36,7 @@ func TestEveryPageThatAFileNames_isThere(t *testing.T) {
 // of the same configuration.
 func TestEveryCommandInTheDocuments_runs(t *testing.T) {
 	program := program(t)
-	ends := map[string]bool{"env": true, "version": true, "completion": true, "help": true, "config": true}
+	ends := map[string]bool{"env": true, "version": true, "completion": true, "help": true, "config": true, "explain": true}
 	done := map[string]bool{}
 	for name, text := range documents(t) {
 		for _, c := range commands(name, text) {

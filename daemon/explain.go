@@ -1,0 +1,215 @@
+package daemon
+
+import (
+	"context"
+	"net"
+	"net/netip"
+	"slices"
+
+	"watertight/channel"
+	"watertight/config"
+	"watertight/event"
+	"watertight/fault"
+	"watertight/name"
+	"watertight/resolve"
+	"watertight/route"
+	"watertight/upstream"
+)
+
+// Explain says what would become of a request for a target, and who would see what of it. It opens the channels of the
+// configuration as the daemon does, over a ground that leads nowhere, and runs none of them: nothing is looked up, and
+// nothing is sent. plain says that the request itself leaves in clear text, as for an http:// URL. The error is for a
+// configuration that cannot be opened.
+func Explain(c *config.Config, target name.Target, plain bool) (*Explanation, error) {
+	g, err := build(c, shared{ground: nowhere{}, sink: event.Discard{}, own: ownAddresses(c)}, nil)
+	if err != nil {
+		return nil, err
+	}
+	defer g.discard(nil)
+	r := route.Request{Door: event.DoorCONNECT, Target: target}
+	e := &Explanation{
+		Target: target.String(), Scheme: "https", Verdict: "carried",
+		Over: []string{}, Hops: []string{}, HopNames: []HopName{}, Sees: []Sight{}, Notes: []string{},
+		Name: NameAsked{By: byNobody, Resolvers: []ResolverAsked{}},
+	}
+	if plain {
+		e.Scheme, r.Door, r.PlainHTTP = "http", event.DoorHTTP, true
+	}
+	said := g.table.Explain(r)
+	e.Route = routeTaken(c, said)
+	if said.Channel != nil {
+		e.Channel = said.Channel.Name()
+	}
+	way := g.wayOf(said.Channel)
+	e.describe(way)
+	if said.Refusal != nil {
+		e.Verdict, e.Refusal = "refused", answerError(said.Refusal)
+		if host, named := target.Host().Name(); named && said.Channel != nil {
+			if _, _, local := said.Channel.Local(host); local {
+				e.Name.By = byHere
+			}
+		}
+		return e, nil
+	}
+	e.ask(way, target.Host())
+	e.look(way, target)
+	e.note(c.Policy, way, target.Host())
+	return e, nil
+}
+
+// nowhere is a ground from which nothing can be reached.
+type nowhere struct{}
+
+func (nowhere) DialAddr(context.Context, netip.AddrPort) (net.Conn, error) {
+	return nil, fault.New(fault.Internal, "what is only explained is never dialled", nil)
+}
+
+// DialPacketAddr is there so that a resolver which travels in datagrams can be explained too.
+func (n nowhere) DialPacketAddr(ctx context.Context, to netip.AddrPort) (net.Conn, error) {
+	return n.DialAddr(ctx, to)
+}
+
+// ownAddresses are the program's own listeners as far as the configuration says them.
+func ownAddresses(c *config.Config) (own []netip.AddrPort) {
+	all := slices.Concat(c.Listen.Proxy, c.Listen.Admin)
+	for _, l := range c.Listen.DNS {
+		all = append(all, l.Listener)
+	}
+	for _, l := range all {
+		if l.Address.Port() != 0 {
+			own = append(own, l.Address)
+		}
+	}
+	return own
+}
+
+func routeTaken(c *config.Config, said route.Explained) RouteTaken {
+	if said.Rule < 0 {
+		return RouteTaken{}
+	}
+	t := RouteTaken{Rule: said.Rule + 1, Pattern: said.Pattern, Line: c.Routes[said.Rule].Line}
+	if t.Line > 0 {
+		t.File = c.File
+	}
+	return t
+}
+
+// wayOf gives the running channels from c down to the ground; nothing for no channel.
+func (g *generation) wayOf(c *channel.Channel) (way []*running) {
+	for _, r := range g.channels {
+		if r.Channel == c {
+			for ; r != nil; r = r.over {
+				way = append(way, r)
+			}
+			return way
+		}
+	}
+	return nil
+}
+
+// describe tells the channel's way out, whether or not it would be taken.
+func (e *Explanation) describe(way []*running) {
+	for i, r := range way {
+		if i > 0 {
+			e.Over = append(e.Over, r.Name())
+		}
+	}
+	for _, l := range legs(way) {
+		e.Hops = append(e.Hops, l.proxy.String())
+		if host, named := l.proxy.Host.Name(); named {
+			h := HopName{Name: host, Channel: l.below.Name(), Resolvers: []string{}}
+			for _, u := range l.below.Spec().Resolver.Upstreams {
+				h.Resolvers = append(h.Resolvers, u.Text)
+			}
+			e.HopNames = append(e.HopNames, h)
+		}
+	}
+}
+
+// ask tells how the addresses of the target are found.
+func (e *Explanation) ask(way []*running, host name.Host) {
+	spec := way[0].Spec()
+	text, named := host.Name()
+	_, _, local := way[0].Local(text)
+	switch {
+	case !named:
+	case spec.ResolveAtExit:
+		e.Name.By = byExit
+	case local:
+		e.Name.By = byHere
+	default:
+		e.Name.By = byResolver
+		e.Name.fill(spec.Resolver, host)
+	}
+}
+
+// fill tells which resolvers see the name, and what is done with their answers.
+func (n *NameAsked) fill(o resolve.Options, host name.Host) {
+	n.Strategy, n.Sees, n.MaySee = o.Strategy.String(), o.Strategy.Asked(), len(o.Upstreams)
+	n.Stale = int(o.Stale.Seconds())
+	if n.DNSSEC = string(o.DNSSEC.Mode); n.DNSSEC == "" {
+		n.DNSSEC = string(resolve.Off)
+	}
+	for _, anchor := range o.DNSSEC.NegativeAnchors {
+		if host.Under(anchor) {
+			n.Negative = anchor
+		}
+	}
+	for i, u := range o.Upstreams {
+		n.Resolvers = append(n.Resolvers, asked(u, when(o.Strategy, i)))
+	}
+}
+
+// when says when the resolver at a place of the list sees a name.
+func when(s resolve.Strategy, i int) string {
+	switch {
+	case s.Random:
+		return seesShare
+	case i < s.Asked():
+		return seesAlways
+	}
+	return seesSpare
+}
+
+func asked(u upstream.Upstream, sees string) ResolverAsked {
+	a := ResolverAsked{Upstream: u.Text, Transport: u.Kind.Name(), Host: u.Host, Relay: u.Relay, Addresses: []string{}, SeesName: sees}
+	for _, at := range u.Addrs {
+		a.Addresses = append(a.Addresses, at.String())
+	}
+	return a
+}
+
+// note tells what the picture depends on.
+func (e *Explanation) note(p config.Policy, way []*running, host name.Host) {
+	note := func(s string) { e.Notes = append(e.Notes, s) }
+	text, named := host.Name()
+	if slices.ContainsFunc(e.Sees, func(s Sight) bool { return slices.Contains(s.TargetName, inSNI) }) {
+		note("the server name (SNI) is part of the client's TLS: it is hidden only if the client uses ECH")
+	}
+	switch e.Name.By {
+	case byResolver:
+		note("an answer that is in the channel's cache is not asked for again")
+		if !p.PrivateTargets.Allow {
+			note("every address that is found has to pass `policy.private_targets` before it is dialled")
+		}
+		for _, suffix := range way[0].Spec().Resolver.Forward {
+			if host.Under(suffix) {
+				note("names under " + suffix + " are for special use; they are asked of the resolver because `forward` says so")
+			}
+		}
+	case byExit:
+		note("the last proxy resolves " + text + " as it likes, and the address that it finds cannot be checked here")
+	}
+	if named {
+		return
+	}
+	switch p.ClientResolved {
+	case route.Refuse:
+		note("the address is refused (POLICY_CLIENT_RESOLVED) unless this channel's resolver gave it to a client before")
+	case route.Report:
+		note("the address is reported unless this channel's resolver gave it to a client before: the client may have resolved it elsewhere")
+	}
+	if e.Scheme == "https" {
+		note("a client that resolved the address by itself sends the name in its TLS (SNI), where those read it who see the content pass")
+	}
+}

@@ -1,0 +1,103 @@
+package daemon
+
+// Explanation is what would become of a request: the answer of `watertight explain`. The field names are stable, and
+// docs/explain.md tells what each means.
+type Explanation struct {
+	Target   string       `json:"target"`  // HOST:PORT
+	Scheme   string       `json:"scheme"`  // of what the client speaks to it: https or http
+	Verdict  string       `json:"verdict"` // carried or refused
+	Refusal  *AnswerError `json:"refusal,omitempty"`
+	Route    RouteTaken   `json:"route"`
+	Channel  string       `json:"channel"` // empty where no route leads to one
+	Over     []string     `json:"over"`    // the channels underneath, the nearest first
+	Hops     []string     `json:"hops"`    // upstream proxies from here to the end of the channel; no passwords
+	Name     NameAsked    `json:"name"`
+	HopNames []HopName    `json:"hop_names"`
+	Sees     []Sight      `json:"sees"` // nothing where the request is refused
+	Notes    []string     `json:"notes"`
+}
+
+// RouteTaken is the route that decided.
+type RouteTaken struct {
+	Rule    int    `json:"rule"`              // from 1; 0 where none is written, so that everything takes `direct`, or none matches
+	Pattern string `json:"pattern,omitempty"` // of that route, as it was written
+	File    string `json:"file,omitempty"`
+	Line    int    `json:"line,omitempty"`
+}
+
+// Who learns the target's name by being asked for its addresses.
+const (
+	byResolver = "resolver" // the resolver of the channel
+	byExit     = "exit"     // the last proxy, which gets the name
+	byHere     = "here"     // nobody: the name is for special use, and answered by the program itself
+	byNobody   = "nobody"   // nobody: the target is an address, or it is refused before
+)
+
+// NameAsked is how the addresses of the target are found.
+type NameAsked struct {
+	By       string `json:"by"`                               // resolver, exit, here or nobody
+	Strategy string `json:"strategy"`                         // order, random or race; empty where no resolver is asked
+	Sees     int    `json:"sees_name"`                        // resolvers that see the name, as long as all can be reached
+	MaySee   int    `json:"may_see_name"`                     // resolvers that see it where others cannot be reached
+	DNSSEC   string `json:"dnssec"`                           // off, validate or require-secure; empty where no resolver is asked
+	Negative string `json:"dnssec_negative_anchor,omitempty"` // because of which the name is not validated all the same
+	Stale    int    `json:"stale_seconds"`                    // for how long an expired answer may stand in; 0: never
+
+	Resolvers []ResolverAsked `json:"resolvers"`
+}
+
+// When a resolver sees the name.
+const (
+	seesAlways = "always" // whenever the name is looked up
+	seesShare  = "share"  // where chance gives it the name, or the one with the name cannot be reached
+	seesSpare  = "spare"  // where those before it cannot be reached or give no reply
+)
+
+// ResolverAsked is one resolver that may see a name.
+type ResolverAsked struct {
+	Upstream  string   `json:"upstream"`  // as configured
+	Transport string   `json:"transport"` // DNS over TLS and so on
+	Host      string   `json:"host"`
+	Relay     string   `json:"relay,omitempty"` // through which it is reached
+	Addresses []string `json:"addresses"`       // that are dialled: the relay's, where there is one
+	SeesName  string   `json:"sees_name"`       // always, share or spare
+}
+
+// HopName is the name of an upstream proxy, which has to be looked up before the proxy is dialled.
+type HopName struct {
+	Name      string   `json:"name"`
+	Channel   string   `json:"channel"`   // in which it is looked up
+	Resolvers []string `json:"resolvers"` // that may see it; none where the exit of that channel gets the name
+}
+
+// Kinds of places.
+const (
+	placeNetwork     = "network"
+	placeHop         = "hop"
+	placeRelay       = "relay"
+	placeResolver    = "resolver"
+	placeDestination = "destination"
+)
+
+// How a place learns the target's name.
+const (
+	inSNI      = "sni"           // in the TLS handshake of the client
+	inRequest  = "proxy_request" // it is what a proxy is asked to connect to
+	inQuestion = "dns_question"
+	inClear    = "clear_text" // in the client's request, with all that is in it
+)
+
+// Sight is what one place sees of the request.
+type Sight struct {
+	Place         string   `json:"place"`
+	When          string   `json:"when"`           // always; of a relay and a resolver also share or spare
+	Kind          string   `json:"kind"`           // network, hop, relay, resolver or destination
+	Channel       string   `json:"channel"`        // of a hop, and of a relay and a resolver; empty otherwise
+	From          string   `json:"from"`           // whose address reaches it: `you`, or a hop or relay
+	YourAddress   bool     `json:"your_address"`   // it sees the address of this host
+	To            []string `json:"to"`             // whose addresses it sees traffic go on to
+	TargetAddress bool     `json:"target_address"` // it learns an address of the target
+	TargetName    []string `json:"target_name"`    // how it learns the target's name: sni, proxy_request, dns_question or clear_text; nothing where it does not
+	Content       bool     `json:"content"`        // it reads requests and answers
+	HopNames      []string `json:"hop_names"`      // names of upstream proxies that it learns
+}
