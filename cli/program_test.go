@@ -118,7 +118,7 @@ var listening = regexp.MustCompile(`(?m)^listening on ([^\s]+): `)
 // startProxy runs the program in a world, and waits until it is ready. It must end in good order with the test.
 func startProxy(t testing.TB, w *world, args ...string) *proxy {
 	t.Helper()
-	env := append(os.Environ(), "HOME="+w.dir, "XDG_CONFIG_HOME="+w.dir, "XDG_RUNTIME_DIR="+w.dir)
+	env := append(os.Environ(), "HOME="+w.dir, "XDG_CONFIG_HOME="+w.dir, "XDG_RUNTIME_DIR="+w.dir, "XDG_STATE_HOME="+w.dir)
 	p, err := startProgram(w.dir, env, append([]string{"run", "-c", w.config()}, args...))
 	if err != nil {
 		t.Fatal(err)

@@ -2,7 +2,9 @@ package cli
 
 import (
 	"fmt"
+	"log/slog"
 	"net/url"
+	"os"
 	"strings"
 	"text/tabwriter"
 
@@ -12,6 +14,7 @@ import (
 	"watertight/daemon"
 	"watertight/dnswire"
 	"watertight/name"
+	"watertight/state"
 )
 
 func newResolve() *cobra.Command {
@@ -42,7 +45,7 @@ func newResolve() *cobra.Command {
 					return usageError{fmt.Errorf("there is no channel %q; the configuration has %s", channel, strings.Join(channelsOf(c), ", "))}
 				}
 			}
-			found, err := daemon.Resolve(cmd.Context(), c, channel, host, types)
+			found, err := daemon.Resolve(cmd.Context(), c, state.Default(os.LookupEnv), channel, host, types, slog.New(newLog(cmd.ErrOrStderr(), c.Log)))
 			if err != nil {
 				return err
 			}

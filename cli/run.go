@@ -17,6 +17,7 @@ import (
 	"watertight/config"
 	"watertight/daemon"
 	"watertight/proxyenv"
+	"watertight/state"
 	"watertight/wire"
 )
 
@@ -54,6 +55,7 @@ func run(cmd *cobra.Command, o *options, c *config.Config) error {
 		Ground:  wire.Dialer{},
 		Network: wire.WatchNetwork,
 		Control: true,
+		State:   state.Default(os.LookupEnv),
 		InForce: func(c *config.Config) { output.set(c.Log) },
 		Ready:   func() { fmt.Fprintln(cmd.OutOrStdout(), "ready: the resolver of every channel has answered") },
 		Listening: func(l daemon.Listening) {

@@ -27,6 +27,9 @@ const ViaName = "via"
 // RefuseName is no channel: a route to it refuses what it matches.
 const RefuseName = "refuse"
 
+// NoState is the word for `state` that keeps nothing.
+const NoState = "none"
+
 // The defaults. Docs, schema and [Default] are made from them.
 const (
 	DefaultListen          = "127.0.0.1:8080"
@@ -48,6 +51,8 @@ type Config struct {
 	Policy   Policy
 	Limits   Limits
 	Log      Log
+	// State is the directory for what is kept from one run to the next; empty: that of the environment; or NoState.
+	State string
 	// Warnings are what is allowed but deserves a line in the log. They hold no secret.
 	Warnings []Problem
 

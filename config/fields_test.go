@@ -51,6 +51,7 @@ var exercised = map[string]string{
 	"Policy.ClientResolved":             "TestPolicy_IsReadKeyByKey",
 	"Limits.Connections":                "TestLimitsConnections_TurnsOneMoreAway_AndHoldsFromTheReloadOn",
 	"Limits.Drain":                      "TestLimitsDrain_HoldsFromTheReloadOn",
+	"State":                             "TestState_IsADirectoryOrNone",
 	"Log.Level":                         "TestLimitsAndLog_AreRead",
 	"Log.Format":                        "TestLimitsAndLog_AreRead",
 	"Log.Names":                         "TestLogNames_ShowsNamesFromTheReloadOn_AndOnlyThen",

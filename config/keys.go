@@ -184,6 +184,11 @@ var Keys = []Key{
 		Doc: "How long a stop or a reload waits for open tunnels before it cuts them.",
 	},
 
+	{
+		Path: "state", form: formText,
+		Doc: "The directory for what is kept from one run to the next, or none. Without the key it is $STATE_DIRECTORY, $XDG_STATE_HOME/watertight or ~/.local/state/watertight.",
+	},
+
 	{Path: "log", form: formMap, Doc: "The log, on standard error."},
 	{Path: "log.level", form: formChoice, choices: []string{"debug", "info", "warn", "error"}, Default: "info", Doc: "The least level that is logged."},
 	{Path: "log.format", form: formChoice, choices: []string{"text", "json"}, Default: "text", Doc: "How a line looks."},

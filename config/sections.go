@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"net/netip"
+	"path/filepath"
 	"strings"
 
 	"watertight/name"
@@ -26,6 +27,8 @@ func (l *loader) read(root *node, c *Config) {
 			l.policy(n, &c.Policy)
 		case "limits":
 			l.limits(n, &c.Limits)
+		case "state":
+			l.state(n, path, &c.State)
 		case "log":
 			l.log(n, &c.Log)
 		}
@@ -311,6 +314,25 @@ func (l *loader) limits(n *node, c *Limits) {
 			l.period(n, path, keyAt(path), &c.Drain)
 		}
 	})
+}
+
+// state reads the directory of what is kept. A relative path begins at the configuration file.
+func (l *loader) state(n *node, path string, set *string) {
+	t, ok := l.text(n, path)
+	switch {
+	case !ok:
+	case t.value == NoState:
+		*set = NoState
+	case t.value == "" || strings.ContainsRune(t.value, 0) || strings.HasPrefix(t.value, "~"):
+		l.problem(n.pos, fmt.Sprintf("`%s` is no directory", l.say(path, t.value)), "write the whole path, such as /var/lib/watertight, or none to keep nothing")
+	default:
+		dir, err := filepath.Abs(l.relative(t.value))
+		if err != nil {
+			l.problem(n.pos, fmt.Sprintf("`%s` is no directory: %s", path, clipError(err)), "write the whole path")
+			return
+		}
+		*set = dir
+	}
 }
 
 func (l *loader) log(n *node, c *Log) {

@@ -61,7 +61,7 @@ func (c *Config) tree() entries {
 	if len(c.Routes) > 0 {
 		all = append(all, entry{"routes", c.routesTree()})
 	}
-	return append(all,
+	all = append(all,
 		entry{"policy", entries{
 			{"plain_http", c.text("policy.plain_http", string(c.Policy.PlainHTTP))},
 			{"plain_dns", c.text("policy.plain_dns", string(c.Policy.PlainDNS))},
@@ -70,6 +70,11 @@ func (c *Config) tree() entries {
 			{"client_resolved", c.text("policy.client_resolved", string(c.Policy.ClientResolved))},
 		}},
 		entry{"limits", entries{{"connections", c.Limits.Connections}, {"drain", c.text("limits.drain", short(c.Limits.Drain))}}},
+	)
+	if c.State != "" {
+		all = append(all, entry{"state", c.text("state", c.State)})
+	}
+	return append(all,
 		entry{"log", entries{{"level", c.text("log.level", c.Log.Level)}, {"format", c.text("log.format", c.Log.Format)}, {"names", c.Log.Names}}},
 	)
 }

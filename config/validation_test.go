@@ -92,3 +92,29 @@ func TestDNSSEC_TakesSoManyAnchorsAndNoMore(t *testing.T) {
 		}
 	}
 }
+
+func TestState_IsADirectoryOrNone(t *testing.T) {
+	for text, want := range map[string]string{
+		"": "", "state: none": "none", "state: /var/lib/w": "/var/lib/w", "state: /var/lib/../lib/w": "/var/lib/w", `state: "${env:PLACE}/w"`: "/place/w",
+	} {
+		c, err := Parse("/etc/w/f.yaml", []byte(text), testHost(map[string]string{"PLACE": "/place"}, nil))
+		if err != nil {
+			t.Errorf("%s: %v", text, err)
+			continue
+		}
+		if c.State != want {
+			t.Errorf("%s: %q", text, c.State)
+		}
+	}
+	c, err := Parse("/etc/w/f.yaml", []byte("state: kept/here"), testHost(nil, nil))
+	if err != nil || c.State != "/etc/w/kept/here" {
+		t.Errorf("%+v, %v", c, err)
+	}
+	shown, err := c.Show()
+	if err != nil || !strings.Contains(string(shown), "\nstate: /etc/w/kept/here\n") {
+		t.Errorf("%s, %v", shown, err)
+	}
+	for _, text := range []string{`state: ""`, `state: "~/state"`, `state: "a\0b"`, "state: [a]", "state: {dir: a}"} {
+		bad(t, text)
+	}
+}

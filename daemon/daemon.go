@@ -47,6 +47,9 @@ type Options struct {
 	InForce func(*config.Config)
 	// Control says whether to open the control socket.
 	Control bool
+	// State is the directory for what is kept from one run to the next, where the configuration names none. Empty keeps
+	// nothing.
+	State string
 }
 
 // Listening is where a daemon listens.
@@ -87,8 +90,10 @@ type Daemon struct {
 	port    *mixed.Port
 	dns     *dns.Door
 	manager wire.Manager
-	shared  shared
-	started time.Time
+
+	sharedMu sync.RWMutex
+	shared   shared // changed under reloading only
+	started  time.Time
 
 	surface      *control.Server
 	closeControl func()
@@ -160,6 +165,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 	background.Go(func() { _ = d.manager.Watchdog(live, func() bool { return d.current() != nil }) })
 	background.Go(func() { d.announce(ctx) })
 	background.Go(func() { d.watchNetwork(live) })
+	background.Go(func() { d.keepTime(live) })
 
 	<-ctx.Done()
 	d.o.Log.Info("stopping: no new connection is taken, and open ones may end by themselves", "limit", d.drainLimit())
@@ -193,6 +199,10 @@ func (d *Daemon) begin(live context.Context) error {
 		return err
 	}
 	d.shared.own = serving.addresses()
+	if err := d.remember(c); err != nil {
+		serving.closeUnless(nil)
+		return err
+	}
 	g, err := build(c, d.shared, nil)
 	if err != nil {
 		serving.closeUnless(nil)
@@ -345,12 +355,16 @@ func (d *Daemon) replace(ctx context.Context, c *config.Config) error {
 	s := d.shared
 	s.own = serving.addresses()
 	before := d.current()
+	if s.diary, err = d.diaryOf(c); err != nil {
+		serving.closeUnless(d.serving)
+		return invalid{err}
+	}
 	g, err := build(c, s, before)
 	if err != nil {
 		serving.closeUnless(d.serving)
 		return invalid{err}
 	}
-	d.shared = s
+	d.moveDiary(s)
 	d.metrics.SetChannels(g.names())
 	g.start(d.live)
 	// The old generation serves while the new channels ask their resolvers for the first time.

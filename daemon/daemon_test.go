@@ -291,16 +291,16 @@ func TestTheDoors_speakForTheTable(t *testing.T) {
 
 func TestResolve_asksTheChannelThatTheRoutesChoose_andLeavesNothing(t *testing.T) {
 	l := newLive(t, "")
-	r, err := ResolveOn(t.Context(), wire.Dialer{}, l.load(), "", name.MustHost(hostName), []dnswire.Type{dnswire.A, dnswire.AAAA})
+	r, err := resolveOn(t.Context(), shared{ground: wire.Dialer{}}, l.load(), "", name.MustHost(hostName), []dnswire.Type{dnswire.A, dnswire.AAAA})
 	if err != nil || r.Failed() || r.Channel != "direct" || r.Answers[0].Records[0].Data != "127.0.0.1" {
 		t.Errorf("%+v, %v", r, err)
 	}
-	if r, err := ResolveOn(t.Context(), wire.Dialer{}, l.load(), "none", name.MustHost(hostName), nil); err != nil || r.Error == nil {
+	if r, err := resolveOn(t.Context(), shared{ground: wire.Dialer{}}, l.load(), "none", name.MustHost(hostName), nil); err != nil || r.Error == nil {
 		t.Errorf("of a channel that does not exist: %+v, %v", r, err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if r, err := ResolveOn(ctx, wire.Dialer{}, l.load(), "", name.MustHost(hostName), []dnswire.Type{dnswire.A}); err != nil || !r.Failed() {
+	if r, err := resolveOn(ctx, shared{ground: wire.Dialer{}}, l.load(), "", name.MustHost(hostName), []dnswire.Type{dnswire.A}); err != nil || !r.Failed() {
 		t.Errorf("after the caller gave up: %+v, %v", r, err)
 	}
 	leavesNothing(t)

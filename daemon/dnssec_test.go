@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"watertight/clock"
 	"watertight/config"
 	"watertight/dnssec"
 	"watertight/event"
@@ -32,20 +33,38 @@ func TestDNSSEC_IsAsTheConfigurationSays_ByAClockThatIsNotBehindTheProgram(t *te
 	c := config.Channel{Name: "x", Resolver: config.Resolver{DNSSEC: resolve.DNSSEC{
 		Mode: resolve.Validate, Anchors: []dnssec.Anchor{anchor}, NegativeAnchors: []string{"corp.example"},
 	}}}
-	d := specOf(c, event.Discard{}).Resolver.DNSSEC
-	if d.Mode != resolve.Validate || len(d.Anchors) != 1 || d.Anchors[0] != anchor || len(d.NegativeAnchors) != 1 {
+	floor := clock.NewFloor(built(), "")
+	o := specOf(c, shared{sink: event.Discard{}, floor: floor}).Resolver
+	d := o.DNSSEC
+	if d.Mode != resolve.Validate || len(d.Anchors) != 1 || d.Anchors[0] != anchor || len(d.NegativeAnchors) != 1 || d.Keep != nil {
 		t.Errorf("%+v", d)
 	}
-	if d.NotBefore.Before(released) {
-		t.Errorf("a clock at %v would do", d.NotBefore)
+	if o.Floor != floor || floor.At().Before(released) {
+		t.Errorf("a clock at %v would do", o.Floor.At())
 	}
 	for value, want := range map[string]time.Time{
 		"2030-02-03T04:05:06Z": time.Date(2030, 2, 3, 4, 5, 6, 0, time.UTC),
 		"1970-01-01T00:00:00Z": released,
 		"yesterday":            released,
 	} {
-		if got := builtFrom([]debug.BuildSetting{{Key: "vcs", Value: "git"}, {Key: "vcs.time", Value: value}}); !got.Equal(want) {
+		info := debug.BuildInfo{Settings: []debug.BuildSetting{{Key: "vcs", Value: "git"}, {Key: "vcs.time", Value: value}}}
+		if got := builtFrom(&info); !got.Equal(want) {
 			t.Errorf("%s: %v", value, got)
+		}
+	}
+	for version, want := range map[string]time.Time{
+		"v0.0.0-20300203040506-0123456789ab":       time.Date(2030, 2, 3, 4, 5, 6, 0, time.UTC),
+		"v1.2.4-0.20300203040506-0123456789ab":     time.Date(2030, 2, 3, 4, 5, 6, 0, time.UTC),
+		"v1.2.3-rc.0.20300203040506-0123456789ab":  time.Date(2030, 2, 3, 4, 5, 6, 0, time.UTC),
+		"v0.0.0-20300203040506-0123456789ab+dirty": time.Date(2030, 2, 3, 4, 5, 6, 0, time.UTC),
+		"v0.0.0-20200203040506-0123456789ab":       released,
+		"v0.0.0-20301399999999-0123456789ab":       released,
+		"v1.2.3":                                   released,
+		"(devel)":                                  released,
+		"":                                         released,
+	} {
+		if got := builtFrom(&debug.BuildInfo{Main: debug.Module{Version: version}}); !got.Equal(want) {
+			t.Errorf("%s: %v", version, got)
 		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"watertight/channel"
+	"watertight/clock"
 	"watertight/config"
 	"watertight/event"
 	"watertight/hop"
@@ -39,6 +40,8 @@ type shared struct {
 	ground hop.Ground
 	sink   event.Sink
 	own    []netip.AddrPort // the program's own listeners
+	floor  *clock.Floor     // nil knows nothing of the time
+	diary  *diary           // nil keeps nothing
 }
 
 // build makes a generation of a configuration. A channel whose spec is the same as in the generation before, and
@@ -53,7 +56,7 @@ func build(c *config.Config, s shared, before *generation) (*generation, error) 
 			if byName[spec.Name] != nil || spec.Over != "" && byName[spec.Over] == nil {
 				continue
 			}
-			r, err := open(specOf(spec, s.sink), s.ground, byName[spec.Over], before)
+			r, err := open(specOf(spec, s), s.ground, byName[spec.Over], before)
 			if err != nil {
 				g.discard(before)
 				return nil, err
@@ -76,7 +79,7 @@ func build(c *config.Config, s shared, before *generation) (*generation, error) 
 	return g, nil
 }
 
-func specOf(c config.Channel, sink event.Sink) channel.Spec {
+func specOf(c config.Channel, with shared) channel.Spec {
 	s := channel.Spec{Name: c.Name, Over: c.Over, Proxies: c.Proxies, ResolveAtExit: c.ResolveAtExit}
 	if !c.ResolveAtExit {
 		s.Resolver = resolve.Options{
@@ -89,9 +92,12 @@ func specOf(c config.Channel, sink event.Sink) channel.Spec {
 			Stale:       c.Resolver.Stale,
 			Prefetch:    c.Resolver.Prefetch,
 			DNSSEC:      c.Resolver.DNSSEC,
-			Sink:        sink,
+			Sink:        with.sink,
+			Floor:       with.floor,
 		}
-		s.Resolver.DNSSEC.NotBefore = built()
+		if d := &s.Resolver.DNSSEC; d.Mode == resolve.Validate || d.Mode == resolve.RequireSecure {
+			d.Keep = with.diary.keeper(c.Name, d.Anchors)
+		}
 	}
 	return s
 }

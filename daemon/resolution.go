@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"log/slog"
 	"sync"
 	"time"
 
@@ -62,15 +63,29 @@ func (r *Resolution) Failed() bool {
 }
 
 // Resolve opens the channels of a configuration, asks the resolver of one of them, and closes them again. With an
-// empty channel name the routes choose. The error is for a configuration that cannot be opened.
-func Resolve(ctx context.Context, c *config.Config, channelName string, host name.Host, types []dnswire.Type) (*Resolution, error) {
-	return ResolveOn(ctx, wire.Dialer{}, c, channelName, host, types)
+// empty channel name the routes choose. What earlier runs kept is used, from the configuration's directory or else from
+// state, and nothing is kept. The error is for a configuration that cannot be opened.
+func Resolve(ctx context.Context, c *config.Config, state, channelName string, host name.Host, types []dnswire.Type, log *slog.Logger) (*Resolution, error) {
+	m, err := newDiary(stateDir(c, state), log)
+	if err != nil {
+		return nil, err
+	}
+	if m != nil {
+		m.reads = true
+	}
+	return resolveOn(ctx, shared{ground: wire.Dialer{}, floor: m.floor(), diary: m}, c, channelName, host, types)
 }
 
 // ResolveOn is Resolve over a ground that is given: an internet in memory, where this host's sockets are not meant.
+// Nothing of earlier runs is used.
 func ResolveOn(ctx context.Context, ground hop.Ground, c *config.Config, channelName string, host name.Host, types []dnswire.Type) (*Resolution, error) {
+	return resolveOn(ctx, shared{ground: ground}, c, channelName, host, types)
+}
+
+func resolveOn(ctx context.Context, with shared, c *config.Config, channelName string, host name.Host, types []dnswire.Type) (*Resolution, error) {
 	seen := &lookups{}
-	g, err := build(c, shared{ground: ground, sink: seen}, nil)
+	with.sink = seen
+	g, err := build(c, with, nil)
 	if err != nil {
 		return nil, err
 	}

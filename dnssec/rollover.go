@@ -40,6 +40,7 @@ const (
 // the DNSKEY records of the root, shows them to Observe, stores the set as JSON, and gives Anchors to a Validator.
 // It is not for more than one goroutine.
 type AnchorSet struct {
+	began   []Anchor // what it was made with
 	digests []Anchor // DS anchors whose key was not seen yet
 	keys    []anchorKey
 	seen    time.Time // the last validated observation
@@ -57,6 +58,9 @@ type Observation struct {
 	Changes []string      // one line each, for people; empty where nothing changed
 	Next    time.Duration // until the next look (RFC 5011, section 2.3)
 	Retry   time.Duration // until the next look where that one fails
+	// Since is when the period of the signature over the keys began: it has passed, by the word of the root. Zero where
+	// no signature that is trusted holds.
+	Since time.Time
 }
 
 // NewAnchorSet begins with anchors that are trusted at once: those of the program or of its configuration.
@@ -64,7 +68,7 @@ func NewAnchorSet(initial []Anchor) (*AnchorSet, error) {
 	if len(initial) == 0 || len(initial) > maxAnchorKeys || slices.Contains(initial, Anchor{}) {
 		return nil, fmt.Errorf("a set of trust anchors begins with 1 to %d of them", maxAnchorKeys)
 	}
-	s := &AnchorSet{}
+	s := &AnchorSet{began: slices.Clone(initial)}
 	for _, a := range initial {
 		if a.ds != nil {
 			s.digests = append(s.digests, a)
@@ -116,7 +120,7 @@ func (s *AnchorSet) Observe(wire []byte, now time.Time) (Observation, error) {
 	if set == nil || m.rcode != dnswire.NoError {
 		return Observation{}, errors.New("the reply has no DNSKEY of the root")
 	}
-	next := &AnchorSet{digests: slices.Clone(s.digests), keys: slices.Clone(s.keys), seen: s.seen}
+	next := &AnchorSet{began: s.began, digests: slices.Clone(s.digests), keys: slices.Clone(s.keys), seen: s.seen}
 	o := observer{set: next, w: offline(now), now: now, records: set, all: zoneKeys(set)}
 	o.revoke()
 	if err := o.validate(); err != nil {
@@ -196,6 +200,7 @@ func (o *observer) validate() error {
 	if p.state != Secure {
 		return errors.New(p.reason)
 	}
+	o.Since = p.since
 	half, tenth := p.ttl/2, p.ttl/10
 	o.Next = max(time.Hour, min(15*24*time.Hour, half))
 	o.Retry = max(time.Hour, min(24*time.Hour, tenth))

@@ -235,26 +235,6 @@ func TestTheKeysThatAreFollowedAreBounded(t *testing.T) {
 	}
 }
 
-func TestAStoredSetThatIsNoneIsRefused(t *testing.T) {
-	key := Anchor{key: rootKey(t, 1).DNSKEY}.String()
-	for _, s := range []string{
-		`{}`, `[]`, `{"version":1}`, `{"version":2,"digests":["x"]}`, `{"version":1,"digests":["x"]}`, `{"version":1,"digests":["` + key + `"]}`,
-		`{"version":1,"keys":[{"key":"` + key + `","state":"trusted"}]}`, `{"version":1,"keys":[{"key":"x","state":"valid"}]}`,
-		`{"version":1,"keys":[{"key":"` + key + `","state":"pending","hold_seconds":-1}]}`,
-	} {
-		if err := json.Unmarshal([]byte(s), &AnchorSet{}); err == nil {
-			t.Errorf("%s is taken", s)
-		}
-	}
-	good := `{"version":1,"keys":[{"key":"` + key + `","state":"valid"}]}`
-	if err := json.Unmarshal([]byte(good), &AnchorSet{}); err != nil {
-		t.Error(err)
-	}
-	if _, err := NewAnchorSet(nil); err == nil {
-		t.Error("a set of nothing")
-	}
-}
-
 func TestTheAnchorsOfTheProgramAreThoseOfTheRoot(t *testing.T) {
 	anchors := RootAnchors()
 	if len(anchors) != 2 || anchors[0].ds.KeyTag != 20326 || anchors[1].ds.KeyTag != 38696 {

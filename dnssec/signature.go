@@ -53,6 +53,7 @@ func signingKeys(keys []zoneKey) []zoneKey {
 type proven struct {
 	verdict
 	labels int
+	since  time.Time // when the signature's period began
 }
 
 // verify looks for a signature of the zone apex over the RRset that one of the keys made (RFC 4035, section 5.3).
@@ -83,7 +84,7 @@ func (w *work) verify(set *rrset, apex name, keys []zoneKey) proven {
 				return proven{verdict: indeterminate("more than %d signatures to check, the last ones over %s", w.v.limits.Signatures, set.text())}
 			}
 			if sig.Verify(k.DNSKEY, set.rrs) == nil {
-				return proven{secure(lifetime(set, sig.RRSIG, w.now)), int(sig.Labels)}
+				return proven{secure(lifetime(set, sig.RRSIG, w.now)), int(sig.Labels), nearest(sig.Inception, w.now)}
 			}
 			fail = bogus(EDEBogus, "the signature of %s over %s does not hold", apex.text(), set.text())
 		}
@@ -107,10 +108,15 @@ func inPeriod(sig *dns.RRSIG, now time.Time, set *rrset) verdict {
 	return verdict{state: Secure}
 }
 
-// moment writes the moment nearest to now that a serial number of seconds stands for.
-func moment(serial uint32, now time.Time) string {
+// nearest is the moment nearest to now that a serial number of seconds stands for.
+func nearest(serial uint32, now time.Time) time.Time {
 	off := int32(serial - uint32(now.Unix()))
-	return now.Add(time.Duration(off) * time.Second).UTC().Format("2006-01-02 15:04:05 UTC")
+	return time.Unix(now.Unix(), 0).Add(time.Duration(off) * time.Second)
+}
+
+// moment writes it.
+func moment(serial uint32, now time.Time) string {
+	return nearest(serial, now).UTC().Format("2006-01-02 15:04:05 UTC")
 }
 
 // lifetime is how long an RRset may be kept (RFC 4035, section 5.3.3).

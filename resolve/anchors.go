@@ -2,6 +2,7 @@ package resolve
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"sync"
 	"time"
@@ -16,14 +17,54 @@ import (
 const anchorsRetry = time.Hour
 
 // anchors follows the keys of the root in the channel (RFC 5011), from the first answer that is judged until the Resolver
-// is closed. What it learned ends with the Resolver.
+// is closed.
 type anchors struct {
 	once sync.Once
+	keep Keeper // nil: what it learnt ends with the Resolver
 
 	mu      sync.Mutex
 	set     *dnssec.AnchorSet
 	revoked bool  // all of them
 	err     error // of the last look
+}
+
+// Keeper keeps what a Resolver learns of the keys of the root beyond its life: a new key has to be seen for 30 days before
+// it is trusted, which is longer than most programs run. Its methods may be called from many goroutines.
+type Keeper interface {
+	// Load gives what was kept last, or nothing.
+	Load() []byte
+	// Refuse is told that what Load gave was not used, and why.
+	Refuse(why error)
+	// Save keeps a text in place of the one before.
+	Save(text []byte)
+}
+
+// restore gives the keys of the root as they were kept, or, where nothing was that can be used, the anchors to begin with.
+func restore(initial []dnssec.Anchor, keep Keeper) (*anchors, error) {
+	a := &anchors{keep: keep}
+	if keep != nil {
+		if text := keep.Load(); len(text) > 0 {
+			set, err := dnssec.RestoreAnchorSet(initial, text)
+			if err == nil {
+				a.set, a.revoked = set, len(set.Anchors()) == 0
+				return a, nil
+			}
+			keep.Refuse(err)
+		}
+	}
+	var err error
+	a.set, err = dnssec.NewAnchorSet(initial)
+	return a, err
+}
+
+// save keeps what is known now. It is called with the lock held, so that what is kept is never older than it was.
+func (a *anchors) save() {
+	if a.keep == nil {
+		return
+	}
+	if text, err := json.Marshal(a.set); err == nil { // it is plain data
+		a.keep.Save(text)
+	}
 }
 
 // follow begins to follow the keys, once. It is called while a look-up of r is under way.
@@ -63,7 +104,11 @@ func (a *anchors) look(r *Resolver) (dnssec.Observation, bool) {
 			err = f
 		} else {
 			seen, err = a.set.Observe(wire, now)
+			r.options.Floor.Raise(seen.Since, now)
 		}
+	}
+	if err == nil {
+		a.save()
 	}
 	if a.err = err; err != nil || len(seen.Changes) == 0 {
 		return seen, err == nil

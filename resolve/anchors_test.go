@@ -1,7 +1,6 @@
 package resolve_test
 
 import (
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -10,8 +9,6 @@ import (
 
 	"watertight/dnssec"
 	"watertight/dnswire"
-	"watertight/fault"
-	"watertight/lab/dnsrig"
 	"watertight/resolve"
 )
 
@@ -100,52 +97,6 @@ func TestTheKeysOfTheRootAreAskedForAgainWhereTheLookAtThemFailed(t *testing.T) 
 		synctest.Wait()
 		if d := r.Stats().DNSSEC; d.AnchorsError != "" || server.Count("", dnswire.DNSKEY) != before+1 {
 			t.Errorf("%+v", d)
-		}
-	})
-}
-
-func TestAClockThatIsBehindWhatHasPassedJudgesNothing(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := newSigned(t)
-		o := s.options(t, resolve.Validate)
-		o.DNSSEC.NotBefore = time.Now().Add(time.Hour)
-		_, server, r := signedOne(t, s, o)
-		for _, host := range []string{"api.shop.example", "www.plain.example"} {
-			wantBogus(t, lookupA(t, r, host), "the clock says 2000-01-01", dnssec.EDEIndeterminate)
-		}
-		synctest.Wait()
-		if n := chainOf(server); n > 1 {
-			t.Errorf("%d look-ups of the chain", n)
-		}
-		time.Sleep(2 * time.Hour)
-		if err := lookupA(t, r, "api.shop.example"); err != nil {
-			t.Error(err)
-		}
-	})
-}
-
-func TestAClockThatIsSetBackFarJudgesNothingAndACorrectionIsForgiven(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := newSigned(t)
-		s.valid = 1000 * time.Hour
-		o := s.options(t, resolve.Validate)
-		var shift atomic.Int64
-		o.Now = func() time.Time { return time.Now().Add(time.Duration(shift.Load())) }
-		_, _, r := signedOne(t, s, o)
-		if err := lookupA(t, r, "api.shop.example"); err != nil {
-			t.Fatal(err)
-		}
-		shift.Store(int64(-30 * time.Minute))
-		if err := lookupA(t, r, "www.shop.example"); err != nil {
-			t.Error(err)
-		}
-		shift.Store(int64(-48 * time.Hour))
-		r.Flush()
-		for _, host := range []string{"api.shop.example", "www.plain.example"} {
-			f := dnsrig.WantFault(t, lookupA(t, r, host), fault.DNSBogus, "the clock says 1999-12-30")
-			if f.ExtendedError() != dnssec.EDEIndeterminate || f.Hint == "" {
-				t.Errorf("%+v", f)
-			}
 		}
 	})
 }

@@ -119,7 +119,7 @@ func (c *cache) get(q dnswire.Question, now time.Time) (e *entry, refresh bool) 
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	e = c.entries[q]
-	if e == nil || !now.Before(e.expires) {
+	if e == nil || !now.Before(e.expires) || now.Before(e.stored) { // the last: the clock was set back
 		return nil, false
 	}
 	c.hits++

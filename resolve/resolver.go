@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"watertight/clock"
 	"watertight/dnswire"
 	"watertight/event"
 	"watertight/fault"
@@ -53,6 +54,8 @@ type Options struct {
 	Sink event.Sink
 	// Now is the clock for TTLs, back-off and certificates; nil means time.Now.
 	Now func() time.Time
+	// Floor is what is known of the time, for connections and for signatures, which raise it. Nil knows nothing.
+	Floor *clock.Floor
 }
 
 func (o *Options) validate() error {
@@ -139,7 +142,7 @@ func New(o Options, way transport.Way) (*Resolver, error) {
 		return nil, err
 	}
 	for _, u := range o.Upstreams {
-		c, err := transport.New(u, transport.Options{Way: way, Now: o.Now, Timeout: o.Timeout, IdleTimeout: o.IdleTimeout, DNSSEC: o.DNSSEC.on()})
+		c, err := transport.New(u, transport.Options{Way: way, Now: o.Now, Floor: o.Floor, Timeout: o.Timeout, IdleTimeout: o.IdleTimeout, DNSSEC: o.DNSSEC.on()})
 		if err != nil {
 			r.Close()
 			return nil, fmt.Errorf("upstream %s: %w", u.Text, err)

@@ -38,11 +38,12 @@ var covered = map[string]func(*testing.T){
 	"Options.IdleTimeout":    TestAnUnusedConnectionIsClosedAfterTheIdleTimeout,
 	"Options.Sink":           TestEveryQuestionIsReportedOnceWithoutItsName,
 	"Options.Now":            TestTheClockCanBeGiven,
+	"Options.Floor":          TestByAClockThatIsBehindWhatHasPassedNothingIsAsked,
 
 	"DNSSEC.Mode":            TestWhatItsOwnerDoesNotSignPassesUnlessAllHasToBeSecure,
 	"DNSSEC.Anchors":         TestAForeignRootIsBogus,
 	"DNSSEC.NegativeAnchors": TestNothingIsValidatedAtAndBelowANegativeAnchor,
-	"DNSSEC.NotBefore":       TestAClockThatIsBehindWhatHasPassedJudgesNothing,
+	"DNSSEC.Keep":            TestTheTimeOfANewKeyOfTheRootGoesOnOverARestart,
 }
 
 func TestEveryOptionHasATest(t *testing.T) {

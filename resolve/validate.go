@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -32,8 +31,8 @@ type DNSSEC struct {
 	Anchors []dnssec.Anchor
 	// NegativeAnchors are names at and below which nothing is validated (RFC 7646), canonical.
 	NegativeAnchors []string
-	// NotBefore is a time that is known to have passed. By a clock that says less, nothing is judged. Zero means none.
-	NotBefore time.Time
+	// Keep keeps what is learnt of the keys of the root beyond the life of the Resolver; nil keeps nothing.
+	Keep Keeper
 }
 
 func (d *DNSSEC) validate() error {
@@ -59,8 +58,8 @@ func (d *DNSSEC) on() bool { return d.Mode == Validate || d.Mode == RequireSecur
 type validation struct {
 	mode      Mode
 	validator *dnssec.Validator
-	clock     clock
-	anchors   anchors
+	clock     clockwork
+	anchors   *anchors
 	chain     atomic.Uint64    // look-ups
 	judged    [4]atomic.Uint64 // by state
 }
@@ -74,12 +73,15 @@ func newValidation(d DNSSEC, r *Resolver) (*validation, error) {
 	if len(o.Anchors) == 0 {
 		o.Anchors = dnssec.RootAnchors()
 	}
-	v := &validation{mode: d.Mode, clock: clock{now: r.now, floor: d.NotBefore}}
+	v := &validation{mode: d.Mode, clock: clockwork{now: r.now, floor: r.options.Floor}}
 	var err error
-	if v.validator, err = dnssec.New(o, r.askChain); err != nil {
+	if v.anchors, err = restore(o.Anchors, d.Keep); err != nil {
 		return nil, err
 	}
-	v.anchors.set, err = dnssec.NewAnchorSet(o.Anchors)
+	if trusted := v.anchors.set.Anchors(); len(trusted) > 0 {
+		o.Anchors = trusted
+	}
+	v.validator, err = dnssec.New(o, r.askChain)
 	return v, err
 }
 
@@ -194,47 +196,4 @@ func (v *validation) stats() Validation {
 	}
 	s.Anchors, s.AnchorsError = v.anchors.states()
 	return s
-}
-
-// maxSetBack is how far a clock may be set back while the program runs without a word: by a correction of its own.
-const maxSetBack = 24 * time.Hour
-
-// clock is what signatures are judged by, with what is known of the time.
-type clock struct {
-	now   func() time.Time
-	floor time.Time // has passed
-
-	mu   sync.Mutex
-	good time.Time // the last at which a signature was good
-}
-
-// read gives the time, or the fault that it cannot be: then nothing is judged, since old signatures would be good again.
-func (c *clock) read(name string) (time.Time, *fault.Error) {
-	now := c.now().Round(0) // signatures go by the calendar
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	switch {
-	case now.Before(c.floor):
-		return now, wrongClock(name, now, c.floor, "set the clock of this host")
-	case !c.good.IsZero() && now.Before(c.good.Add(-maxSetBack)):
-		return now, wrongClock(name, now, c.good, "set the clock of this host; if it is right now and was not before, restart the program")
-	}
-	return now, nil
-}
-
-// passed remembers a time at which a signature was good.
-func (c *clock) passed(now time.Time) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if now.After(c.good) {
-		c.good = now
-	}
-}
-
-func wrongClock(name string, now, known time.Time, hint string) *fault.Error {
-	const form = "2006-01-02"
-	f := fault.New(fault.DNSBogus, fmt.Sprintf("the answer about %s was not validated: the clock says %s, and %s has passed",
-		shown(name), now.UTC().Format(form), known.UTC().Format(form)), nil)
-	f.EDE, f.Hint = dnssec.EDEIndeterminate, hint
-	return f
 }

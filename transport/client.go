@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"watertight/clock"
 	"watertight/dnswire"
 	"watertight/upstream"
 )
@@ -26,12 +27,15 @@ type Way struct {
 	DialPacket Dial
 }
 
-// Options says over what an upstream is asked, and with how much patience. All of it is required but DNSSEC.
+// Options says over what an upstream is asked, and with how much patience. All of it is required but DNSSEC and Floor.
 type Options struct {
 	// Way is where everything goes that is sent to the upstream.
 	Way Way
 	// Now is the clock for back-off and certificates.
 	Now func() time.Time
+	// Floor is what is known of the time: by a clock that is behind it no connection is made, since a certificate that has
+	// expired would be good again. Certificates that are good raise it. Nil knows nothing.
+	Floor *clock.Floor
 	// Timeout bounds the making of a connection, all addresses of the upstream together.
 	Timeout time.Duration
 	// IdleTimeout is after how long an unused connection is closed.

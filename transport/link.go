@@ -2,7 +2,9 @@ package transport
 
 import (
 	"context"
+	"errors"
 
+	"watertight/clock"
 	"watertight/dnswire"
 	"watertight/upstream"
 )
@@ -32,4 +34,13 @@ var openers = map[upstream.Kind]func(*Client) (opener, error){
 
 	upstream.DNSCrypt: newDNSCrypt,
 	upstream.ODoH:     newODoH,
+}
+
+// open makes a new connection by a clock that may be right.
+func (c *Client) open(ctx context.Context) (link, *Failure) {
+	var behind *clock.Behind
+	if err := c.options.Floor.Check(c.now()); errors.As(err, &behind) {
+		return nil, c.untrusted(behind.Error(), behind.Hint, err)
+	}
+	return c.opener.open(ctx)
 }

@@ -122,7 +122,7 @@ func (p *links) dial(ctx context.Context, d *dialing) {
 	p.mu.Lock()
 	era := p.era
 	p.mu.Unlock()
-	l, fail := p.c.opener.open(ctx)
+	l, fail := p.c.open(ctx)
 	if fail != nil && p.c.ctx.Err() == nil {
 		p.c.health.failed(started, p.c.now(), fail)
 	}

@@ -81,18 +81,24 @@ func (s *secure) verify(cs tls.ConnectionState) error {
 			return errHash
 		}
 	}
-	pins := s.c.up.Pins
-	if len(pins) == 0 {
-		return nil
+	if len(s.c.up.Pins) > 0 && !s.pinned(cs.VerifiedChains) {
+		return errPin
 	}
-	for _, chain := range cs.VerifiedChains {
+	if len(cs.VerifiedChains) > 0 {
+		s.c.options.Floor.Raise(cs.VerifiedChains[0][0].NotBefore, s.c.now()) // its authority signed it then or later
+	}
+	return nil
+}
+
+func (s *secure) pinned(chains [][]*x509.Certificate) bool {
+	for _, chain := range chains {
 		for _, c := range chain {
-			if slices.Contains(pins, sha256.Sum256(c.RawSubjectPublicKeyInfo)) {
-				return nil
+			if slices.Contains(s.c.up.Pins, sha256.Sum256(c.RawSubjectPublicKeyInfo)) {
+				return true
 			}
 		}
 	}
-	return errPin
+	return false
 }
 
 // tickets are the TLS sessions of one Client: nothing else ever sees them.

@@ -27,11 +27,11 @@ func changes(families internet.Families, config func(*lab.Scene) string, change 
 		ask, end := openTunnel(t, s)
 		defer end()
 		ask()
-		once := found(s)
+		once := positively(s)
 		for range 3 {
 			served(t, s, s.Canary)
 		}
-		if n := found(s); n != once || once == 0 {
+		if n := positively(s); n != once || once == 0 {
 			t.Fatalf("without a change it was asked for %d times, then %d times", once, n)
 		}
 		for _, server := range sides(s) {
@@ -55,7 +55,7 @@ func changes(families internet.Families, config func(*lab.Scene) string, change 
 				lab.Must(0, change(s.Client, i))(t)
 			}
 			served(t, s, s.Canary)
-			return found(s) > once
+			return positively(s) > once
 		})
 		for _, server := range sides(s) {
 			for _, q := range server.Log() {
@@ -68,9 +68,9 @@ func changes(families internet.Families, config func(*lab.Scene) string, change 
 	}}
 }
 
-// found says how often the canary's addresses of a family that it has were asked for. That it has none of the other
+// positively says how often the canary's addresses of a family that it has were asked for. That it has none of the other
 // family is kept for a second only.
-func found(s *lab.Scene) int {
+func positively(s *lab.Scene) int {
 	if !s.Client.Addr4.IsValid() {
 		return s.Resolver.Count(s.Canary, dnswire.AAAA)
 	}
