@@ -7,6 +7,7 @@ import (
 
 	"watertight/hop"
 	"watertight/route"
+	"watertight/upstream"
 )
 
 // Overrides are the flags of the command line that change the configuration. An empty field changes nothing.
@@ -119,6 +120,9 @@ func (p *override) resolver(c *Config, flags []string, ca string) {
 		u, err := from.spec.Build()
 		if err == nil {
 			direct.Resolver.Upstreams, direct.Resolver.sources = append(direct.Resolver.Upstreams, u), append(direct.Resolver.sources, from)
+			if ended := upstream.Ended(flag); ended != "" {
+				c.Warnings = append(slices.Clip(c.Warnings), Problem{What: "--resolver: the preset " + flag + " will give no answers: " + ended, Mend: "take another preset, such as quad9"})
+			}
 			continue
 		}
 		for _, f := range split(err) {

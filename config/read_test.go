@@ -339,6 +339,17 @@ func TestCache_IsReadKeyByKey(t *testing.T) {
 	}
 }
 
+func TestPreset_ThatHasEndedIsWarnedOf(t *testing.T) {
+	c := good(t, "channels: {direct: {resolver: {upstreams: [quad9, {url: mullvad}]}}}")
+	if len(c.Warnings) != 1 || !strings.Contains(c.Warnings[0].String(), "watertight.yaml:1:") || !strings.Contains(c.Warnings[0].What, "the preset mullvad will give no answers") {
+		t.Error(c.Warnings)
+	}
+	o, err := good(t, "").Override(Overrides{Resolver: []string{"mullvad"}})
+	if err != nil || len(o.Warnings) != 1 || !strings.Contains(o.Warnings[0].What, "--resolver: the preset mullvad") {
+		t.Error(o, err)
+	}
+}
+
 func TestStrategy_IsAWordOrARace(t *testing.T) {
 	of := func(strategy string) string {
 		return "channels: {direct: {resolver: {upstreams: [quad9, dns4eu, cloudflare], strategy: " + strategy + "}}}"

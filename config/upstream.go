@@ -122,6 +122,9 @@ func (l *loader) finish(s source, r *Resolver) {
 	if err == nil {
 		u.Text = s.shown.URL // with references, not with what they stand for: it goes to logs
 		r.Upstreams, r.sources = append(r.Upstreams, u), append(r.sources, s)
+		if ended := upstream.Ended(spec.URL); ended != "" {
+			l.warn(s.pos, "the preset "+spec.URL+" will give no answers: "+ended, "take another preset, such as quad9")
+		}
 		return
 	}
 	for _, f := range split(err) {

@@ -15,7 +15,6 @@ var foreign = []string{
 	"dns.controld.com",
 	"dns.digitale-gesellschaft.ch",
 	"dns.google.com",
-	"dns.mullvad.net",
 	"dns.nextdns.io",
 	"dns.njal.la",
 	"dns.opendns.com",

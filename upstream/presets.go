@@ -214,6 +214,12 @@ var presets = []Preset{
 		"https://developers.google.com/speed/public-dns/docs/doh",
 	},
 	{
+		"mullvad", "blocked nothing; its operator ended the service on 2 November 2026",
+		"https://dns.mullvad.net/dns-query", "dns.mullvad.net",
+		ips("194.242.2.2", "2a07:e340::2"),
+		"https://mullvad.net/en/help/dns-over-https-and-dns-over-tls",
+	},
+	{
 		"quad9", "blocks malware and phishing",
 		"https://dns.quad9.net/dns-query", "dns.quad9.net",
 		ips("9.9.9.9", "149.112.112.112", "2620:fe::fe", "2620:fe::9"),
@@ -233,7 +239,11 @@ var presets = []Preset{
 	},
 }
 
-// retired are presets that there were, each with what became of it and what to take. Nothing is chosen in its place.
-var retired = map[string]string{
-	"mullvad": "Mullvad ended its public resolver on 2 November 2026; take another preset, such as quad9, which Mullvad itself names as the one to go to",
+// ended are the presets whose operator has ended the service, each with what became of it. Nothing is chosen in its
+// place: a channel that has no other upstream does not become ready.
+var ended = map[string]string{
+	"mullvad": "Mullvad ended its public resolver on 2 November 2026, and itself names quad9 as the one to go to",
 }
+
+// Ended says what became of the preset of that name, where its operator has ended the service; otherwise it is empty.
+func Ended(preset string) string { return ended[preset] }

@@ -17,6 +17,7 @@ func TestThePresetsThatAreCountedOnAreThere(t *testing.T) {
 		{"controld-unfiltered", "freedns.controld.com", "76.76.2.11", "docs.controld.com"},
 		{"dns.sb", "dot.sb", "185.222.222.222", "dns.sb"},
 		{"google", "dns.google", "8.8.8.8", "developers.google.com"},
+		{"mullvad", "dns.mullvad.net", "194.242.2.2", "mullvad.net"},
 		{"quad9", "dns.quad9.net", "9.9.9.9", "quad9.net"},
 	} {
 		u, err := upstream.Parse(want.name)
@@ -34,14 +35,14 @@ func TestThePresetsThatAreCountedOnAreThere(t *testing.T) {
 	}
 }
 
-func TestAPresetWhoseOperatorEndedItIsRefusedWithTheReasonAndWhatToTake(t *testing.T) {
-	_, err := upstream.Parse("mullvad")
-	if err == nil || !strings.Contains(err.Error(), "ended its public resolver on 2 November 2026; take another preset, such as quad9") {
-		t.Errorf("got %v", err)
+func TestAPresetWhoseOperatorEndedItSaysSo(t *testing.T) {
+	for _, p := range upstream.Presets() {
+		if ended := upstream.Ended(p.Name); (ended != "") != strings.Contains(p.What, "ended") {
+			t.Errorf("%s: %q, and %q", p.Name, p.What, ended)
+		}
 	}
-	// It is still no resolver of this host's clients.
-	if hosts, _ := upstream.KnownResolvers(); !slices.Contains(hosts, "dns.mullvad.net") {
-		t.Error("its host is not among the known resolvers")
+	if upstream.Ended("mullvad") == "" || upstream.Ended("quad9") != "" {
+		t.Error("mullvad is the one that has ended")
 	}
 }
 

@@ -343,9 +343,6 @@ func bare(s string) error {
 		return fmt.Errorf("%s is plain DNS, %w; write tls://%s", s, ErrPlain, bracketed(h))
 	}
 	if !strings.Contains(s, ".") || presetLike(s) != "" {
-		if ended, ok := retired[s]; ok {
-			return fmt.Errorf("the preset %q is gone: %s", s, ended)
-		}
 		if like := presetLike(s); like != "" {
 			return fmt.Errorf("there is no preset %q; the nearest is %q", s, like)
 		}
