@@ -205,7 +205,7 @@ func TestAnExplanationSaysHowManyResolversSeeTheName(t *testing.T) {
 	for strategy, want := range map[string]string{
 		"order": "order 1 3 [always spare spare]", "random": "random 1 3 [share share share]", "{race: 2}": "race 2 3 [always always spare]",
 	} {
-		e := w.explained("channels: {direct: {resolver: {upstreams: [quad9, mullvad, tls://192.0.2.1], strategy: "+strategy+
+		e := w.explained("channels: {direct: {resolver: {upstreams: [quad9, dns4eu, tls://192.0.2.1], strategy: "+strategy+
 			", dnssec: validate, negative_anchors: corp.example.com, cache: {stale: 1h}}}}", "a.corp.example.com:443")
 		n := e.Name
 		var sees []string
