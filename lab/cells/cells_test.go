@@ -34,6 +34,7 @@ func TestMain(m *testing.M) {
 		lab.Role{Name: lab.WatertightRole, Run: func(args []string) int {
 			return counted(func() int { return cli.Main(args, os.Stdin, os.Stdout, os.Stderr) })
 		}},
+		lab.Role{Name: askingRole, Run: asking},
 		lab.Role{Name: reachingRole, Run: func([]string) int { return counted(reach) }})
 }
 

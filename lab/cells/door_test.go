@@ -2,8 +2,6 @@ package cells
 
 import (
 	"fmt"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -107,7 +105,8 @@ func TestDoor(t *testing.T) {
 		},
 	})
 	t.Run("a name takes the channel of its route", doorFollowsTheRoutes)
-	t.Run("over TLS and HTTPS", doorOverTLS)
+	t.Run("over TLS, QUIC and HTTPS, with certificates that change", doorOverTLS)
+	t.Run("where certificates are demanded, from anywhere", doorWithCertificates)
 }
 
 // doorFollowsTheRoutes asks for one name in each of two channels, and for one that no route leads to.
@@ -138,62 +137,6 @@ func doorFollowsTheRoutes(t *testing.T) {
 				}
 			}
 			told(t, dig(t, s, ".", "NS"), "a.root-servers.net.")
-		},
-	})
-}
-
-// Addresses of the doors with TLS.
-const (
-	dotAddress = "127.0.0.1:8853"
-	dohAddress = "127.0.0.1:8443"
-)
-
-// doorOverTLS asks with clients of other projects, before and after the certificate has changed.
-func doorOverTLS(t *testing.T) {
-	lab.Need(t, "kdig", "dig", "curl")
-	var proxy running
-	config := func(s *lab.Scene) string {
-		files := "tls: {cert: \"" + filepath.Join(s.Dir, "door.pem") + "\", key: \"" + filepath.Join(s.Dir, "door.key") + "\"}"
-		return "  dns: [{address: \"tls://" + dotAddress + "\", " + files + "}, {address: \"https://" + dohAddress + "/dns-query\", " + files + "}]\n" + dot(s)
-	}
-	identity := func(t testing.TB, s *lab.Scene, name string) {
-		t.Helper()
-		certificate, key := dnstest.PEMPair(s.CA.Issue([]string{name}, nil))
-		lab.Must(0, os.WriteFile(filepath.Join(s.Dir, "door.pem"), certificate, 0o600))(t)
-		lab.Must(0, os.WriteFile(filepath.Join(s.Dir, "door.key"), key, 0o600))(t)
-	}
-	ask := func(t testing.TB, s *lab.Scene, program string, args ...string) internet.Result {
-		t.Helper()
-		r := lab.Run(t, s.Client.Program(program, args...))
-		if r.Err != nil {
-			t.Fatal(r.Err)
-		}
-		return r
-	}
-	asks := func(t testing.TB, s *lab.Scene, name, host string) {
-		t.Helper()
-		a := s.Origin.Addr4.String()
-		told(t, ask(t, s, "kdig", "@127.0.0.1", "-p", "8853", "+tls-ca="+s.CAFile, "+tls-host="+name, "+timeout=5", "+retry=0", host, "A"), "NOERROR", a)
-		told(t, ask(t, s, "kdig", "@127.0.0.1", "-p", "8443", "+https", "+tls-ca="+s.CAFile, "+tls-host="+name, "+timeout=5", "+retry=0", host, "A"), "NOERROR", a)
-		told(t, ask(t, s, "dig", "@127.0.0.1", "-p", "8443", "+https", "+tls-ca="+s.CAFile, "+tls-hostname="+name, "+tries=1", host, "A"), "NOERROR", a)
-		told(t, ask(t, s, "curl", "--silent", "--show-error", "--verbose", "--noproxy", "*", "--cacert", s.CAFile, "--max-time", "10",
-			"--resolve", name+":8443:127.0.0.1", "--doh-url", "https://"+name+":8443/dns-query", "https://"+host+"/"), internet.Greeting+host)
-	}
-	run(t, lab.Cell{
-		Arrange: func(t testing.TB, s *lab.Scene) { identity(t, s, "old.door.example") },
-		Start:   proxy.with(config),
-		After: func(t testing.TB, s *lab.Scene) {
-			asks(t, s, "old.door.example", other(s, "first"))
-			identity(t, s, "new.door.example")
-			reload(t, proxy, "was reloaded", 1)
-			asks(t, s, "new.door.example", other(s, "second"))
-			r := ask(t, s, "kdig", "@127.0.0.1", "-p", "8853", "+tls-ca="+s.CAFile, "+tls-host=old.door.example", "+timeout=5", "+retry=0", other(s, "third"), "A")
-			if strings.Contains(r.Text(), s.Origin.Addr4.String()) {
-				t.Errorf("the certificate of before is shown after the reload:\n%s", r.Text())
-			}
-			if n := asked(s.Resolver, other(s, "first")); n == 0 {
-				t.Error("the channel's resolver was not asked")
-			}
 		},
 	})
 }
