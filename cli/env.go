@@ -16,7 +16,13 @@ func newEnv() *cobra.Command {
 		Short: "Print the one safe set of proxy variables, to be evaluated by a shell",
 		Long: "Prints the proxy variables, in both cases and with the NO_PROXY that all clients read alike:\n\n" +
 			"    eval \"$(watertight env)\"\n\n" +
-			"Variables are a request, not a guarantee: many programs ignore them. docs/clients.md tells which.",
+			"Variables are a request, not a guarantee: many programs ignore them. docs/clients.md tells which.\n\n" +
+			"Programs that resolve by themselves are pointed at the DNS door, `listen.dns` or --dns, each in its own way:\n\n" +
+			"    systemd-resolved   a file in /etc/systemd/resolved.conf.d/ with [Resolve], DNS=127.0.0.1:5353,\n" +
+			"                       FallbackDNS= (empty), Domains=~., LLMNR=no and MulticastDNS=no\n" +
+			"    Docker             \"dns\": [\"172.17.0.1\"] in /etc/docker/daemon.json, and the door at\n" +
+			"                       {address: \"172.17.0.1:53\", allow_insecure: true}: 127.0.0.1 of a container is its own,\n" +
+			"                       and with nothing but loopback in resolv.conf Docker asks public resolvers in the clear",
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := o.load()
