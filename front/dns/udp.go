@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net"
-	"net/netip"
 	"runtime"
 	"sync"
 	"syscall"
@@ -26,6 +25,10 @@ var packets = sync.Pool{New: func() any { return new(packet) }}
 // socket.
 func (d *Door) ServeUDP(ctx context.Context, conn *net.UDPConn) error {
 	defer conn.Close()
+	socket, err := newDatagrams(conn)
+	if err != nil {
+		return err
+	}
 	s := d.newServing(ctx)
 	defer s.end() // before conn is closed
 	readers, stop := context.WithCancel(ctx)
@@ -34,11 +37,10 @@ func (d *Door) ServeUDP(ctx context.Context, conn *net.UDPConn) error {
 	errs := make(chan error, runtime.GOMAXPROCS(0))
 	for range cap(errs) {
 		go func() {
-			errs <- s.readPackets(conn)
+			errs <- s.readPackets(socket)
 			stop() // the others end with it
 		}()
 	}
-	var err error
 	for range cap(errs) {
 		err = errors.Join(err, <-errs)
 	}
@@ -49,10 +51,10 @@ func (d *Door) ServeUDP(ctx context.Context, conn *net.UDPConn) error {
 }
 
 // readPackets answers what comes in until the socket is told to end.
-func (s *serving) readPackets(conn *net.UDPConn) error {
+func (s *serving) readPackets(conn datagrams) error {
 	for {
 		p := packets.Get().(*packet)
-		n, from, err := conn.ReadFromUDPAddrPort(p.in[:])
+		n, from, err := conn.read(p.in[:])
 		if err != nil {
 			packets.Put(p)
 			if errors.Is(err, syscall.ECONNREFUSED) { // an earlier reply reached nobody
@@ -60,7 +62,7 @@ func (s *serving) readPackets(conn *net.UDPConn) error {
 			}
 			return err
 		}
-		if n <= maxQueryUDP && s.d.serves(newClient(from, UDP)) {
+		if n <= maxQueryUDP && s.d.serves(newClient(from.client, UDP)) {
 			if s.packet(conn, p, n, from) {
 				continue // somebody else's now
 			}
@@ -70,12 +72,12 @@ func (s *serving) readPackets(conn *net.UDPConn) error {
 }
 
 // packet answers one datagram, and says whether another goroutine goes on with it.
-func (s *serving) packet(conn *net.UDPConn, p *packet, n int, from netip.AddrPort) (kept bool) {
-	out, next := s.d.begin(p.out[:0], p.in[:n], newClient(from, UDP), &p.asking)
+func (s *serving) packet(conn datagrams, p *packet, n int, from peer) (kept bool) {
+	out, next := s.d.begin(p.out[:0], p.in[:n], newClient(from.client, UDP), &p.asking)
 	switch {
 	case next == silence:
 	case next != wait:
-		_, _ = conn.WriteToUDPAddrPort(out, from) // a client that is gone gets none
+		_ = conn.write(out, from) // a client that is gone gets none
 	case s.enter():
 		go s.finishPacket(conn, p, from)
 		return true
@@ -85,9 +87,9 @@ func (s *serving) packet(conn *net.UDPConn, p *packet, n int, from netip.AddrPor
 	return false
 }
 
-func (s *serving) finishPacket(conn *net.UDPConn, p *packet, from netip.AddrPort) {
+func (s *serving) finishPacket(conn datagrams, p *packet, from peer) {
 	defer s.leave()
 	defer packets.Put(p)
 	out := s.d.finish(s.ctx, p.out[:0], &p.asking)
-	_, _ = conn.WriteToUDPAddrPort(out, from)
+	_ = conn.write(out, from)
 }

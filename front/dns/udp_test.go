@@ -7,6 +7,8 @@ import (
 	"time"
 
 	miekg "github.com/miekg/dns"
+
+	"watertight/wire"
 )
 
 func listenUDP(t testing.TB) *net.UDPConn {
@@ -138,5 +140,34 @@ func TestADoorThatGivesNoTimeEndsWhatWaits(t *testing.T) {
 	stop()
 	if s := d.Stats(); s.Waiting != 0 || s.Failed != 1 {
 		t.Errorf("%+v", s)
+	}
+}
+
+func TestAReplyComesFromTheAddressThatWasAsked(t *testing.T) {
+	for bound, asked := range map[string][]string{
+		"0.0.0.0": {"127.0.0.1", "127.0.0.9", "127.1.2.3"},
+		"::":      {"127.0.0.1", "127.0.0.9", "::1"},
+	} {
+		conn, err := wire.ListenUDP(netip.AddrPortFrom(netip.MustParseAddr(bound), 0))
+		if err != nil {
+			t.Fatal(err)
+		}
+		port := conn.LocalAddr().(*net.UDPAddr).AddrPort().Port()
+		z := &remembering{known: "known"}
+		run(t, func(ctx ctx) error { return newDoor(t, Options{Handler: z}).ServeUDP(ctx, conn) })
+		for _, at := range asked {
+			c, err := net.Dial("udp", netip.AddrPortFrom(netip.MustParseAddr(at), port).String()) // it hears nobody else
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { c.Close() })
+			_ = c.SetDeadline(time.Now().Add(20 * time.Second))
+			for _, host := range []string{"www.example.", "known.example."} {
+				send(t, c, query(t, host, miekg.TypeA, nil))
+				if m := receive(t, c); m.Question[0].Name != host {
+					t.Errorf("bound to %s, asked at %s: %v", bound, at, m)
+				}
+			}
+		}
 	}
 }
