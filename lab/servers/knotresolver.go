@@ -14,6 +14,17 @@ import (
 // everything.
 func KnotResolver(t testing.TB, h *internet.Host, cert tls.Certificate, forward netip.AddrPort) *internet.Process {
 	t.Helper()
+	return knotResolver(t, h, cert, fmt.Sprintf("policy.FORWARD({'%s@%d'})", forward.Addr(), forward.Port()))
+}
+
+// KnotResolverOverTLS is KnotResolver that asks over TLS.
+func KnotResolverOverTLS(t testing.TB, h *internet.Host, cert tls.Certificate, to Forward) *internet.Process {
+	t.Helper()
+	return knotResolver(t, h, cert, fmt.Sprintf("policy.TLS_FORWARD({{'%s@%d', hostname='%s', ca_file='%s'}})", to.Addr, to.Port, to.Name, to.CA))
+}
+
+func knotResolver(t testing.TB, h *internet.Host, cert tls.Certificate, forward string) *internet.Process {
+	t.Helper()
 	c := certified(t, cert)
 	var b strings.Builder
 	for _, a := range wildcards(h) {
@@ -27,8 +38,8 @@ modules.unload('ta_signal_query')
 modules.unload('priming')
 modules.unload('detect_time_skew')
 cache.size = 4 * MB
-policy.add(policy.all(policy.FORWARD({'%s@%d'})))
-`, c.cert, c.key, forward.Addr(), forward.Port())
+policy.add(policy.all(%s))
+`, c.cert, c.key, forward)
 	conf := write(t, c.dir, "kresd.conf", b.String())
 	return server{binary: "kresd", dir: c.dir, args: []string{"-n", "-c", conf, c.dir}, port: PortDoT}.start(t, h)
 }

@@ -35,6 +35,8 @@ type server struct {
 	dir    string
 	args   []string
 	port   uint16 // listened on when it is ready
+
+	loopback bool // it listens on 127.0.0.1 and nowhere else
 }
 
 // start starts the server on a host and waits until it listens.
@@ -44,7 +46,11 @@ func (s server) start(t testing.TB, h *internet.Host) *internet.Process {
 	program := h.Program(s.binary, s.args...)
 	program.Env = append(program.Env, "HOME="+s.dir, "TMPDIR="+s.dir)
 	p := lab.Must(program.Start(t.Context()))(t)
-	if err := p.AwaitTCP(t.Context(), h.At(s.port)); err != nil {
+	at := h.At(s.port)
+	if s.loopback {
+		at = netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), s.port)
+	}
+	if err := p.AwaitTCP(t.Context(), at); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {

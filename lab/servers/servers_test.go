@@ -37,6 +37,9 @@ func TestServers_ResolversAnswerOverTLSAndHTTPS(t *testing.T) {
 			"dnsdist": func(t testing.TB, h *internet.Host, c tls.Certificate, in *internet.Internet) {
 				servers.DNSDist(t, h, c, in.Authority.At(53))
 			},
+			"BIND": func(t testing.TB, h *internet.Host, c tls.Certificate, in *internet.Internet) {
+				servers.BIND(t, h, c, in.Authority.At(53))
+			},
 		} {
 			t.Run(string(families)+"/"+name, func(t *testing.T) {
 				in := lab.New(t, families)

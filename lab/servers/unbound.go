@@ -14,6 +14,18 @@ import (
 // for everything.
 func Unbound(t testing.TB, h *internet.Host, cert tls.Certificate, forward netip.AddrPort) *internet.Process {
 	t.Helper()
+	return unbound(t, h, cert, "", fmt.Sprintf("forward-addr: %s@%d", forward.Addr(), forward.Port()))
+}
+
+// UnboundOverTLS is Unbound that asks over TLS.
+func UnboundOverTLS(t testing.TB, h *internet.Host, cert tls.Certificate, to Forward) *internet.Process {
+	t.Helper()
+	return unbound(t, h, cert, fmt.Sprintf("  tls-cert-bundle: %q\n", to.CA),
+		fmt.Sprintf("forward-tls-upstream: yes\n  forward-addr: %s@%d#%s", to.Addr, to.Port, to.Name))
+}
+
+func unbound(t testing.TB, h *internet.Host, cert tls.Certificate, more, forward string) *internet.Process {
+	t.Helper()
 	c := certified(t, cert)
 	var b strings.Builder
 	fmt.Fprintf(&b, `server:
@@ -34,11 +46,12 @@ func Unbound(t testing.TB, h *internet.Host, cert tls.Certificate, forward netip
   http-endpoint: "/dns-query"
   access-control: 0.0.0.0/0 allow
   access-control: ::/0 allow
+  do-not-query-localhost: no
 `, c.dir, c.cert, c.key, PortDoT, PortHTTPS)
 	for _, a := range wildcards(h) {
 		fmt.Fprintf(&b, "  interface: %s@%d\n  interface: %s@%d\n", a, PortDoT, a, PortHTTPS)
 	}
-	fmt.Fprintf(&b, "remote-control:\n  control-enable: no\nforward-zone:\n  name: \".\"\n  forward-addr: %s@%d\n", forward.Addr(), forward.Port())
+	fmt.Fprintf(&b, "%sremote-control:\n  control-enable: no\nforward-zone:\n  name: \".\"\n  %s\n", more, forward)
 	conf := write(t, c.dir, "unbound.conf", b.String())
 	return server{binary: "unbound", dir: c.dir, args: []string{"-d", "-p", "-c", conf}, port: PortDoT}.start(t, h)
 }
