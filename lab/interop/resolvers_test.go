@@ -25,6 +25,7 @@ func resolvers() []resolver {
 		{"unbound", servers.Unbound},
 		{"knot-resolver", servers.KnotResolver},
 		{"dnsdist", servers.DNSDist},
+		{"BIND", servers.BIND},
 	}
 }
 
