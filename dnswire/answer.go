@@ -117,16 +117,37 @@ func checkHeader(b []byte, id uint16) error {
 }
 
 // unpack reads a message whose header is whole. The library forgives a message that ends before it holds as many
-// records as its header says; this does not.
+// records as its header says, and follows a compressed name wherever it leads; this does not. A name leads to one before it
+// (RFC 1035, section 4.1.4), so that answer and authority are read without the additional section: they are kept without it.
 func unpack(b []byte) (*dns.Msg, error) {
+	end, err := endOfAuthority(b)
+	if err != nil {
+		return nil, err
+	}
+	alone := slices.Clone(b[:end])
+	beside := binary.BigEndian.Uint16(b[10:])
+	binary.BigEndian.PutUint16(alone[10:], 0)
 	var m dns.Msg
-	if err := m.Unpack(b); err != nil {
+	if err := m.Unpack(alone); err != nil {
 		return nil, fmt.Errorf("%w: %v", ErrMalformed, err)
 	}
-	for i, got := range []int{len(m.Question), len(m.Answer), len(m.Ns), len(m.Extra)} {
+	for i, got := range []int{len(m.Question), len(m.Answer), len(m.Ns)} {
 		if want := int(binary.BigEndian.Uint16(b[4+2*i:])); got != want {
 			return nil, fmt.Errorf("%w: %d records in section %d, and the header says %d", ErrMalformed, got, i, want)
 		}
+	}
+	for i := range beside {
+		if end >= len(b) {
+			return nil, fmt.Errorf("%w: %d records in section 3, and the header says %d", ErrMalformed, i, beside)
+		}
+		var rr dns.RR
+		if rr, end, err = dns.UnpackRR(b, end); err != nil {
+			return nil, fmt.Errorf("%w: %v", ErrMalformed, err)
+		}
+		m.Extra = append(m.Extra, rr)
+	}
+	if opt := m.IsEdns0(); opt != nil {
+		m.Rcode |= opt.ExtendedRcode()
 	}
 	return &m, nil
 }
@@ -171,6 +192,9 @@ func (a *Answer) follow(section []dns.RR) error {
 		}
 		if len(a.Records) > before || link == nil {
 			return nil
+		}
+		if link.Target == "" {
+			return fmt.Errorf("%w: a CNAME record that names nothing", ErrMalformed)
 		}
 		r := newRecord(link)
 		if slices.ContainsFunc(a.Records, func(old Record) bool { return old.Name == r.Host }) || r.Host == r.Name {

@@ -234,7 +234,8 @@ func appendOctet(out []byte, c byte) []byte {
 	return append(out, c)
 }
 
-// skipName gives the offset behind a name, compressed or not, or 0. Where a pointer leads is not looked at.
+// skipName gives the offset behind a name, compressed or not, or 0. Where a pointer leads is not looked at, unless it is into the
+// header.
 func skipName(b []byte, off int) int {
 	for start := off; off < len(b) && off-start < maxNameOctets; {
 		n := int(b[off])
@@ -242,7 +243,7 @@ func skipName(b []byte, off int) int {
 		case n == 0:
 			return off + 1
 		case n >= 0xC0:
-			if off+2 > len(b) {
+			if off+2 > len(b) || n == 0xC0 && b[off+1] < headerLen { // no name is in the header
 				return 0
 			}
 			return off + 2

@@ -63,6 +63,10 @@ func (a *Answer) makeForm(dnssec bool) (*form, error) {
 	if err != nil {
 		return nil, fmt.Errorf("an answer that cannot be packed: %w", err)
 	}
+	// The library reads records that end too early, and writes them as what nobody can read.
+	if err := new(dns.Msg).Unpack(b); err != nil {
+		return nil, fmt.Errorf("%w: a record without all of its data", ErrMalformed)
+	}
 	return newForm(b, s)
 }
 
