@@ -2,7 +2,6 @@ package config
 
 import (
 	"fmt"
-	"net/netip"
 	"slices"
 	"strings"
 
@@ -14,6 +13,7 @@ import (
 // check looks at what the parts promise about each other, once all of them are read.
 func (l *loader) check(c *Config) {
 	l.checkListeners(c)
+	l.checkTold(c)
 	names := make([]string, 0, len(c.Channels))
 	for _, ch := range c.Channels {
 		names = append(names, ch.Name)
@@ -33,18 +33,19 @@ func (l *loader) check(c *Config) {
 // checkListeners refuses two listeners that the kernel would not open side by side.
 func (l *loader) checkListeners(c *Config) {
 	type door struct {
-		address netip.AddrPort
-		path    string
+		socket
+		path string
 	}
 	var doors []door
-	add := func(path string, listeners []Listener) {
-		for i, one := range listeners {
-			now := door{one.Address, fmt.Sprintf("%s[%d]", path, i)}
+	all := c.Listen.sockets()
+	for _, path := range []string{"listen.proxy", "listen.admin", "listen.dns"} {
+		for i, one := range all[path] {
+			now := door{one, fmt.Sprintf("%s[%d]", path, i)}
 			if !now.address.IsValid() {
 				continue
 			}
 			for _, d := range doors {
-				if overlap(d.address, now.address) {
+				if overlap(d.socket, now.socket) {
 					l.problem(l.at(now.path+".address"), fmt.Sprintf("%s is taken already by %s on line %d", l.say(now.path, l.say(now.path+".address", now.address.String())), path0(d.path), l.at(d.path).line), "give each listener its own port")
 					break
 				}
@@ -52,15 +53,14 @@ func (l *loader) checkListeners(c *Config) {
 			doors = append(doors, now)
 		}
 	}
-	add("listen.proxy", c.Listen.Proxy)
-	add("listen.admin", c.Listen.Admin)
-	add("listen.dns", c.Listen.sockets()["listen.dns"])
 }
 
-// overlap says that two sockets cannot both be opened: a socket for every address takes its port on all of them.
-func overlap(a, b netip.AddrPort) bool {
-	return a.Port() == b.Port() && a.Port() != 0 &&
-		(a.Addr() == b.Addr() || a.Addr().IsUnspecified() || b.Addr().IsUnspecified())
+// overlap says that two sockets cannot both be opened: a socket for every address takes its port on all of them. A port
+// of TCP and one of UDP are two.
+func overlap(a, b socket) bool {
+	x, y := a.address, b.address
+	return (a.tcp && b.tcp || a.udp && b.udp) && x.Port() == y.Port() && x.Port() != 0 &&
+		(x.Addr() == y.Addr() || x.Addr().IsUnspecified() || y.Addr().IsUnspecified())
 }
 
 // path0 is a path without the position in a list.

@@ -9,6 +9,7 @@ package config
 
 import (
 	"crypto/tls"
+	"crypto/x509"
 	"net/netip"
 	"time"
 
@@ -46,6 +47,7 @@ type Config struct {
 	// File is where it was read from; empty if no file was.
 	File     string
 	Listen   Listen
+	DNS      DNS
 	Channels []Channel // `direct` is always among them; the rest as written, or `via` of the command line
 	Routes   []Route   // first match wins. None: everything takes `direct`. Some: what none matches is refused
 	Policy   Policy
@@ -77,25 +79,54 @@ type Listener struct {
 // DNSListener is a socket, or a pair of them, on which DNS is spoken.
 type DNSListener struct {
 	Listener
-	Scheme string // SchemeTLS or SchemeHTTPS; empty for UDP and TCP
+	Scheme string // SchemeTLS, SchemeQUIC or SchemeHTTPS; empty for UDP and TCP
 	// CertFile and KeyFile are where Certificate was read from, which clients of a Scheme are shown.
 	CertFile, KeyFile string
 	Certificate       *tls.Certificate
+	// ClientCAFile is where ClientCAs was read from: those who certify clients. Nil: clients show no certificate.
+	ClientCAFile string
+	ClientCAs    *x509.CertPool
 }
 
-// sockets gives every listener, by the key under which it stands.
-func (l Listen) sockets() map[string][]Listener {
-	all := map[string][]Listener{"listen.proxy": l.Proxy, "listen.admin": l.Admin}
+// DNS is what the DNS door tells of itself.
+type DNS struct {
+	// IDServer and VersionBind are what it says to who asks for id.server and version.bind in class CHAOS (RFC 4892): at
+	// most 255 octets. Empty: that is refused.
+	IDServer, VersionBind string
+}
+
+// socket is where a listener listens.
+type socket struct {
+	address  netip.AddrPort
+	tcp, udp bool
+}
+
+// sockets gives those of every listener, by the key under which it stands.
+func (l Listen) sockets() map[string][]socket {
+	all := map[string][]socket{}
+	for _, one := range l.Proxy {
+		all["listen.proxy"] = append(all["listen.proxy"], socket{one.Address, true, false})
+	}
+	for _, one := range l.Admin {
+		all["listen.admin"] = append(all["listen.admin"], socket{one.Address, true, false})
+	}
 	for _, one := range l.DNS {
-		all["listen.dns"] = append(all["listen.dns"], one.Listener)
+		all["listen.dns"] = append(all["listen.dns"], socket{one.Address, one.TCP(), one.UDP()})
 	}
 	return all
 }
 
+// TCP says whether a listener has a socket of TCP.
+func (l DNSListener) TCP() bool { return l.Scheme != SchemeQUIC }
+
+// UDP says whether a listener has a socket of UDP.
+func (l DNSListener) UDP() bool { return l.Scheme != SchemeTLS }
+
 // Schemes of `listen.dns`.
 const (
 	SchemeTLS   = "tls"   // DNS over TLS (RFC 7858)
-	SchemeHTTPS = "https" // DNS over HTTPS (RFC 8484), at DoHPath
+	SchemeQUIC  = "quic"  // DNS over QUIC (RFC 9250)
+	SchemeHTTPS = "https" // DNS over HTTPS (RFC 8484) with HTTP/2, HTTP/1.1 and, over UDP, HTTP/3, at DoHPath
 )
 
 // DoHPath is where DNS over HTTPS is served.

@@ -59,18 +59,32 @@ var Keys = []Key{
 		Path: "listen.dns", form: formText, list: true, orMap: true,
 		Doc: "DNS for programs that resolve by themselves; each name takes the channel that `routes` gives it. Not served unless written.",
 	},
-	{Path: "listen.dns.address", form: formText, Doc: "IP:PORT for UDP and TCP, tls://IP:PORT, or https://IP:PORT/dns-query."},
-	{Path: "listen.dns.tls", form: formMap, Doc: "The certificate of an address that begins with tls:// or https://."},
+	{Path: "listen.dns.address", form: formText, Doc: "IP:PORT for UDP and TCP, tls://IP:PORT, quic://IP:PORT, or https://IP:PORT/dns-query."},
+	{Path: "listen.dns.tls", form: formMap, Doc: "The certificate of an address that begins with tls://, quic:// or https://."},
 	{Path: "listen.dns.tls.cert", form: formText, Doc: "A PEM file: the certificate with its chain. Read again at every reload."},
 	{Path: "listen.dns.tls.key", form: formText, Doc: "A PEM file: the certificate's key."},
 	{
+		Path: "listen.dns.tls.client_ca", form: formText,
+		Doc: "A PEM file: who issues certificates to clients. Each client has to show one, and may come from any address.",
+	},
+	{
 		Path: "listen.dns.allow_insecure", form: formBool, Default: "false",
-		Doc: "Your word that an address beyond loopback may be served without TLS; only private networks are answered.",
+		Doc: "Your word that an address beyond loopback may be served without client certificates; only private networks are answered.",
 	},
 	{Path: "listen.admin.address", form: formText, Doc: "IP:PORT to listen on."},
 	{
 		Path: "listen.admin.allow_insecure", form: formBool, Default: "false",
 		Doc: "Your word that an address beyond loopback may be served without TLS and users.",
+	},
+
+	{Path: "dns", form: formMap, Doc: "What the DNS door tells of itself."},
+	{
+		Path: "dns.id_server", form: formText,
+		Doc: "The answer to id.server and hostname.bind in class CHAOS, up to 255 octets. Refused unless written.",
+	},
+	{
+		Path: "dns.version_bind", form: formText,
+		Doc: "The answer to version.bind and version.server in class CHAOS, up to 255 octets. Refused unless written.",
 	},
 
 	{Path: "channels", form: formNames, Doc: "The channels by name. `direct` always exists."},
@@ -177,7 +191,7 @@ var Keys = []Key{
 	{Path: "limits", form: formMap, Doc: "Bounds on what clients can use."},
 	{
 		Path: "limits.connections", form: formInt, min: 1, max: 1_000_000, Default: "20000",
-		Doc: "Client connections at once, over all listeners.",
+		Doc: "Client connections at once, over all listeners of `listen.proxy`.",
 	},
 	{
 		Path: "limits.drain", form: formPeriod, min: 0, max: 3600, Default: DefaultDrain.String(),

@@ -2,6 +2,9 @@ package config
 
 import (
 	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
 	"fmt"
 	"strings"
 )
@@ -9,9 +12,10 @@ import (
 // maxKeyFile bounds a file with certificates or a key, in octets.
 const maxKeyFile = 1 << 20
 
-// cutScheme takes tls:// or https:// from the front of an address to listen on, and from the end of the latter the path.
+// cutScheme takes tls://, quic:// or https:// from the front of an address to listen on, and from the end of the last the
+// path.
 func cutScheme(s string) (scheme, address string) {
-	for _, scheme := range []string{SchemeTLS, SchemeHTTPS} {
+	for _, scheme := range []string{SchemeTLS, SchemeQUIC, SchemeHTTPS} {
 		address, ok := strings.CutPrefix(s, scheme+"://")
 		if !ok {
 			continue
@@ -24,10 +28,10 @@ func cutScheme(s string) (scheme, address string) {
 	return "", s
 }
 
-// keyFiles are the two files of `tls` of a listener.
+// keyFiles are the files of `tls` of a listener.
 type keyFiles struct {
-	cert, key string
-	pos       pos
+	cert, key, clientCA string
+	pos                 pos
 }
 
 func (l *loader) keyFiles(n *node, row, path string) *keyFiles {
@@ -39,6 +43,8 @@ func (l *loader) keyFiles(n *node, row, path string) *keyFiles {
 			f.cert = t.value
 		case "key":
 			f.key = t.value
+		case "client_ca":
+			f.clientCA = t.value
 		}
 	})
 	return f
@@ -49,7 +55,7 @@ func (l *loader) credentials(one *DNSListener, files *keyFiles, at pos, path str
 	switch {
 	case !one.Address.IsValid(): // reported already
 	case one.Scheme == "" && files != nil:
-		l.problem(files.pos, fmt.Sprintf("`%s.tls` would not be used: the address speaks DNS over UDP and TCP", path), "write the address as tls://IP:PORT or https://IP:PORT"+DoHPath)
+		l.problem(files.pos, fmt.Sprintf("`%s.tls` would not be used: the address speaks DNS over UDP and TCP", path), "write the address as tls://IP:PORT, quic://IP:PORT or https://IP:PORT"+DoHPath)
 	case one.Scheme != "" && (files == nil || files.cert == "" || files.key == ""):
 		l.problem(at, fmt.Sprintf("%s://%s has no certificate to show", one.Scheme, one.Address),
 			fmt.Sprintf("write {address: \"%s://%s\", tls: {cert: FILE, key: FILE}}", one.Scheme, one.Address))
@@ -58,6 +64,13 @@ func (l *loader) credentials(one *DNSListener, files *keyFiles, at pos, path str
 		var err error
 		if one.Certificate, err = l.keyPair(files, one.CertFile, one.KeyFile); err != nil {
 			l.problem(files.pos, "the certificate cannot be used: "+err.Error(), "give PEM files: the certificate with its chain, and the key that belongs to it")
+		}
+		if files.clientCA == "" {
+			return
+		}
+		one.ClientCAFile = l.relative(files.clientCA)
+		if one.ClientCAs, err = l.authorities(files.clientCA, one.ClientCAFile); err != nil {
+			l.problem(l.at(strings.TrimSuffix(path, ".address")+".tls.client_ca"), "the authorities of clients cannot be used: "+err.Error(), "give a PEM file with the certificates of those who issue certificates to clients, and nothing else")
 		}
 	}
 }
@@ -77,4 +90,34 @@ func (l *loader) keyPair(f *keyFiles, cert, key string) (*tls.Certificate, error
 	}
 	pair, err := tls.X509KeyPair(certPEM, keyPEM)
 	return &pair, err
+}
+
+// errNoAuthority is for a file in which there is no certificate, or something else beside.
+var errNoAuthority = errors.New("it holds something else than certificates, or none")
+
+// authorities reads the certificates of those who certify clients. What is no certificate is an error: a file that is half
+// understood would turn away clients without a word.
+func (l *loader) authorities(written, path string) (*x509.CertPool, error) {
+	rest, err := l.host.ReadFile(path, maxKeyFile)
+	if err != nil {
+		return nil, fmt.Errorf("the file %s cannot be read: %s", written, reason(err))
+	}
+	pool := x509.NewCertPool()
+	for found := 0; ; found++ {
+		var block *pem.Block
+		if block, rest = pem.Decode(rest); block == nil {
+			if found == 0 || len(strings.TrimSpace(string(rest))) > 0 {
+				return nil, fmt.Errorf("the file %s: %w", written, errNoAuthority)
+			}
+			return pool, nil
+		}
+		if block.Type != "CERTIFICATE" {
+			return nil, fmt.Errorf("the file %s: %w", written, errNoAuthority)
+		}
+		c, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			return nil, fmt.Errorf("the file %s: a certificate cannot be read: %w", written, err)
+		}
+		pool.AddCert(c)
+	}
 }

@@ -54,6 +54,7 @@ func (c *Config) Override(o Overrides) (*Config, error) {
 	if len(o.DNS) > 0 {
 		n.forget("listen.dns")
 		n.Listen.DNS = nil
+		n.Warnings = slices.DeleteFunc(slices.Clone(c.Warnings), func(w Problem) bool { return w.What == silentDNS })
 		p.listen(&n, "--dns", o.DNS, "dns", func(one Listener) { n.Listen.DNS = append(n.Listen.DNS, DNSListener{Listener: one}) })
 	}
 	p.resolver(&n, o.Resolver, o.CA)
@@ -88,7 +89,7 @@ func (p *override) listen(c *Config, flag string, values []string, kind string, 
 			p.problem(fmt.Sprintf("%s: %s can be reached from other hosts, and anyone there could use this proxy: it has no TLS and no users yet", flag, address),
 				fmt.Sprintf("listen on 127.0.0.1:%d, or, where a firewall protects it, write `listen: {%s: {address: %q, allow_insecure: true}}` in a file", address.Port(), kind, address))
 			continue
-		case slices.ContainsFunc(taken, func(l Listener) bool { return overlap(l.Address, address) }):
+		case slices.ContainsFunc(taken, func(s socket) bool { return overlap(s, socket{address, true, kind == "dns"}) }):
 			p.problem(fmt.Sprintf("%s: %s is taken already by another listener", flag, address), "give each listener its own port")
 			continue
 		}

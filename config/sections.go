@@ -19,6 +19,8 @@ func (l *loader) read(root *node, c *Config) {
 		switch key {
 		case "listen":
 			l.listen(n, &c.Listen)
+		case "dns":
+			l.dns(n, &c.DNS)
 		case "channels":
 			l.channels(n, c)
 		case "routes":
@@ -131,31 +133,36 @@ func parseSocket(s string) (netip.AddrPort, string) {
 	return netip.AddrPort{}, "write IP:PORT, such as " + DefaultListen
 }
 
-// loopback refuses an address beyond this host unless the user gave the word for it.
+// loopback refuses an address beyond this host, unless its clients show certificates or the user gave the word for it.
 func (l *loader) loopback(one DNSListener, at pos, path string) {
 	if !one.Address.IsValid() {
 		return // reported already
 	}
 	shown := l.say(path, one.Address.String())
-	local := one.Address.Addr().IsLoopback()
-	if !local && !one.AllowInsecure {
+	local, known := one.Address.Addr().IsLoopback(), one.ClientCAFile != ""
+	if !local && !known && !one.AllowInsecure {
 		what := "%s can be reached from other hosts, and anyone there could use this proxy: it has no TLS and no users yet"
+		mend := fmt.Sprintf("listen on 127.0.0.1:%d, or, where a firewall protects it, write {address: %q, allow_insecure: true}", one.Address.Port(), shown)
 		switch {
 		case one.Scheme != "":
-			what = "%s can be reached from other hosts, and anyone there could resolve here: it has no users yet"
+			what = "%s can be reached from other hosts, and anyone there could resolve here: its clients show no certificates, and it has no users yet"
+			mend = "write `client_ca: FILE` in its `tls`, and clients need a certificate of that authority; or, where a firewall protects it, `allow_insecure: true` beside its address"
 		case strings.HasPrefix(path, "listen.dns"):
 			what = "%s can be reached from other hosts, and names would travel there in clear text: it has no TLS and no users"
 		case strings.HasPrefix(path, "listen.admin"):
 			what = "%s can be reached from other hosts, and anyone there could read what this proxy does: it has no TLS and no users yet"
 		}
-		l.problem(at, fmt.Sprintf(what, shown),
-			fmt.Sprintf("listen on 127.0.0.1:%d, or, where a firewall protects it, write {address: %q, allow_insecure: true}", one.Address.Port(), shown))
+		l.problem(at, fmt.Sprintf(what, shown), mend)
 		return
 	}
-	if local && one.AllowInsecure {
+	switch {
+	case local && one.AllowInsecure:
 		l.warn(at, fmt.Sprintf("`allow_insecure` changes nothing for %s: it is on loopback", shown), "remove it")
-	}
-	if !local {
+	case known && one.AllowInsecure:
+		l.warn(at, fmt.Sprintf("`allow_insecure` changes nothing for %s: its clients show certificates", shown), "remove it")
+	case !local && !known && one.Scheme != "":
+		l.warn(at, fmt.Sprintf("whoever in a private network reaches %s can resolve there: its clients show no certificates", shown), "see that a firewall protects it, or write `client_ca`")
+	case !local && !known:
 		l.warn(at, fmt.Sprintf("whoever reaches %s can use it: it has no TLS and no users", shown), "see that a firewall protects it")
 	}
 }

@@ -57,7 +57,18 @@ func (c *Config) tree() entries {
 	for _, ch := range c.Channels {
 		channels = append(channels, entry{ch.Name, c.channelTree(ch)})
 	}
-	all := entries{{"listen", listen}, {"channels", channels}}
+	all := entries{{"listen", listen}}
+	var told entries
+	if c.DNS.IDServer != "" {
+		told = append(told, entry{"id_server", c.text("dns.id_server", c.DNS.IDServer)})
+	}
+	if c.DNS.VersionBind != "" {
+		told = append(told, entry{"version_bind", c.text("dns.version_bind", c.DNS.VersionBind)})
+	}
+	if len(told) > 0 {
+		all = append(all, entry{"dns", told})
+	}
+	all = append(all, entry{"channels", channels})
 	if len(c.Routes) > 0 {
 		all = append(all, entry{"routes", c.routesTree()})
 	}
@@ -111,7 +122,11 @@ func (c *Config) listener(at string, one DNSListener) any {
 	address := c.text(at, c.text(at+".address", one.Text()))
 	full := entries{{"address", address}}
 	if one.Scheme != "" {
-		full = append(full, entry{"tls", entries{{"cert", c.text(at+".tls.cert", one.CertFile)}, {"key", c.text(at+".tls.key", one.KeyFile)}}})
+		files := entries{{"cert", c.text(at+".tls.cert", one.CertFile)}, {"key", c.text(at+".tls.key", one.KeyFile)}}
+		if one.ClientCAFile != "" {
+			files = append(files, entry{"client_ca", c.text(at+".tls.client_ca", one.ClientCAFile)})
+		}
+		full = append(full, entry{"tls", files})
 	}
 	if one.AllowInsecure {
 		full = append(full, entry{"allow_insecure", true})
@@ -125,8 +140,8 @@ func (c *Config) listener(at string, one DNSListener) any {
 // Text gives the address as it is written in a configuration.
 func (l DNSListener) Text() string {
 	switch l.Scheme {
-	case SchemeTLS:
-		return SchemeTLS + "://" + l.Address.String()
+	case SchemeTLS, SchemeQUIC:
+		return l.Scheme + "://" + l.Address.String()
 	case SchemeHTTPS:
 		return SchemeHTTPS + "://" + l.Address.String() + DoHPath
 	}

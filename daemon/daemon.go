@@ -77,8 +77,8 @@ func (o Options) validate() error {
 // readyForReload is how long a reload lets new channels become ready before they take over.
 const readyForReload = 5 * time.Second
 
-// dnsDrain is how long questions under way have at the end of a listener.
-const dnsDrain = 2 * time.Second
+// dnsDrain is how long questions under way have at the end of a listener: as long as the door gives a question at all.
+const dnsDrain = 10 * time.Second
 
 // Daemon is the running proxy.
 type Daemon struct {
@@ -139,7 +139,10 @@ func New(o Options) (*Daemon, error) {
 		return nil, err
 	}
 	// Who reaches a socket beyond loopback is on a network of the user's own: the configuration has his word.
-	if d.dns, err = dns.New(dns.Options{Handler: &d.board, Logger: o.Log, PlainClients: dns.Near(), Drain: dnsDrain}); err != nil {
+	if d.dns, err = dns.New(dns.Options{
+		Handler: &d.board, Logger: o.Log, PlainClients: dns.Near(), Drain: dnsDrain,
+		ID: o.Config.DNS.IDServer, Version: o.Config.DNS.VersionBind,
+	}); err != nil {
 		return nil, err
 	}
 	d.port, err = mixed.New(mixed.Options{
@@ -252,8 +255,10 @@ func (d *Daemon) serveDNS(ctx context.Context, l *listener) error {
 	switch l.scheme {
 	case config.SchemeTLS:
 		return d.dns.ServeTLS(ctx, l.socket, l.tls.Load)
+	case config.SchemeQUIC:
+		return d.dns.ServeQUIC(ctx, l.packets, l.tls.Load)
 	case config.SchemeHTTPS:
-		return d.dns.ServeHTTPS(ctx, l.socket, nil, l.tls.Load)
+		return d.dns.ServeHTTPS(ctx, l.socket, l.packets, l.tls.Load)
 	}
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
@@ -375,6 +380,9 @@ func (d *Daemon) replace(ctx context.Context, c *config.Config) error {
 	d.board.swap(g)
 	d.http.RoutesChanged()
 	d.access.SetNames(c.Log.Names)
+	if err := d.dns.Tell(c.DNS.IDServer, c.DNS.VersionBind); err != nil {
+		d.o.Log.Error("what the DNS door tells of itself could not be changed", "error", err) // the configuration was checked
+	}
 	if err := d.port.SetLimits(c.Limits.Connections, c.Limits.Drain); err != nil {
 		d.o.Log.Error("the limits could not be changed", "error", err) // the configuration was checked: a fault of the program
 	}

@@ -29,19 +29,25 @@ const (
 	kindDNS   kind = "dns"
 )
 
-// listener is one open listening socket. It is served once, for as long as a configuration names it.
+// listener is one open listening socket, or one of TCP and one of UDP at the same address. It is served once, for as long
+// as a configuration names it.
 type listener struct {
 	kind    kind
 	written netip.AddrPort // as in the configuration: port 0 stands for any
 	scheme  string         // as in the configuration, of kindDNS
 	tls     atomic.Pointer[tls.Config]
-	socket  *net.TCPListener
-	packets *net.UDPConn // at the same address; of kindDNS alone
-	passed  bool         // by the service manager: it outlives a configuration that does not name it
+	socket  *net.TCPListener // nil where only datagrams are served
+	packets *net.UDPConn     // nil where none are; of kindDNS alone
+	passed  bool             // by the service manager: it outlives a configuration that does not name it
 	stop    context.CancelFunc
 }
 
-func (l *listener) address() netip.AddrPort { return l.socket.Addr().(*net.TCPAddr).AddrPort() }
+func (l *listener) address() netip.AddrPort {
+	if l.socket == nil {
+		return l.packets.LocalAddr().(*net.UDPAddr).AddrPort()
+	}
+	return l.socket.Addr().(*net.TCPAddr).AddrPort()
+}
 
 // listeners are those of one configuration.
 type listeners struct {
@@ -54,13 +60,23 @@ type listeners struct {
 
 // wanted is a listener of a configuration.
 type wanted struct {
-	kind        kind
-	scheme      string
-	at          netip.AddrPort
-	certificate *tls.Certificate
+	kind     kind
+	scheme   string
+	at       netip.AddrPort
+	tcp, udp bool
+	tls      *tls.Config // nil: in clear
 }
 
-func want(k kind, l config.DNSListener) wanted { return wanted{k, l.Scheme, l.Address, l.Certificate} }
+func want(k kind, l config.DNSListener) wanted {
+	w := wanted{kind: k, scheme: l.Scheme, at: l.Address, tcp: l.TCP(), udp: k == kindDNS && l.UDP()}
+	if l.Certificate != nil {
+		w.tls = &tls.Config{MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{*l.Certificate}}
+		if l.ClientCAs != nil {
+			w.tls.ClientAuth, w.tls.ClientCAs = tls.RequireAndVerifyClientCert, l.ClientCAs
+		}
+	}
+	return w
+}
 
 // openListeners gives the listeners of a configuration: those of before that it still names, and new ones. Those that
 // the service manager passed stay, whatever the configuration names. On an error none is opened.
@@ -82,8 +98,8 @@ func openListeners(c config.Listen, before *listeners) (*listeners, error) {
 			next.closeUnless(before)
 			return nil, err
 		}
-		if w.certificate != nil {
-			next.certificates[l] = &tls.Config{MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{*w.certificate}}
+		if w.tls != nil {
+			next.certificates[l] = w.tls
 		}
 		next.all = append(next.all, l)
 	}
@@ -117,28 +133,27 @@ func passedListeners(sockets map[string][]*net.TCPListener) (*listeners, error) 
 
 // listen gives a listener that ls does not hold yet: the one of before for that very address, or a new one.
 func (ls *listeners) listen(w wanted, before *listeners) (*listener, error) {
-	k, scheme, at := w.kind, w.scheme, w.at
 	for _, l := range before.all {
-		if l.kind == k && l.scheme == scheme && (l.written == at || l.address() == at) && !slices.Contains(ls.all, l) {
+		if l.kind == w.kind && l.scheme == w.scheme && (l.written == w.at || l.address() == w.at) && !slices.Contains(ls.all, l) {
 			return l, nil
 		}
 	}
-	socket, err := wire.ListenTCP(at)
-	if errors.Is(err, syscall.EADDRINUSE) {
-		for _, l := range slices.Concat(before.all, ls.all) {
-			if overlap(l.address(), at) {
-				return nil, fmt.Errorf("listen.%s: cannot listen on %s: this program listens on %s itself, and keeps it until the new configuration is in force; take another port, or restart it", k, at, l.address())
-			}
+	l := &listener{kind: w.kind, scheme: w.scheme, written: w.at}
+	at := w.at
+	var err error
+	if w.tcp {
+		if l.socket, err = wire.ListenTCP(at); err != nil {
+			l.socket = nil
+			return nil, ls.refused(w, "", err, before)
 		}
+		at = l.address() // with the port that the kernel chose
 	}
-	if err != nil {
-		return nil, fmt.Errorf("listen.%s: cannot listen on %s: %w%s", k, at, cause(err), remedy(err))
-	}
-	l := &listener{kind: k, scheme: scheme, written: at, socket: socket}
-	if k == kindDNS && scheme == "" {
-		if l.packets, err = wire.ListenUDP(l.address()); err != nil {
-			_ = socket.Close()
-			return nil, fmt.Errorf("listen.%s: cannot listen on %s, UDP: %w%s", k, at, cause(err), remedy(err))
+	if w.udp {
+		if l.packets, err = wire.ListenUDP(at); err != nil {
+			if l.socket != nil {
+				_ = l.socket.Close()
+			}
+			return nil, ls.refused(w, ", UDP", err, before)
 		}
 	}
 	return l, nil
@@ -155,6 +170,18 @@ func remedy(err error) string {
 		return "; this host has no such address: take one that `ip address` shows"
 	}
 	return ""
+}
+
+// refused says why a socket cannot be opened.
+func (ls *listeners) refused(w wanted, how string, err error, before *listeners) error {
+	if errors.Is(err, syscall.EADDRINUSE) {
+		for _, l := range slices.Concat(before.all, ls.all) {
+			if (how == "" && l.socket != nil || how != "" && l.packets != nil) && overlap(l.address(), w.at) {
+				return fmt.Errorf("listen.%s: cannot listen on %s%s: this program listens on %s itself, and keeps it until the new configuration is in force; take another port, or restart it", w.kind, w.at, how, l.address())
+			}
+		}
+	}
+	return fmt.Errorf("listen.%s: cannot listen on %s%s: %w%s", w.kind, w.at, how, cause(err), remedy(err))
 }
 
 // overlap says whether two addresses cannot be listened on at the same time.
@@ -214,8 +241,8 @@ func (ls *listeners) serve(ctx context.Context, serve func(context.Context, *lis
 	}
 }
 
-// closeUnless ends the listeners that are not those of keep, which may be nil. When it returns they accept nothing
-// more; the connections that came by them stay.
+// closeUnless ends the listeners that are not those of keep, which may be nil. When it returns they accept no connection
+// of TCP more; the connections that came by them stay, and what serves datagrams answers what it has begun.
 func (ls *listeners) closeUnless(keep *listeners) {
 	for _, l := range ls.all {
 		if keep != nil && slices.Contains(keep.all, l) {
@@ -224,9 +251,11 @@ func (ls *listeners) closeUnless(keep *listeners) {
 		if l.stop != nil {
 			l.stop() // first, so that its server takes the end of the socket for an orderly one
 		}
-		_ = l.socket.Close() // it may be closed already, by its server
-		if l.packets != nil {
-			_ = l.packets.Close()
+		if l.socket != nil {
+			_ = l.socket.Close() // it may be closed already, by its server
+		}
+		if l.packets != nil && l.stop == nil {
+			_ = l.packets.Close() // otherwise its server does, when the answers under way are sent
 		}
 	}
 }

@@ -16,6 +16,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"sync/atomic"
 	"time"
 
 	"watertight/dnswire"
@@ -125,8 +126,8 @@ func (o *Options) validate() error {
 		return errors.New("dns: a door needs a handler")
 	case o.Logger == nil:
 		return errors.New("dns: a door needs a logger")
-	case len(o.ID) > 255 || len(o.Version) > 255:
-		return errors.New("dns: what a server tells of itself has at most 255 octets")
+	case len(o.ID) > maxTold || len(o.Version) > maxTold:
+		return errTold
 	case o.Path != "" && o.Path[0] != '/':
 		return fmt.Errorf("dns: the path %q does not begin with a slash", o.Path)
 	case o.Timeout < 0 || o.Idle < 0 || o.Stall < 0 || o.Drain < 0:
@@ -171,6 +172,7 @@ func setDefault[T comparable](field *T, value T) {
 // once: limits hold for all together.
 type Door struct {
 	o      Options
+	told   atomic.Pointer[told]
 	cacher Cacher // nil where the handler is none
 	jar    jar
 	rate   *limiter
@@ -186,5 +188,23 @@ func New(o Options) (*Door, error) {
 	o.fill()
 	d := &Door{o: o, jar: newJar(), rate: newLimiter(o.Rate)}
 	d.cacher, _ = o.Handler.(Cacher)
+	d.told.Store(&told{o.ID, o.Version})
 	return d, nil
 }
+
+// told is what a door tells of itself.
+type told struct{ id, version string }
+
+// Tell changes [Options.ID] and [Options.Version] for queries from now on.
+func (d *Door) Tell(id, version string) error {
+	if len(id) > maxTold || len(version) > maxTold {
+		return errTold
+	}
+	d.told.Store(&told{id, version})
+	return nil
+}
+
+// maxTold bounds in octets what a door tells of itself: one string of a TXT record (RFC 1035, section 3.3.14).
+const maxTold = 255
+
+var errTold = errors.New("dns: what a server tells of itself has at most 255 octets")

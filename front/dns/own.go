@@ -50,9 +50,9 @@ func (d *Door) chaos(dst []byte, a *asking) []byte {
 	if a.Type == dnswire.TXT || a.Type == dnswire.ANY {
 		switch a.Name {
 		case "id.server", "hostname.bind":
-			text = d.o.ID
+			text = d.told.Load().id
 		case "version.server", "version.bind":
-			text = d.o.Version
+			text = d.told.Load().version
 		}
 	}
 	if text == "" {

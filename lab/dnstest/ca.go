@@ -49,6 +49,7 @@ type Leaf struct {
 	IPs       []netip.Addr
 	NotBefore time.Time // zero: long ago
 	NotAfter  time.Time // zero: far ahead
+	Client    bool      // for a client of TLS and not for a server
 }
 
 // Issue makes a server certificate for names and addresses.
@@ -56,13 +57,16 @@ func (ca *CA) Issue(names []string, ips []netip.Addr) tls.Certificate {
 	return ca.IssueLeaf(Leaf{Names: names, IPs: ips})
 }
 
-// IssueLeaf makes a server certificate.
+// IssueLeaf makes a certificate for a server, or for a client.
 func (ca *CA) IssueLeaf(l Leaf) tls.Certificate {
 	t := &x509.Certificate{
 		SerialNumber: big.NewInt(ca.serial.Add(1)), Subject: pkix.Name{CommonName: "Watertight test server"},
 		NotBefore: notBefore, NotAfter: notAfter, DNSNames: l.Names,
 		KeyUsage:    x509.KeyUsageDigitalSignature,
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+	}
+	if l.Client {
+		t.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}
 	}
 	for _, ip := range l.IPs {
 		t.IPAddresses = append(t.IPAddresses, ip.AsSlice())
