@@ -32,6 +32,10 @@ const maxQuery = 4096
 // ServeQUIC answers queries over QUIC (RFC 9250) on socket until ctx ends, and closes socket. It gives nil then, or the
 // error that ended the socket.
 func (d *Door) ServeQUIC(ctx context.Context, socket *net.UDPConn, source Credentials) error {
+	return d.serveDoQ(ctx, socket, source)
+}
+
+func (d *Door) serveDoQ(ctx context.Context, socket net.PacketConn, source Credentials) error {
 	return d.serveQUIC(ctx, socket, overQUIC{
 		proto: QUIC, alpn: "doq", uni: -1, noError: doqNoError,
 		serve: func(c *quicConn) { c.streams(c.query) },

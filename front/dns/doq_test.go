@@ -229,23 +229,6 @@ func TestAQueryLongerThanAnyIsGivenUpAndItAlone(t *testing.T) {
 	}
 }
 
-func TestAStreamThatNeverEndsCostsTheConnection(t *testing.T) {
-	for name, b := range map[string][]byte{
-		"no end of the stream": framed(quicQuery(t, "www.example.")),
-		"half a query":         framed(quicQuery(t, "www.example."))[:9],
-		"a length alone":       {0, 30},
-	} {
-		d := newDoor(t, Options{Stall: 100 * time.Millisecond})
-		conn, _ := onQUIC(t, d)
-		begin(t, conn, b)
-		endsWith(t, conn, doqProtocolError)
-		waitFor(t, func() bool { return d.Stats().Connections == 0 })
-		if s := d.Stats(); s.CutOff != 1 {
-			t.Errorf("%s: %+v", name, s)
-		}
-	}
-}
-
 func TestAQueryThatAClientGivesUpIsGivenUp(t *testing.T) {
 	gone := make(chan struct{})
 	z := &zone{asked: make(chan Query, 1), then: func(ctx context.Context, q Query) (*dnswire.Answer, error, bool) {
@@ -314,87 +297,6 @@ func (g *gauge) enter() {
 }
 
 func (g *gauge) leave() { g.now.Add(-1) }
-
-func TestStreamsThatAreGivenUpMakeNoRoomForMoreAtOnce(t *testing.T) {
-	const pipeline = 4
-	var g gauge
-	hold := make(chan struct{})
-	z := &zone{then: func(context.Context, Query) (*dnswire.Answer, error, bool) {
-		defer g.leave()
-		g.enter()
-		<-hold // however often it is told that nobody waits for it
-		return nil, nil, false
-	}}
-	d := newDoor(t, Options{Handler: z, Pipeline: pipeline})
-	conn, _ := onQUIC(t, d)
-	var given []*quic.Stream
-	for range pipeline {
-		stream := begin(t, conn, framed(quicQuery(t, "slow.example.")))
-		_ = stream.Close()
-		given = append(given, stream)
-	}
-	waitFor(t, func() bool { return g.now.Load() == pipeline })
-	for _, stream := range given {
-		stream.CancelRead(doqRequestCancelled)
-	}
-	enough, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
-	defer cancel()
-	for {
-		stream, err := conn.OpenStreamSync(enough)
-		if err != nil {
-			break // the door takes no more of them
-		}
-		_, _ = stream.Write(framed(quicQuery(t, "slow.example.")))
-		_ = stream.Close()
-		stream.CancelRead(doqRequestCancelled)
-	}
-	close(hold)
-	if g.most.Load() != pipeline {
-		t.Errorf("%d queries are under way at a time, of %d", g.most.Load(), pipeline)
-	}
-}
-
-func TestAClientThatTakesNoReplyIsCutOff(t *testing.T) {
-	id := newIdentity(t)
-	d := newDoor(t, Options{Stall: 100 * time.Millisecond})
-	socket, _ := doq(t, d, id.server())
-	conn, err := connect(t, socket, id.client("doq"), &quic.Config{InitialStreamReceiveWindow: 1, MaxStreamReceiveWindow: 1})
-	if err != nil {
-		t.Fatal(err)
-	}
-	stream := begin(t, conn, framed(quicQuery(t, "large.example.")))
-	_ = stream.Close()
-	waitFor(t, func() bool { return d.Stats().CutOff == 1 })
-}
-
-func TestAnIdleConnectionIsEnded_AlsoWhereItsClientKeepsItAlive(t *testing.T) {
-	id := newIdentity(t)
-	d := newDoor(t, Options{Idle: 200 * time.Millisecond})
-	socket, _ := doq(t, d, id.server())
-	conn, err := connect(t, socket, id.client("doq"), &quic.Config{KeepAlivePeriod: 20 * time.Millisecond})
-	if err != nil {
-		t.Fatal(err)
-	}
-	endsWith(t, conn, doqNoError)
-}
-
-func TestAConnectionWithAQueryUnderWayIsNotIdle(t *testing.T) {
-	id := newIdentity(t)
-	z := &zone{hold: make(chan struct{})}
-	d := newDoor(t, Options{Handler: z, Idle: 200 * time.Millisecond})
-	socket, _ := doq(t, d, id.server())
-	conn, err := connect(t, socket, id.client("doq"), &quic.Config{KeepAlivePeriod: 20 * time.Millisecond})
-	if err != nil {
-		t.Fatal(err)
-	}
-	stream := begin(t, conn, framed(quicQuery(t, "slow.example.")))
-	_ = stream.Close()
-	<-time.After(400 * time.Millisecond) // nothing happens in it that could be waited for
-	close(z.hold)
-	if m, _ := whole(t, stream); len(m.Answer) != 1 {
-		t.Errorf("%v", m)
-	}
-}
 
 func TestADoorThatIsToldToEndAnswersWhatItHasBegunOverQUIC(t *testing.T) {
 	z := &zone{hold: make(chan struct{}), asked: make(chan Query, 1)}

@@ -29,7 +29,7 @@ func announceH3(socket *net.UDPConn) string {
 }
 
 // serveHTTP3 answers queries over HTTP/3 (RFC 8484, RFC 9114) on socket until ctx ends, and closes socket.
-func (d *Door) serveHTTP3(ctx context.Context, socket *net.UDPConn, source Credentials) error {
+func (d *Door) serveHTTP3(ctx context.Context, socket net.PacketConn, source Credentials) error {
 	server := &http3.Server{
 		Handler:        d.requests(""),
 		MaxHeaderBytes: maxHeader,

@@ -130,32 +130,6 @@ func TestADoorThatIsToldToEndAnswersWhatItHasBegunOverHTTP3(t *testing.T) {
 	}
 }
 
-func TestARequestThatNeverEndsIsGivenUp(t *testing.T) {
-	id := newIdentity(t)
-	d := newDoor(t, Options{Stall: 100 * time.Millisecond, Idle: 20 * time.Second})
-	_, socket, _ := doh3(t, d, id.server())
-	conn, err := connect(t, socket, id.client(http3.NextProtoH3), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	stream := begin(t, conn, []byte{1, 60}) // a head of 60 octets that does not come (RFC 9114, section 7.2.2)
-	resetWith(t, stream, quic.StreamErrorCode(http3.ErrCodeRequestIncomplete))
-	if conn.Context().Err() != nil {
-		t.Error("the connection ends with it")
-	}
-}
-
-func TestAnHTTP3ConnectionWithoutRequestsIsEnded(t *testing.T) {
-	id := newIdentity(t)
-	d := newDoor(t, Options{Idle: 200 * time.Millisecond})
-	_, socket, _ := doh3(t, d, id.server())
-	conn, err := connect(t, socket, id.client(http3.NextProtoH3), &quic.Config{KeepAlivePeriod: 20 * time.Millisecond})
-	if err != nil {
-		t.Fatal(err)
-	}
-	endsWith(t, conn, h3NoError)
-}
-
 // everywhere asks over each encrypted transport with a client's certificates, by a connection of its own, and gives which
 // transports answer.
 func everywhere(t *testing.T, d *Door, source Credentials, config *tls.Config) map[Proto]bool {

@@ -28,7 +28,7 @@ type overQUIC struct {
 
 // serveQUIC accepts connections of QUIC (RFC 9000) until ctx ends, lets queries under way end, and closes socket. Nothing
 // is read before a handshake is complete: there is no 0-RTT.
-func (d *Door) serveQUIC(ctx context.Context, socket *net.UDPConn, o overQUIC, source Credentials) error {
+func (d *Door) serveQUIC(ctx context.Context, socket net.PacketConn, o overQUIC, source Credentials) error {
 	defer socket.Close()
 	own, config, err := d.tlsFor(source, o.proto, o.alpn)
 	if err != nil {
@@ -44,7 +44,7 @@ func (d *Door) serveQUIC(ctx context.Context, socket *net.UDPConn, o overQUIC, s
 	defer transport.Close() // its connections are closed before
 	listener, err := transport.Listen(config, &quic.Config{
 		HandshakeIdleTimeout:           d.o.Stall,
-		MaxIdleTimeout:                 d.o.Idle,
+		MaxIdleTimeout:                 d.o.Idle + d.o.Stall, // we end it before, and say so
 		InitialStreamReceiveWindow:     streamWindow,
 		MaxStreamReceiveWindow:         streamWindow,
 		InitialConnectionReceiveWindow: connWindow,
