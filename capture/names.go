@@ -32,7 +32,7 @@ type Read struct {
 }
 
 // Names reads, as an onlooker would, the names that stand in the clear: DNS questions on any port that look like
-// one, server names in TLS handshakes, hosts in HTTP requests. Oldest first.
+// one, server names in handshakes of TLS and QUIC, hosts in HTTP requests. Oldest first.
 func Names(packets []Packet) []Read {
 	var out []Read
 	for _, p := range packets {
@@ -46,6 +46,7 @@ func Names(packets []Packet) []Read {
 	for _, s := range Streams(packets) {
 		out = append(out, s.names()...)
 	}
+	out = append(out, quicNames(packets)...)
 	sortReads(out)
 	return out
 }
@@ -114,7 +115,12 @@ func ServerName(b []byte) (string, bool) {
 		return "", false
 	}
 	r.number(2)
-	r = reader{b: r.vector(2), bad: r.bad}
+	return helloServerName(r.vector(2))
+}
+
+// helloServerName is ServerName without the record layer.
+func helloServerName(b []byte) (string, bool) {
+	r := reader{b: b}
 	if r.number(1) != 1 { // a ClientHello
 		return "", false
 	}
