@@ -115,6 +115,7 @@ var Keys = []Key{
 	{Path: "channels.*.resolver.upstreams.ca", form: formText, Doc: "A PEM file with the only authorities that may certify the server."},
 	{Path: "channels.*.resolver.upstreams.relay", form: formText, Doc: "The stamp of a relay, through which everything goes to a server of DNSCrypt or to a target of ODoH."},
 	{Path: "channels.*.resolver.upstreams.name", form: formText, Doc: "The name in the server's certificate, where it is not the host of the URL."},
+	{Path: "channels.*.resolver.upstreams.ech", form: formText, Doc: "Base64 of the ECHConfigList (RFC 9849) that every connection to the server is made with, and none without."},
 	{
 		Path: "channels.*.resolver.addresses", form: formNames,
 		Doc: "IP addresses by host name, for the upstreams whose URL has a name.",

@@ -94,7 +94,7 @@ channels:
     resolver:
       upstreams:
         - https://dns.example.net/q
-        - {url: "tls://192.0.2.54:8853", name: dns.example.org, pins: AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=}
+        - {url: "tls://192.0.2.54:8853", name: dns.example.org, pins: AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=, ech: AEj+DQBEAQAgACAdd+scUi0IYFsXnUIU7ko2Nd9+F8M26pAGZVpz/KrWPgAEAAEAAWQVZWNoLXNpdGVzLmV4YW1wbGUubmV0AAA=}
         - {url: "tls://dns.example.org", addresses: [192.0.2.55, "2001:db8::1"]}
         - sdns://AwAAAAAAAAAAAAAPZG5zLmV4YW1wbGUubmV0
         - {url: sdns://AQMAAAAAAAAADDkuOS45Ljk6ODQ0MyBnyEe4yHWM0SAkVUO-dWdG3zTfHYTAC4xHA2jfgh2GPhkyLmRuc2NyeXB0LWNlcnQucXVhZDkubmV0, relay: sdns://gQ0xOTIuMC4yLjc6NDQz}
@@ -118,9 +118,9 @@ routes: [{to: "*", channel: second}]
 	}
 	var addrs []string
 	for _, u := range first.Resolver.Upstreams {
-		addrs = append(addrs, fmt.Sprintf("%v %s %d", u.Addrs, u.ServerName, len(u.Pins)))
+		addrs = append(addrs, fmt.Sprintf("%v %s %d %d", u.Addrs, u.ServerName, len(u.Pins), len(u.ECH)))
 	}
-	if diff := cmp.Diff([]string{"[192.0.2.53:443] dns.example.net 0", "[192.0.2.54:8853] dns.example.org 1", "[192.0.2.55:853 [2001:db8::1]:853] dns.example.org 0", "[192.0.2.53:853] dns.example.net 0", "[192.0.2.7:443] 2.dnscrypt-cert.quad9.net 0", "[192.0.2.7:443] relay.example.org 0"}, addrs); diff != "" {
+	if diff := cmp.Diff([]string{"[192.0.2.53:443] dns.example.net 0 0", "[192.0.2.54:8853] dns.example.org 1 74", "[192.0.2.55:853 [2001:db8::1]:853] dns.example.org 0 0", "[192.0.2.53:853] dns.example.net 0 0", "[192.0.2.7:443] 2.dnscrypt-cert.quad9.net 0 0", "[192.0.2.7:443] relay.example.org 0 0"}, addrs); diff != "" {
 		t.Error(diff)
 	}
 	if first.Resolver.Timeout != 1500*time.Millisecond || first.Resolver.CacheSize != 0 {
@@ -313,12 +313,12 @@ func TestAForgottenSpaceBehindAColon_IsNamed(t *testing.T) {
 // One wrong key of an upstream does not hide the others.
 func TestUpstream_EveryWrongKeyIsReported(t *testing.T) {
 	ps := bad(t, "channels:\n  direct:\n    resolver:\n      upstreams:\n        - url: tls://192.0.2.1\n          addresses: 192.0.2.1:53\n"+
-		"          pins: abc\n          ca: none.pem\n          name: a b\n          tls: 1\n")
+		"          pins: abc\n          ca: none.pem\n          name: a b\n          ech: AAAA\n          tls: 1\n")
 	var lines []int
 	for _, p := range ps {
 		lines = append(lines, p.Line)
 	}
-	if !slices.Equal(lines, []int{6, 7, 8, 9, 10}) {
+	if !slices.Equal(lines, []int{6, 7, 8, 9, 10, 11}) {
 		t.Errorf("%v", ps)
 	}
 }

@@ -211,6 +211,9 @@ func (s source) tree() any {
 	if s.shown.Relay != "" {
 		m = append(m, entry{"relay", s.shown.Relay})
 	}
+	if s.shown.ECH != "" {
+		m = append(m, entry{"ech", s.shown.ECH})
+	}
 	if len(m) == 1 {
 		return m[0].value
 	}

@@ -24,7 +24,7 @@ channels:
     resolve: here
     resolver:
       upstreams:
-        - {url: https://dns.example.net/q, pins: [AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=], name: other.example.net}
+        - {url: https://dns.example.net/q, pins: [AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=], name: other.example.net, ech: AEj+DQBEAQAgACAdd+scUi0IYFsXnUIU7ko2Nd9+F8M26pAGZVpz/KrWPgAEAAEAAWQVZWNoLXNpdGVzLmV4YW1wbGUubmV0AAA=}
         - quad9
         - sdns://AwAAAAAAAAAAAAAPZG5zLmV4YW1wbGUubmV0
         - {url: sdns://AQMAAAAAAAAADDkuOS45Ljk6ODQ0MyBnyEe4yHWM0SAkVUO-dWdG3zTfHYTAC4xHA2jfgh2GPhkyLmRuc2NyeXB0LWNlcnQucXVhZDkubmV0, relay: sdns://gQ0xOTIuMC4yLjc6NDQz}

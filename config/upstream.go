@@ -85,6 +85,9 @@ func (l *loader) upstreamMap(n *node, path string, s *source) bool {
 		case "relay":
 			t, _ := l.text(n, path)
 			s.spec.Relay, s.shown.Relay, s.secret = t.value, t.written, s.secret || t.secret
+		case "ech":
+			t, _ := l.text(n, path)
+			s.spec.ECH, s.shown.ECH, s.secret = t.value, t.written, s.secret || t.secret
 		}
 	})
 	if !l.stands(path + ".url") {
@@ -193,6 +196,8 @@ func (f specFault) told(s source) (what, mend string) {
 		return text, "write IP addresses of the host that the URL names"
 	case "relay":
 		return "`relay` of an upstream: " + text, "write the stamp of a relay, sdns://, that leads to resolvers of this kind"
+	case "ech":
+		return "`ech` of an upstream: " + text, "write the base64 of an ECHConfigList, as `ech=` of the server's HTTPS record has it"
 	case "name":
 		return "`name` of an upstream: " + text, "write the host name that the server's certificate has"
 	default:

@@ -45,7 +45,7 @@ func example() Status {
 				Name: "direct", Hops: []string{}, Resolve: "here", Ready: true,
 				Resolver: Resolver{
 					"race", 2,
-					[]Upstream{{Name: "quad9", Healthy: true, Queries: 120}, {Name: "https://dns.example/q", LastError: "tls: bad\x1b[31m", Queries: 2, Failures: 1}},
+					[]Upstream{{Name: "quad9", Protocol: "DoH over HTTP/3", ECH: true, Healthy: true, Queries: 120}, {Name: "https://dns.example/q", LastError: "tls: bad\x1b[31m", Queries: 2, Failures: 1}},
 					&DNSSEC{"validate", 10, 3, 1, 0, 12, map[string]string{"38696": "valid"}, "no\x1b[31m"},
 				},
 				Cache: Cache{Entries: 42, Bytes: 3 << 19, LimitBytes: 16 << 20, Hits: 90, Misses: 10, Stale: 1},

@@ -91,7 +91,7 @@ func (v *view) channel(c Channel) {
 		if !u.Healthy {
 			state = "DOWN"
 		}
-		v.row("  resolver", "%-*s  %-4s  %s, %s", width, u.Name, state, count(u.Queries, "question"), count(u.Failures, "failure"))
+		v.row("  resolver", "%-*s  %-4s  %s, %s%s", width, u.Name, state, count(u.Queries, "question"), count(u.Failures, "failure"), u.speaks())
 		if !u.Healthy && u.LastError != "" {
 			v.row("  resolver", "%*s  %s", width, "", u.LastError)
 		}
@@ -110,6 +110,17 @@ func (v *view) channel(c Channel) {
 	if c.Cache.Stale > 0 {
 		v.row("  cache", "%s given that had expired", count(c.Cache.Stale, "answer"))
 	}
+}
+
+// speaks is how the connection in use is spoken over, where there is one.
+func (u Upstream) speaks() string {
+	switch {
+	case u.Protocol == "":
+		return ""
+	case u.ECH:
+		return ", " + u.Protocol + " with ECH"
+	}
+	return ", " + u.Protocol
 }
 
 func (v *view) requests(r Requests) {

@@ -16,7 +16,7 @@ listening      proxy    127.0.0.1:8080
                admin    127.0.0.1:9053
 
 channel        direct: ready
-  resolver     quad9                  up    120 questions, 0 failures
+  resolver     quad9                  up    120 questions, 0 failures, DoH over HTTP/3 with ECH
                https://dns.example/q  DOWN  2 questions, 1 failure
                                       tls: bad?[31m
   names        seen by 2 of 2 resolvers (race)

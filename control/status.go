@@ -61,7 +61,9 @@ type DNSSEC struct {
 
 // Upstream is a server of a resolver.
 type Upstream struct {
-	Name      string `json:"name"` // as configured
+	Name      string `json:"name"`               // as configured
+	Protocol  string `json:"protocol,omitempty"` // of the connection in use, such as "DoH over HTTP/3"; empty where there is none
+	ECH       bool   `json:"ech"`                // the hello of that connection was encrypted
 	Healthy   bool   `json:"healthy"`
 	LastError string `json:"last_error,omitempty"`
 	Queries   uint64 `json:"queries"`

@@ -110,7 +110,7 @@ func statusOf(r *running) control.Channel {
 	c.Resolver.DNSSEC = validationOf(stats.DNSSEC)
 	for _, u := range stats.Upstreams {
 		c.Resolver.Upstreams = append(c.Resolver.Upstreams, control.Upstream{
-			Name: u.Upstream, Healthy: u.Healthy, LastError: u.LastError, Queries: u.Asked, Failures: u.Errors,
+			Name: u.Upstream, Protocol: u.Protocol, ECH: u.ECH, Healthy: u.Healthy, LastError: u.LastError, Queries: u.Asked, Failures: u.Errors,
 		})
 	}
 	return c

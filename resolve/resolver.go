@@ -142,7 +142,7 @@ func New(o Options, way transport.Way) (*Resolver, error) {
 		return nil, err
 	}
 	for _, u := range o.Upstreams {
-		c, err := transport.New(u, transport.Options{Way: way, Now: o.Now, Floor: o.Floor, Timeout: o.Timeout, IdleTimeout: o.IdleTimeout, DNSSEC: o.DNSSEC.on()})
+		c, err := transport.New(u, transport.Options{Way: way, Now: o.Now, Floor: o.Floor, Timeout: o.Timeout, IdleTimeout: o.IdleTimeout, DNSSEC: o.DNSSEC.on(), Records: true})
 		if err != nil {
 			r.Close()
 			return nil, fmt.Errorf("upstream %s: %w", u.Text, err)

@@ -256,7 +256,7 @@ func TestProbeAcceptsAnyReplyPastCacheAndBackoffAndTellsNoName(t *testing.T) {
 		s.Handle(dnstest.Malformed)
 		dnsrig.WantFault(t, r.Probe(t.Context()), fault.DNSServFail, "malformed")
 		for _, n := range s.Names() {
-			if n != "" {
+			if n != "" && !strings.HasSuffix(n, dnsrig.ServerName) { // its own
 				t.Errorf("the probe asked for %q", n)
 			}
 		}
@@ -351,6 +351,7 @@ func TestFlushForgetsTheSessionsOfTLS(t *testing.T) {
 		s := g.Serve(dot, first, dnsrig.Zone.Handler())
 		r := g.resolver(t, resolve.Options{}, g.Upstream(dot, first))
 		wantAddrs(t, r, "four.shop.example", "192.0.2.4")
+		synctest.Wait()
 		r.Flush()
 		synctest.Wait()
 		if n := r.Stats().Upstreams[0].Conns; n != 0 {

@@ -171,13 +171,17 @@ func TestWithoutValidationNoSignatureIsAskedForAndTheResolverIsBelieved(t *testi
 		for _, mode := range []resolve.Mode{"", resolve.Off} {
 			_, server, r := signedOne(t, s, resolve.Options{DNSSEC: resolve.DNSSEC{Mode: mode}})
 			wantAddrs(t, r, "api.shop.example", "2001:db8::1 192.0.2.0")
+			asked := 0
 			for _, q := range server.Log() {
 				var m dns.Msg
 				if err := m.Unpack(q.Raw); err != nil || m.IsEdns0().Do() || m.CheckingDisabled {
 					t.Errorf("%v\n%v", err, m.String())
 				}
+				if !strings.HasSuffix(q.Name, dnsrig.ServerName) {
+					asked++
+				}
 			}
-			if d := r.Stats().DNSSEC; d.Mode != resolve.Off || d.Chain != 0 || len(server.Log()) != 2 {
+			if d := r.Stats().DNSSEC; d.Mode != resolve.Off || d.Chain != 0 || asked != 2 {
 				t.Errorf("%+v, %v", d, server.Names())
 			}
 			server.Close()

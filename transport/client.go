@@ -27,7 +27,8 @@ type Way struct {
 	DialPacket Dial
 }
 
-// Options says over what an upstream is asked, and with how much patience. All of it is required but DNSSEC and Floor.
+// Options says over what an upstream is asked, and with how much patience. All of it is required but DNSSEC, Floor and
+// Records.
 type Options struct {
 	// Way is where everything goes that is sent to the upstream.
 	Way Way
@@ -43,6 +44,9 @@ type Options struct {
 	// DNSSEC asks for signatures and proofs, and for answers that the upstream holds for bogus too: whoever sets it
 	// validates.
 	DNSSEC bool
+	// Records asks the upstream for the SVCB or HTTPS record of its own name, once it has proved who it is, and does as it
+	// says: about Encrypted Client Hello, and about HTTP/3.
+	Records bool
 }
 
 func (o *Options) validate() error {
@@ -69,6 +73,7 @@ type Client struct {
 	wg     sync.WaitGroup // every goroutine of the Client, and every question under way
 
 	links    links
+	notice   *notice
 	health   health
 	lastGood atomic.Int32 // index of the address that served last
 }
@@ -89,6 +94,7 @@ func New(u upstream.Upstream, o Options) (*Client, error) {
 		return nil, fmt.Errorf("%s travels in datagrams, and the way out carries none", u.Kind.Name())
 	}
 	c := &Client{up: u, options: o}
+	c.notice = newNotice(c)
 	c.links = links{c: c, freed: make(chan struct{})}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	var err error
@@ -104,8 +110,16 @@ func (c *Client) Upstream() upstream.Upstream { return c.up }
 
 // Ask puts one question to the upstream, whether or not it is Blocked, and gives its reply whatever the response code.
 // A connection that breaks under the question is replaced by a fresh one, once. ctx should have a deadline: there is
-// no other for the reply.
+// no other for the reply. An upstream that replied is asked for the record of its own name too, where Options.Records says so.
 func (c *Client) Ask(ctx context.Context, q dnswire.Question) (*dnswire.Answer, *Failure) {
+	a, fail := c.ask(ctx, q)
+	if fail == nil {
+		c.notice.look()
+	}
+	return a, fail
+}
+
+func (c *Client) ask(ctx context.Context, q dnswire.Question) (*dnswire.Answer, *Failure) {
 	if !c.links.enter() {
 		return nil, closed()
 	}
@@ -170,6 +184,8 @@ func (c *Client) Blocked(now time.Time) (*Failure, time.Duration) { return c.hea
 func (c *Client) Stats(now time.Time) Stats {
 	s := Stats{Upstream: c.up.Text, Host: c.up.Host, Kind: c.up.Kind}
 	s.Conns, s.InFlight = c.links.load()
+	speaks := c.links.spoken()
+	s.Protocol, s.ECH = speaks.protocol, speaks.ech
 	c.health.stats(&s, now)
 	return s
 }
@@ -178,6 +194,7 @@ func (c *Client) Stats(now time.Time) Stats {
 // at once, whatever failed before. Questions under way end as they would have.
 func (c *Client) Flush() {
 	c.opener.forget()
+	c.notice.forget()
 	c.links.flush()
 	c.health.forgive()
 }

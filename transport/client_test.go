@@ -28,6 +28,8 @@ var covered = map[string]func(*testing.T){
 	"Options.Timeout":     TestTheTimeoutBoundsTheMakingOfAConnection,
 	"Options.DNSSEC":      TestSignaturesAreAskedForOnlyWhereTheyAreWanted,
 	"Options.IdleTimeout": TestAnUnusedConnectionIsClosedAfterTheIdleTimeout,
+	"Options.Records":     TestTheRecordOfAResolversOwnNameIsAskedOfItselfAlone,
+	"Upstream.ECH":        TestTheHelloIsEncryptedToTheKeysOfTheConfiguration,
 	"Upstream.Text":       TestStatsSayHowTheUpstreamDoes,
 	"Upstream.Kind":       TestAQueryTellsNoMoreThanItMust,
 	"Upstream.Host":       TestEveryFaultOfAnUpstreamIsExplicit,

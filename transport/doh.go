@@ -43,6 +43,7 @@ func (l dohRequests) ask(ctx context.Context, over http.RoundTripper, q dnswire.
 		return nil, l.c.lost(ctx, err)
 	}
 	defer resp.Body.Close()
+	l.c.heard(resp)
 	if fail := l.c.checkHTTP(resp, mediaType); fail != nil {
 		return nil, fail
 	}

@@ -14,9 +14,11 @@ import (
 
 // doh opens connections of DNS over HTTPS (RFC 8484) over HTTP/2, or over HTTP/1.1 where the server chooses that: then
 // one question at a time travels on a connection.
+// The upstream may say that it speaks HTTP/3 too: see open.
 type doh struct {
 	*secure
 	dohRequests
+	over3 *doh3 // nil where the way out carries no datagrams
 }
 
 func newDoH(c *Client) (opener, error) {
@@ -25,10 +27,18 @@ func newDoH(c *Client) (opener, error) {
 		return nil, err
 	}
 	requests, err := newDoHRequests(c)
-	return &doh{s, requests}, err
+	if err != nil {
+		return nil, err
+	}
+	d := &doh{secure: s, dohRequests: requests}
+	if c.upgradable() {
+		d.over3, err = newHTTP3(c)
+	}
+	return d, err
 }
 
-func (d *doh) open(ctx context.Context) (link, *Failure) {
+// open2 connects over TLS.
+func (d *doh) open2(ctx context.Context) (link, *Failure) {
 	conn, fail := d.connect(ctx)
 	if fail != nil {
 		return nil, fail
@@ -59,9 +69,11 @@ func (l *dohLink) exchange(ctx context.Context, q dnswire.Question) (*dnswire.An
 
 // httpConn is one connection of HTTP over TLS, and so most of a link.
 type httpConn struct {
-	conn  *http.ClientConn
-	ended chan struct{}
-	once  sync.Once
+	conn    *http.ClientConn
+	version string // of HTTP
+	ech     bool   // the hello was encrypted
+	ended   chan struct{}
+	once    sync.Once
 }
 
 // newHTTPConn speaks HTTP over a connection that is authenticated already. The transport dials nothing: it is handed
@@ -95,7 +107,11 @@ func newHTTPConn(ctx context.Context, c *Client, conn *tls.Conn) (*httpConn, *Fa
 		conn.Close()
 		return nil, c.unreachable("does not speak HTTP", err)
 	}
-	l := &httpConn{conn: cc, ended: make(chan struct{})}
+	state := conn.ConnectionState()
+	l := &httpConn{conn: cc, version: "HTTP/1.1", ech: state.ECHAccepted, ended: make(chan struct{})}
+	if state.NegotiatedProtocol == "h2" {
+		l.version = "HTTP/2"
+	}
 	cc.SetStateHook(func(cc *http.ClientConn) {
 		if cc.Err() != nil {
 			l.once.Do(func() { close(l.ended) })

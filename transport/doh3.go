@@ -17,7 +17,9 @@ type doh3 struct {
 	dohRequests
 }
 
-func newDoH3(c *Client) (opener, error) {
+func newDoH3(c *Client) (opener, error) { return newHTTP3(c) }
+
+func newHTTP3(c *Client) (*doh3, error) {
 	s, err := newSecure(c, protocol{
 		alpn: []string{http3.NextProtoH3}, name: "HTTP/3",
 		uniStreams: 3, // control, and QPACK's two (RFC 9114, section 6.2)
@@ -30,8 +32,11 @@ func newDoH3(c *Client) (opener, error) {
 	return &doh3{s, requests}, err
 }
 
-func (d *doh3) open(ctx context.Context) (link, *Failure) {
-	conn, fail := d.connectQUIC(ctx)
+func (d *doh3) open(ctx context.Context) (link, *Failure) { return d.openBy(ctx, d.tryQUIC) }
+
+// openBy connects by try.
+func (d *doh3) openBy(ctx context.Context, try tryQUIC) (link, *Failure) {
+	conn, fail := d.connectQUIC(ctx, try)
 	if fail != nil {
 		return nil, fail
 	}

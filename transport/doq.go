@@ -26,7 +26,7 @@ func newDoQ(c *Client) (opener, error) {
 }
 
 func (o doqOpener) open(ctx context.Context) (link, *Failure) {
-	conn, fail := o.connectQUIC(ctx)
+	conn, fail := o.connectQUIC(ctx, o.tryQUIC)
 	if fail != nil {
 		return nil, fail
 	}

@@ -21,6 +21,7 @@ type Failure struct {
 
 	unsent  bool // the question itself is at fault
 	broken  bool // the connection ended under the question, so that a fresh one may still answer it
+	spoke   bool // the server said something that ended the handshake
 	foreign bool // the fault is the dial function's own, and is not to be dressed up
 }
 

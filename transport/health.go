@@ -113,7 +113,9 @@ type Stats struct {
 	Upstream  string        `json:"upstream"` // as configured
 	Host      string        `json:"host"`
 	Kind      upstream.Kind `json:"kind"`
-	Healthy   bool          `json:"healthy"` // no failure since the last reply
+	Protocol  string        `json:"protocol,omitempty"` // of the connection in use: DoT, "DoH over HTTP/2" and the like
+	ECH       bool          `json:"ech"`                // its hello was encrypted (RFC 9849)
+	Healthy   bool          `json:"healthy"`            // no failure since the last reply
 	Conns     int           `json:"connections"`
 	InFlight  int           `json:"in_flight"`
 	Asked     uint64        `json:"asked"`    // questions sent, retries not counted

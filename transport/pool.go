@@ -211,6 +211,12 @@ func (p *links) flush() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.era++
+	p.leave()
+	p.wake()
+}
+
+// leave takes every connection out of use: each is closed with the last question on it. The caller holds mu.
+func (p *links) leave() {
 	for _, s := range p.slots {
 		s.idle.Stop()
 		if s.inFlight == 0 {
@@ -219,7 +225,6 @@ func (p *links) flush() {
 		s.leaving = true
 	}
 	p.slots = nil
-	p.wake()
 }
 
 func (p *links) close() {

@@ -2,6 +2,7 @@ package transport
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"net"
 	"net/netip"
@@ -30,18 +31,21 @@ func (c *quicConn) Close() error {
 
 // connectQUIC gives an authenticated QUIC connection to the upstream. No question travels before the handshake is
 // complete (no 0-RTT), and no token links it to another connection.
-func (s *secure) connectQUIC(ctx context.Context) (*quicConn, *Failure) {
-	return reach(ctx, s.c, s.handshakeQUIC)
+func (s *secure) connectQUIC(ctx context.Context, try tryQUIC) (*quicConn, *Failure) {
+	return reach(ctx, s.c, func(ctx context.Context, to netip.AddrPort) (*quicConn, *Failure) { return hidden(ctx, s, to, try) })
 }
 
-func (s *secure) handshakeQUIC(ctx context.Context, to netip.AddrPort) (*quicConn, *Failure) {
+// tryQUIC makes one authenticated connection with a configuration of TLS.
+type tryQUIC = func(context.Context, netip.AddrPort, *tls.Config) (*quicConn, *Failure)
+
+func (s *secure) tryQUIC(ctx context.Context, to netip.AddrPort, config *tls.Config) (*quicConn, *Failure) {
 	flow, fail := s.c.dialPacket(ctx, to)
 	if fail != nil {
 		return nil, fail
 	}
 	at := net.UDPAddrFromAddrPort(to)
 	transport := &quic.Transport{Conn: &packets{flow, at}}
-	conn, err := transport.Dial(ctx, at, s.fresh(), &quic.Config{
+	conn, err := transport.Dial(ctx, at, config, &quic.Config{
 		HandshakeIdleTimeout:  s.c.options.Timeout, // ctx may end it before
 		MaxIdleTimeout:        s.c.options.IdleTimeout,
 		MaxIncomingStreams:    -1, // a resolver opens none: neither in DoQ (RFC 9250, section 4.2) nor in HTTP/3
@@ -51,7 +55,13 @@ func (s *secure) handshakeQUIC(ctx context.Context, to netip.AddrPort) (*quicCon
 	if err != nil {
 		_ = transport.Close()
 		_ = flow.Close()
-		return nil, s.failureQUIC(ctx, err)
+		fail := s.rejected(err, s.unseen)
+		if fail == nil {
+			fail = s.failureQUIC(ctx, err)
+		}
+		var said *quic.TransportError
+		fail.spoke = errors.As(err, &said) && said.ErrorCode.IsCryptoError()
+		return nil, fail
 	}
 	return c, nil
 }

@@ -125,18 +125,25 @@ func (t *tickets) forget() {
 
 // connect gives an authenticated connection to the upstream.
 func (s *secure) connect(ctx context.Context) (*tls.Conn, *Failure) {
-	return reach(ctx, s.c, s.handshake)
+	return reach(ctx, s.c, func(ctx context.Context, to netip.AddrPort) (*tls.Conn, *Failure) {
+		return hidden(ctx, s, to, s.handshake)
+	})
 }
 
-func (s *secure) handshake(ctx context.Context, to netip.AddrPort) (*tls.Conn, *Failure) {
+func (s *secure) handshake(ctx context.Context, to netip.AddrPort, config *tls.Config) (*tls.Conn, *Failure) {
 	raw, fail := s.c.dial(ctx, to)
 	if fail != nil {
 		return nil, fail
 	}
-	conn := tls.Client(raw, s.fresh())
+	conn := tls.Client(raw, config)
 	if err := conn.HandshakeContext(ctx); err != nil {
 		raw.Close()
-		return nil, s.failure(ctx, err)
+		fail := s.rejected(err, func() error { return s.verify(conn.ConnectionState()) })
+		if fail == nil {
+			fail = s.failure(ctx, err)
+		}
+		fail.spoke = ctx.Err() == nil && !isTimeout(err)
+		return nil, fail
 	}
 	if !s.speaks.optional && conn.ConnectionState().NegotiatedProtocol == "" {
 		conn.Close()
@@ -159,6 +166,8 @@ func (s *secure) failure(ctx context.Context, err error) *Failure {
 		return s.c.untrusted("none of its keys is pinned", "compare `pins` with what the resolver's operator publishes", err)
 	case errors.Is(err, errHash):
 		return s.c.untrusted("none of its certificates has a hash of the stamp", "take a fresh stamp from the resolver's operator", err)
+	case errors.As(err, &host) && host.Host != s.c.up.ServerName: // the public name of ECH
+		return s.c.untrusted("it rejected Encrypted Client Hello, and its certificate does not cover "+host.Host, s.c.freshKeys(), err)
 	case errors.As(err, &host):
 		return s.c.untrusted("its certificate does not cover "+s.c.up.ServerName, "check the name in the URL, or give `name:`", err)
 	case errors.As(err, &authority):

@@ -163,5 +163,9 @@ func (s Spec) withoutTLS() (errs []error) {
 			errs = append(errs, &SpecError{Field: f.field, Err: err})
 		}
 	}
+	if s.ECH != "" {
+		err := errors.New("DNSCrypt has no TLS whose hello could be encrypted; leave `ech` out")
+		errs = append(errs, &SpecError{Field: "ech", Err: err})
+	}
 	return errs
 }

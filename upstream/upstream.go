@@ -93,6 +93,8 @@ type Upstream struct {
 	// Hashes are SHA-256 of a TBSCertificate in the verified chain, from a stamp; any of them will do. Where there are
 	// Pins too, one of each has to match.
 	Hashes [][32]byte
+	// ECH is the ECHConfigList (RFC 9849) that every connection is made with, and none without; nil: none is configured.
+	ECH []byte
 
 	// PublicKey is that of the provider (Ed25519), of DNSCrypt; the provider's name is ServerName.
 	PublicKey [32]byte
@@ -100,8 +102,8 @@ type Upstream struct {
 	Relay string
 	// Behind is where a relay of DNSCrypt is to send questions. It is never dialled.
 	Behind netip.AddrPort
-	// TargetPath is where the target of ODoH, which Host says, takes questions. ServerName, Path, Pins, CA and Hashes are
-	// the relay's: it alone is spoken with.
+	// TargetPath is where the target of ODoH, which Host says, takes questions. ServerName, Path, Pins, CA, Hashes and ECH
+	// are the relay's: it alone is spoken with.
 	TargetPath string
 }
 
@@ -126,11 +128,12 @@ type Spec struct {
 	CA        string   // path of a PEM file; only the authorities in it are trusted
 	Name      string   // the server name to check instead of the URL's host
 	Relay     string   // the stamp of a relay, through which everything goes to the upstream
+	ECH       string   // base64 of an ECHConfigList (RFC 9849)
 }
 
 // SpecError says which field of a spec is wrong.
 type SpecError struct {
-	Field string // as in the configuration file: url, addresses, pins, ca, name or relay
+	Field string // as in the configuration file: url, addresses, pins, ca, name, relay or ech
 	Index int    // in a list, otherwise 0
 	Err   error
 }
@@ -185,6 +188,11 @@ func (s Spec) Build() (Upstream, error) {
 	if s.CA != "" {
 		if u.CA, err = readCA(s.CA); err != nil {
 			errs = append(errs, &SpecError{Field: "ca", Err: err})
+		}
+	}
+	if s.ECH != "" {
+		if u.ECH, err = parseECH(s.ECH); err != nil {
+			errs = append(errs, &SpecError{Field: "ech", Err: err})
 		}
 	}
 	if s.Name != "" && e.stamp {

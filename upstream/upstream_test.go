@@ -25,6 +25,8 @@ var covered = map[string]func(*testing.T){
 	"Spec.CA":             TestWhatASpecSaysIsInTheUpstream,
 	"Spec.Name":           TestWhatASpecSaysIsInTheUpstream,
 	"Spec.Relay":          TestAStampOfDNSCryptIsAnUpstream_BehindARelayWhereThereIsOne,
+	"Spec.ECH":            TestTheECHConfigListOfASpecIsInTheUpstream,
+	"Upstream.ECH":        TestTheECHConfigListOfASpecIsInTheUpstream,
 	"Upstream.Text":       TestUpstreamTextsThatAreGood,
 	"Upstream.Kind":       TestUpstreamTextsThatAreGood,
 	"Upstream.Host":       TestUpstreamTextsThatAreGood,
