@@ -307,7 +307,7 @@ func TestDelvJudgesTheSame(t *testing.T) {
 
 // delv gives the verdict of BIND's tool: the worst of what it says of the links.
 func delv(ctx context.Context, at netip.AddrPort, anchors string, q dnswire.Question) (State, string) {
-	cmd := exec.CommandContext(ctx, "delv", "@127.0.0.1", "-p", fmt.Sprint(at.Port()), "-4", "-a", anchors, "+root=.", "-t", q.Type.String(), "-q", dns.Fqdn(q.Name))
+	cmd := exec.CommandContext(ctx, "delv", "@"+at.Addr().String(), "-p", fmt.Sprint(at.Port()), "-4", "-a", anchors, "+root=.", "-t", q.Type.String(), "-q", dns.Fqdn(q.Name))
 	b, _ := cmd.CombinedOutput()
 	out := string(b)
 	switch {
