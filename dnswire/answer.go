@@ -58,6 +58,16 @@ func ParseAnswer(b []byte, q Question, id uint16) (*Answer, error) {
 	if err := checkHeader(b, id); err != nil {
 		return nil, err
 	}
+	if p, ok := readPlain(b, q); ok {
+		a := &Answer{Question: q, Canonical: q.Name, Records: p.records(q), EDE: p.ede, AD: b[3]&adBit != 0, Wire: b, forms: &forms{}}
+		a.TTL = a.lifetime(nil)
+		return a, nil
+	}
+	return parseAnswer(b, q)
+}
+
+// parseAnswer is ParseAnswer for a reply of any form whose header is good.
+func parseAnswer(b []byte, q Question) (*Answer, error) {
 	m, err := readReply(b, q)
 	if err != nil {
 		return nil, err
@@ -165,7 +175,7 @@ func checkQuestion(got []dns.Question, q Question) error {
 func readEDE(opt *dns.OPT) []EDE {
 	var list []EDE
 	for _, o := range opt.Option {
-		if e, ok := o.(*dns.EDNS0_EDE); ok && len(list) < 4 {
+		if e, ok := o.(*dns.EDNS0_EDE); ok && len(list) < maxEDE {
 			list = append(list, EDE{Code: e.InfoCode, Text: e.ExtraText[:min(len(e.ExtraText), maxEDEText)]})
 		}
 	}

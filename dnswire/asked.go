@@ -42,6 +42,7 @@ const (
 
 // EDNS options (RFC 6891, section 9, and its registry).
 const (
+	optionSubnet    = 8
 	optionCookie    = 10
 	optionKeepAlive = 11
 	optionPadding   = 12
@@ -194,21 +195,29 @@ func (q *Asked) readOptions(b []byte) bool {
 	return true
 }
 
+// maxNameText is the most octets that a name takes in presentation form: four for each on the wire.
+const maxNameText = 4 * maxNameOctets
+
 // nameText reads an uncompressed name in canonical form, and gives the offset behind it, or 0.
 func nameText(b []byte, off int) (text string, end int) {
 	var room [maxNameOctets]byte
-	out := room[:0]
+	out, end := nameOctets(room[:0], b, off)
+	return string(out), end
+}
+
+// nameOctets is nameText into out.
+func nameOctets(out, b []byte, off int) (text []byte, end int) {
 	for start := off; ; {
 		if off >= len(b) {
-			return "", 0
+			return nil, 0
 		}
 		n := int(b[off])
 		off++
 		if n == 0 {
-			return string(out), off
+			return out, off
 		}
 		if n > maxLabel || off+n > len(b) || off+n-start > maxNameOctets-1 {
-			return "", 0
+			return nil, 0
 		}
 		if len(out) > 0 {
 			out = append(out, '.')

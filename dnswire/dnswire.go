@@ -19,6 +19,7 @@ const (
 	MaxMessage = 65535 // octets, RFC 1035 section 4.2.2: the length has two octets
 	MaxChain   = 16    // CNAME records followed from the question
 	maxEDEText = 256   // octets kept of the text of an Extended DNS Error
+	maxEDE     = 4     // Extended DNS Errors kept of a reply
 	headerLen  = 12    // octets, RFC 1035 section 4.1.1
 )
 

@@ -46,6 +46,16 @@ func (a *Answer) form(dnssec bool) (*form, error) {
 }
 
 func (a *Answer) makeForm(dnssec bool) (*form, error) {
+	if len(a.Wire) >= headerLen {
+		if p, ok := readPlain(a.Wire, a.Question); ok {
+			return p.form(a.Question)
+		}
+	}
+	return a.packForm(dnssec)
+}
+
+// packForm makes the form of an answer of any kind.
+func (a *Answer) packForm(dnssec bool) (*form, error) {
 	m, err := Message(a.Wire, a.Question)
 	if err != nil {
 		return nil, fmt.Errorf("an answer without its message: %w", err)

@@ -1,9 +1,9 @@
 package dnswire
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
-	"net"
 
 	"github.com/miekg/dns"
 )
@@ -41,25 +41,86 @@ func QueryWith(q Question, id uint16, o QueryOptions) ([]byte, error) {
 	if !q.Type.Askable() {
 		return nil, fmt.Errorf("%v: %w", q.Type, ErrType)
 	}
-	if _, ok := dns.IsDomainName(fqdn(q.Name)); !ok || len(q.Name) > 4*255 {
-		return nil, ErrName
+	if o.PadTo < 0 || o.PadTo > MaxMessage {
+		o.PadTo = 0
 	}
-	m := dns.Msg{
-		MsgHdr:   dns.MsgHdr{Id: id, RecursionDesired: true, CheckingDisabled: o.DNSSEC},
-		Question: []dns.Question{{Name: fqdn(q.Name), Qtype: uint16(q.Type), Qclass: dns.ClassINET}},
-	}
-	opt := newOPT(ednsSize)
+	flags := uint16(rdBit)
+	var do byte
 	if o.DNSSEC {
-		opt.SetDo()
+		flags |= cdBit
+		do = doBit >> 8
 	}
-	opt.Option = append(opt.Option, &dns.EDNS0_SUBNET{Code: dns.EDNS0SUBNET, Family: 1, Address: net.IPv4zero})
-	m.Extra = []dns.RR{opt}
-	b, err := packPadded(&m, opt, o.PadTo)
+	be := binary.BigEndian
+	b := make([]byte, headerLen, max(o.PadTo, minQuery))
+	be.PutUint16(b, id)
+	be.PutUint16(b[2:], flags)
+	b[5], b[11] = 1, 1 // a question, and an OPT record
+	b, err := appendName(b, q.Name)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %v", ErrName, err)
+		return nil, err
 	}
+	b = be.AppendUint16(b, uint16(q.Type))
+	b = be.AppendUint16(b, ClassIN)
+	begin := len(b)
+	b = append(b, 0, 0, typeOPT, ednsSize>>8, ednsSize&0xFF, 0, 0, do, 0, 0, 0)
+	b = append(b, 0, optionSubnet, 0, 4, 0, 1, 0, 0) // IPv4, and no octets of an address
+	if o.PadTo > 0 {
+		b = appendPadding(b, 0, Said{PadTo: o.PadTo, Limit: MaxMessage})
+	}
+	be.PutUint16(b[begin+optLen-2:], uint16(len(b)-begin-optLen))
 	return b, nil
 }
+
+// minQuery is the room that a query without padding gets at first.
+const minQuery = 128
+
+// appendName appends a name in canonical form, as it is on the wire (RFC 1035, section 3.1). It knows the escapes of
+// presentation form. The error is ErrName.
+func appendName(dst []byte, name string) ([]byte, error) {
+	start := len(dst)
+	for rest := name; rest != ""; {
+		label := len(dst)
+		dst = append(dst, 0)
+		for rest != "" && rest[0] != '.' {
+			c, n := unescaped(rest)
+			if n == 0 {
+				return nil, ErrName
+			}
+			dst, rest = append(dst, c), rest[n:]
+		}
+		n := len(dst) - label - 1
+		if n == 0 || n > maxLabel || len(dst)-start > maxNameOctets-1 {
+			return nil, ErrName
+		}
+		dst[label] = byte(n)
+		if rest != "" {
+			if rest = rest[1:]; rest == "" { // a dot at the end, and nothing behind it
+				return nil, ErrName
+			}
+		}
+	}
+	return append(dst, 0), nil
+}
+
+// unescaped gives the first octet of a text in presentation form and how many octets say it, or 0.
+func unescaped(s string) (c byte, n int) {
+	if s[0] != '\\' {
+		return s[0], 1
+	}
+	if len(s) < 2 {
+		return 0, 0
+	}
+	if len(s) < 4 || !isDigit(s[1]) || !isDigit(s[2]) || !isDigit(s[3]) {
+		return s[1], 2
+	}
+	value := int(s[1]-'0')*100 + int(s[2]-'0')*10 + int(s[3]-'0')
+	if value > 255 {
+		return 0, 0
+	}
+	return byte(value), 4
+}
+
+func isDigit(c byte) bool { return c >= '0' && c <= '9' }
 
 func newOPT(size uint16) *dns.OPT {
 	opt := &dns.OPT{Hdr: dns.RR_Header{Name: ".", Rrtype: dns.TypeOPT}}
