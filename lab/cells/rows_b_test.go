@@ -128,6 +128,9 @@ func TestB_FailingOpen(t *testing.T) {
 			swap(t, s, s.CA.IssueLeaf(dnstest.Leaf{IPs: s.Resolver.Addrs(), NotBefore: time.Now().Add(24 * time.Hour)}))
 		},
 	})
+	for _, via := range transports {
+		play(t, "B8/a clock behind what was known before/"+via.name, behind(via.config))
+	}
 }
 
 // nobodyAsked fails the test if the resolver was asked for anything.

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"watertight/lab/internet"
+	"watertight/lab/zones"
 )
 
 // NSD starts nsd as the authority of one zone, whose content is in presentation form without the SOA and NS records
@@ -22,4 +23,14 @@ func NSD(t testing.TB, h *internet.Host, zone, records string) *internet.Process
 	fmt.Fprintf(&b, "remote-control:\n  control-enable: no\nzone:\n  name: %q\n  zonefile: zone\n", zone)
 	conf := write(t, d, "nsd.conf", b.String())
 	return server{binary: "nsd", dir: d, args: []string{"-d", "-c", conf}, port: PortDNS}.start(t, h)
+}
+
+// Zones starts nsd as the authority of every zone of a world.
+func Zones(t testing.TB, h *internet.Host, w *zones.World) *internet.Process {
+	t.Helper()
+	var all []string
+	for _, a := range wildcards(h) {
+		all = append(all, a.String())
+	}
+	return server{binary: "nsd", dir: w.Dir, args: []string{"-d", "-c", w.NSD(PortDNS, all...)}, port: PortDNS}.start(t, h)
 }

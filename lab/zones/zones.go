@@ -251,6 +251,11 @@ func Replaced(old, next string, words ...string) func([]string) []string {
 	}
 }
 
+// Both is one Spoil after the other.
+func Both(first, second func([]string) []string) func([]string) []string {
+	return func(lines []string) []string { return second(first(lines)) }
+}
+
 func hasWords(line string, words []string) bool {
 	fields := strings.Fields(line)
 	for _, w := range words {
