@@ -108,13 +108,13 @@ func (r *reading) live(m *dns.Msg, q Question) {
 	has := false
 	for _, rr := range r.chain {
 		has = has || rr.Header().Rrtype == uint16(q.Type) || q.Type == ANY
-		ttl = min(ttl, plain(rr.Header().Ttl))
+		ttl = min(ttl, honest(rr.Header().Ttl))
 	}
 	if m.Rcode == dns.RcodeNameError || m.Rcode == dns.RcodeSuccess && !has {
 		bound := uint32(0)
 		for _, rr := range m.Ns {
 			if soa, ok := rr.(*dns.SOA); ok && soa.Hdr.Class == dns.ClassINET && dns.IsSubDomain(soa.Hdr.Name, r.end) {
-				bound = min(plain(soa.Hdr.Ttl), plain(soa.Minttl), uint32(MaxNegativeTTL/time.Second))
+				bound = min(honest(soa.Hdr.Ttl), honest(soa.Minttl), uint32(MaxNegativeTTL/time.Second))
 				break
 			}
 		}
@@ -123,7 +123,7 @@ func (r *reading) live(m *dns.Msg, q Question) {
 	r.ttl = time.Duration(ttl) * time.Second
 }
 
-func plain(ttl uint32) uint32 {
+func honest(ttl uint32) uint32 {
 	if ttl>>31 == 1 {
 		return 0
 	}
@@ -200,7 +200,7 @@ func same(t *testing.T, a *Answer, want reading) {
 		t.Fatalf("%+v, want %+v", a, want)
 	}
 	for i, r := range a.Records {
-		if rr := want.chain[i]; r.rr.String() != rr.String() || r.TTL != plain(rr.Header().Ttl) {
+		if rr := want.chain[i]; r.rr.String() != rr.String() || r.TTL != honest(rr.Header().Ttl) {
 			t.Fatalf("record %d is %v for %d s, want %v", i, r.rr, r.TTL, rr)
 		}
 	}
