@@ -91,9 +91,10 @@ func (g *signing) arrange(t testing.TB, s *lab.Scene) {
 }
 
 // config is a channel that validates.
-func (g *signing) config(mode string, url func(*lab.Scene) string) func(*lab.Scene) string {
+func (g *signing) config(mode string, via transport) func(*lab.Scene) string {
 	return func(s *lab.Scene) string {
-		return fmt.Sprintf("channels:\n  direct: {resolver: {timeout: 5s, dnssec: %s, trust_anchors: [%q], upstreams: [{url: %q, ca: %q}]}}\n", mode, g.anchor, url(s), s.CAFile)
+		via.permit(s)
+		return fmt.Sprintf("channels:\n  direct: {resolver: {timeout: 5s, dnssec: %s, trust_anchors: [%q], upstreams: [%s]}}\n", mode, g.anchor, via.written(s, ""))
 	}
 }
 
@@ -109,7 +110,7 @@ func TestDNSSEC(t *testing.T) {
 			var g signing
 			play(t, mode+"/"+via.name, lab.Cell{
 				Arrange: g.arrange,
-				Start:   func(t testing.TB, s *lab.Scene) string { return withDoor(g.config(mode, via.url))(t, s) },
+				Start:   func(t testing.TB, s *lab.Scene) string { return withDoor(g.config(mode, via))(t, s) },
 				After:   func(t testing.TB, s *lab.Scene) { signedAnswers(t, s, mode) },
 			})
 		}
