@@ -7,6 +7,8 @@ import (
 	"runtime"
 	"sync"
 	"syscall"
+
+	"golang.org/x/net/ipv4"
 )
 
 // maxQueryUDP bounds a query in a datagram: names are short, and clients ask with 512 octets at most.
@@ -34,10 +36,11 @@ func (d *Door) ServeUDP(ctx context.Context, conn *net.UDPConn) error {
 	readers, stop := context.WithCancel(ctx)
 	defer stop()
 	defer context.AfterFunc(readers, func() { _ = conn.SetReadDeadline(past) })()
+	var turn sync.Mutex
 	errs := make(chan error, runtime.GOMAXPROCS(0))
 	for range cap(errs) {
 		go func() {
-			errs <- s.readPackets(socket)
+			errs <- s.readPackets(socket, &turn)
 			stop() // the others end with it
 		}()
 	}
@@ -50,41 +53,113 @@ func (d *Door) ServeUDP(ctx context.Context, conn *net.UDPConn) error {
 	return err
 }
 
-// readPackets answers what comes in until the socket is told to end.
-func (s *serving) readPackets(conn datagrams) error {
+// batch is how many datagrams one system call takes, or sends: where many come at once, the calls cost more than the
+// answers.
+const batch = 32
+
+// packetReader reads datagrams and sends what is answered at once, many with one call where the system can.
+type packetReader struct {
+	conn    datagrams
+	batches *ipv4.PacketConn // of both families: what is IPv4 alone is not used
+	packets [batch]*packet   // for what comes in next
+	in      [batch]ipv4.Message
+	out     []ipv4.Message
+	replies [batch]ipv4.Message
+}
+
+func newPacketReader(conn datagrams) *packetReader {
+	r := &packetReader{conn: conn, batches: ipv4.NewPacketConn(conn.UDPConn)}
+	for i := range r.packets {
+		if conn.isTold() {
+			r.in[i].OOB = make([]byte, controlLen)
+		}
+		r.in[i].Buffers, r.replies[i].Buffers = make([][]byte, 1), make([][]byte, 1)
+		r.fill(i)
+	}
+	return r
+}
+
+// fill gives place i a packet for what comes in.
+func (r *packetReader) fill(i int) {
+	r.packets[i] = packets.Get().(*packet)
+	r.in[i].Buffers[0] = r.packets[i].in[:]
+}
+
+// readPackets answers what comes in until the socket is told to end. One reader keeps its turn for as long as it alone
+// keeps up; another one is woken only while more comes than fits into a batch.
+func (s *serving) readPackets(conn datagrams, turn *sync.Mutex) error {
+	r := newPacketReader(conn)
+	turn.Lock()
+	defer turn.Unlock()
 	for {
-		p := packets.Get().(*packet)
-		n, from, err := conn.read(p.in[:])
-		if err != nil {
-			packets.Put(p)
-			if errors.Is(err, syscall.ECONNREFUSED) { // an earlier reply reached nobody
-				continue
-			}
+		n, err := r.batches.ReadBatch(r.in[:], 0)
+		switch {
+		case err == nil && n == batch:
+			turn.Unlock()
+			s.answer(r, n)
+			turn.Lock()
+		case err == nil:
+			s.answer(r, n)
+		case !errors.Is(err, syscall.ECONNREFUSED): // else an earlier reply reached nobody
 			return err
 		}
-		if n <= maxQueryUDP && s.d.serves(newClient(from.client, UDP)) {
-			if s.packet(conn, p, n, from) {
-				continue // somebody else's now
-			}
-		}
-		packets.Put(p)
 	}
 }
 
-// packet answers one datagram, and says whether another goroutine goes on with it.
-func (s *serving) packet(conn datagrams, p *packet, n int, from peer) (kept bool) {
+// answer answers the first n datagrams of a batch.
+func (s *serving) answer(r *packetReader, n int) {
+	r.out = r.replies[:0]
+	for i := range n {
+		addr, ok := r.in[i].Addr.(*net.UDPAddr)
+		if !ok {
+			continue
+		}
+		from := peer{client: addr.AddrPort()}
+		if r.in[i].N > maxQueryUDP || !s.d.serves(newClient(from.client, UDP)) {
+			continue
+		}
+		if r.conn.isTold() {
+			from.asked = r.conn.destination(r.in[i].OOB[:r.in[i].NN])
+		}
+		p := r.packets[i]
+		out, kept := s.packet(r.conn, p, r.in[i].N, from)
+		if kept {
+			r.fill(i) // the packet is somebody else's now
+		} else if out != nil {
+			r.out = r.out[:len(r.out)+1]
+			m := &r.out[len(r.out)-1]
+			m.Buffers[0], m.OOB, m.Addr = out, from.control(), addr
+		}
+	}
+	r.send()
+}
+
+// send sends the replies. A client that is gone gets none, and the others theirs.
+func (r *packetReader) send() {
+	for left := r.out; len(left) > 0; {
+		n, err := r.batches.WriteBatch(left, 0)
+		if err != nil || n == 0 {
+			n = max(n, 0) + 1
+		}
+		left = left[min(n, len(left)):]
+	}
+}
+
+// packet answers one datagram: with a reply at once, with none, or with one that another goroutine sends, which keeps
+// the packet.
+func (s *serving) packet(conn datagrams, p *packet, n int, from peer) (out []byte, kept bool) {
 	out, next := s.d.begin(p.out[:0], p.in[:n], newClient(from.client, UDP), &p.asking)
 	switch {
 	case next == silence:
 	case next != wait:
-		_ = conn.write(out, from) // a client that is gone gets none
+		return out, false
 	case s.enter():
 		go s.finishPacket(conn, p, from)
-		return true
+		return nil, true
 	default:
 		s.d.stats.waiting.Add(-1)
 	}
-	return false
+	return nil, false
 }
 
 func (s *serving) finishPacket(conn datagrams, p *packet, from peer) {

@@ -3,7 +3,6 @@ package dns
 import (
 	"net"
 	"net/netip"
-	"sync"
 
 	"golang.org/x/net/ipv4"
 	"golang.org/x/net/ipv6"
@@ -18,8 +17,6 @@ type datagrams struct {
 
 // controlLen is room for what the kernel tells beside a datagram.
 const controlLen = 128
-
-var controls = sync.Pool{New: func() any { return new([controlLen]byte) }}
 
 func newDatagrams(conn *net.UDPConn) (datagrams, error) {
 	d := datagrams{UDPConn: conn}
@@ -42,21 +39,8 @@ type peer struct {
 	asked  netip.Addr // not valid where the socket has one address
 }
 
-// read reads a datagram.
-func (d datagrams) read(b []byte) (n int, from peer, err error) {
-	if !d.v4 && !d.v6 {
-		n, from.client, err = d.ReadFromUDPAddrPort(b)
-		return n, from, err
-	}
-	control := controls.Get().(*[controlLen]byte)
-	defer controls.Put(control)
-	n, told, _, client, err := d.ReadMsgUDPAddrPort(b, control[:])
-	from.client = client
-	if err == nil {
-		from.asked = d.destination(control[:told])
-	}
-	return n, from, err
-}
+// isTold says whether the kernel tells which address was asked.
+func (d datagrams) isTold() bool { return d.v4 || d.v6 }
 
 // destination reads which address was asked.
 func (d datagrams) destination(control []byte) netip.Addr {
@@ -78,14 +62,18 @@ func (d datagrams) destination(control []byte) netip.Addr {
 
 // write sends a reply.
 func (d datagrams) write(b []byte, to peer) error {
-	var control []byte
-	switch {
-	case !to.asked.IsValid():
-	case to.asked.Unmap().Is4(): // also on a socket of both families, where it is in its IPv6-mapped form
-		control = (&ipv4.ControlMessage{Src: to.asked.Unmap().AsSlice()}).Marshal()
-	default:
-		control = (&ipv6.ControlMessage{Src: to.asked.AsSlice()}).Marshal()
-	}
-	_, _, err := d.WriteMsgUDPAddrPort(b, control, to.client)
+	_, _, err := d.WriteMsgUDPAddrPort(b, to.control(), to.client)
 	return err
+}
+
+// control tells the kernel from which address a reply is to come; nil where there is but one.
+func (p peer) control() []byte {
+	switch {
+	case !p.asked.IsValid():
+		return nil
+	case p.asked.Unmap().Is4(): // also on a socket of both families, where it is in its IPv6-mapped form
+		return (&ipv4.ControlMessage{Src: p.asked.Unmap().AsSlice()}).Marshal()
+	default:
+		return (&ipv6.ControlMessage{Src: p.asked.AsSlice()}).Marshal()
+	}
 }
