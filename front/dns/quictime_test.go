@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"net/netip"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -190,6 +191,45 @@ func TestADoorThatEndsWaitsForARepliesWayAndNoLonger(t *testing.T) {
 		endsWith(t, conn, doqNoError)
 		if took := (<-ended).Sub(begun); took > 2*lingering {
 			t.Errorf("it took %v", took)
+		}
+	})
+}
+
+// retried is a client's socket that notices Retry packets (RFC 9000, section 17.2.5).
+type retried struct {
+	net.PacketConn
+	seen atomic.Bool
+}
+
+func (r *retried) ReadFrom(b []byte) (int, net.Addr, error) {
+	n, from, err := r.PacketConn.ReadFrom(b)
+	if err == nil && n > 0 && b[0]&0xf0 == 0xf0 {
+		r.seen.Store(true)
+	}
+	return n, from, err
+}
+
+func TestAClientOfAnotherHostIsServedAlsoWhereItHasToShowFirstThatItIsThere(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		id := newIdentity(t)
+		d := newDoor(t, Options{Connections: 8, PerClient: 8})
+		var network dnstest.Net
+		at := netip.MustParseAddrPort("192.168.1.1:853")
+		socket := network.ListenPacket(at)
+		run(t, func(ctx ctx) error { return d.serveDoQ(ctx, socket, id.server()) })
+		for i := range 4 {
+			from := &retried{PacketConn: network.ListenPacket(netip.AddrPortFrom(netip.MustParseAddr("192.168.1.2"), uint16(5000+i)))}
+			transport := &quic.Transport{Conn: from}
+			t.Cleanup(func() { transport.Close(); from.Close() })
+			conn, err := transport.Dial(within(t), net.UDPAddrFromAddrPort(at), id.client("doq"), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { conn.CloseWithError(0, "") })
+			exchange(t, conn, quicQuery(t, "www.example."))
+			if from.seen.Load() != (i >= 2) {
+				t.Errorf("with %d connections: asked to show that it is there: %v", i, from.seen.Load())
+			}
 		}
 	})
 }
