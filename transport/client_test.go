@@ -25,6 +25,7 @@ import (
 var covered = map[string]func(*testing.T){
 	"Options.Way":         TestEveryFaultOfAnUpstreamIsExplicit,
 	"Options.Now":         TestCertificatesAreJudgedByTheClockThatIsGiven,
+	"Options.Floor":       TestNoConnectionIsMadeByAClockThatIsBehindWhatHasPassed,
 	"Options.Timeout":     TestTheTimeoutBoundsTheMakingOfAConnection,
 	"Options.DNSSEC":      TestSignaturesAreAskedForOnlyWhereTheyAreWanted,
 	"Options.IdleTimeout": TestAnUnusedConnectionIsClosedAfterTheIdleTimeout,
