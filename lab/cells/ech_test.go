@@ -9,6 +9,7 @@ import (
 
 	"watertight/capture"
 	"watertight/dnswire"
+	"watertight/fault"
 	"watertight/lab"
 	"watertight/lab/dnstest"
 )
@@ -146,4 +147,24 @@ func hellos(e *lab.Evidence, resolver string) string {
 		}
 	}
 	return strings.Join(names, " ")
+}
+
+// matrixKeys are those that the resolvers of the matrix in memory take; nobody has a certificate for its public name.
+var matrixKeys = dnstest.NewECH(publicName, 1)
+
+// echChoices belong into the matrix. Over real packets the cells above play them.
+var echChoices = []choice{
+	{"the keys that it takes for hellos", func(r row, _ pathTo, _ *site, s said) outcome { return hidden(r, s, matrixKeys, answered) }},
+	{"other keys for hellos", func(r row, _ pathTo, _ *site, s said) outcome {
+		return hidden(r, s, dnstest.NewECH(publicName, 2), refusal(fault.ResolverUntrusted))
+	}},
+}
+
+// hidden says keys of ECH.
+func hidden(r row, s said, keys *dnstest.ECH, effect outcome) outcome {
+	s["ech"] = fmt.Sprintf("%q", keys.Text())
+	if r.crypt() {
+		return death("leave `ech` out")
+	}
+	return effect
 }

@@ -329,7 +329,7 @@ func TestMatrix_InMemory(t *testing.T) {
 	dir := t.TempDir()
 	for _, r := range rows {
 		for _, w := range paths {
-			for _, c := range choices {
+			for _, c := range slices.Concat(choices, echChoices) {
 				t.Run(r.name+"/"+w.name+"/"+c.name, func(t *testing.T) {
 					synctest.Test(t, func(t *testing.T) { newMemory(t, dir, r, w).play(t, c) })
 				})

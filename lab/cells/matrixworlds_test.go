@@ -110,6 +110,7 @@ func newMemory(t *testing.T, dir string, r row, w pathTo) *memoryWorld {
 
 	zone := dnstest.Zone{secret + ".example.com. 60 A 93.184.216.34", ". 3600 NS a.root-servers.net."}.Handler()
 	cert := auth.CA.Issue([]string{resolverName, relayName}, []netip.Addr{p.resolver, p.relay})
+	hidden := dnstest.Takes(matrixKeys)
 	on := m.Net()
 	at := netip.AddrPortFrom(p.resolver, r.port)
 	relayAt := netip.AddrPortFrom(p.relay, r.port)
@@ -120,15 +121,15 @@ func newMemory(t *testing.T, dir string, r row, w pathTo) *memoryWorld {
 		m.OnClose(func() { _ = m.crypt.Close() })
 	case r.relay:
 		m.target = dnstest.NewODoHTarget(targetName, "/dns-query")
-		m.server = dnstest.ServeODoH(on.Listen(relayAt), cert, m.target, zone)
+		m.server = dnstest.ServeODoH(on.Listen(relayAt), cert, m.target, zone, hidden)
 	case r.packets && r.port == 853:
-		m.server = dnstest.ServeDoQ(on.ListenPacket(at), cert, zone)
+		m.server = dnstest.ServeDoQ(on.ListenPacket(at), cert, zone, hidden)
 	case r.packets:
-		m.server = dnstest.ServeDoH3(on.ListenPacket(at), cert, zone)
+		m.server = dnstest.ServeDoH3(on.ListenPacket(at), cert, zone, hidden)
 	case r.port == 853:
-		m.server = dnstest.ServeDoT(on.Listen(at), cert, zone)
+		m.server = dnstest.ServeDoT(on.Listen(at), cert, zone, hidden)
 	default:
-		m.server = dnstest.ServeDoH(on.Listen(at), cert, zone)
+		m.server = dnstest.ServeDoH(on.Listen(at), cert, zone, hidden)
 	}
 	m.OnClose(func() { _ = m.server.Close() })
 	return m
