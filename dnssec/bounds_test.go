@@ -289,3 +289,40 @@ func TestALookUpUnderWayDoesNotFillTheMemoryAfterFlush(t *testing.T) {
 		}
 	})
 }
+
+// A delegation may have many DS records; each costs a digest of every key with its tag.
+func TestDSRecordsOfOneDelegationAreBounded(t *testing.T) {
+	for decoys, want := range map[int]State{maxDS - 1: Secure, maxDS: Bogus} {
+		w := newWorld(t)
+		parent, real := w.zones["example."], w.zones["ed.example."].ds(dns.SHA256)
+		delete(parent.sets["ed.example."], dns.TypeDS)
+		for i := range decoys {
+			ds := *real
+			ds.Digest = fmt.Sprintf("%064X", i)
+			parent.add(&ds)
+		}
+		parent.add(real)
+		parent.sign(t)
+		if r := w.judge(t, w.validator(t, Options{}), question("www.ed.example A"), nil); r.State != want {
+			t.Errorf("%d before the one that is right: %v: %s", decoys, r.State, r.Reason)
+		}
+	}
+}
+
+// A try over many records hashes them all, and counts for as much.
+func TestATryOverManyRecordsCountsForMore(t *testing.T) {
+	w := newWorld(t)
+	z := w.zones["ed.example."]
+	for _, c := range []struct{ records, cost int }{{1, 1}, {bigSet - 1, 1}, {bigSet, 2}, {3 * bigSet, 4}} {
+		set := &rrset{owner: "\x04many\x02ed\x07example\x00", typ: dns.TypeA}
+		for i := range c.records {
+			set.rrs = append(set.rrs, rr(t, fmt.Sprintf("many.ed.example. 60 A 10.0.%d.%d", i>>8, i&255)))
+		}
+		set.sigs = []signature{{z.signWith(t, z.zsk, set.rrs), mustName(z.apex)}}
+		job := w.validator(t, Options{}).newWork(t.Context())
+		p := job.verify(set, mustName(z.apex), []zoneKey{{z.zsk.DNSKEY, z.zsk.KeyTag()}})
+		if spent := job.v.limits.Signatures - job.tries; p.state != Secure || spent != c.cost {
+			t.Errorf("%d records: %v, %d tries, want %d: %s", c.records, p.state, spent, c.cost, p.reason)
+		}
+	}
+}
