@@ -96,7 +96,7 @@ func resolver(s *lab.Scene, upstreams ...string) string {
 			upstreams[i] = fmt.Sprintf("{url: %q, ca: %q}", u, s.CAFile)
 		}
 	}
-	return "{timeout: 2s, upstreams: [" + strings.Join(upstreams, ", ") + "]}"
+	return "{timeout: 5s, upstreams: [" + strings.Join(upstreams, ", ") + "]}"
 }
 
 // direct is a configuration with the channel direct alone.

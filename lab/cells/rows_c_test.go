@@ -171,7 +171,7 @@ func reloadDuringALookup(t *testing.T) {
 			s.Permitted = append(s.Permitted, second.Peers()...)
 			s.Asking = append(s.Asking, second.Host)
 		},
-		Start: proxy.with(func(s *lab.Scene) string { return strings.Replace(dot(s), "timeout: 2s", "timeout: 20s", 1) }),
+		Start: proxy.with(func(s *lab.Scene) string { return strings.Replace(dot(s), "timeout: 5s", "timeout: 20s", 1) }),
 		After: func(t testing.TB, s *lab.Scene) {
 			host, next := other(s, "under-way"), other(s, "next")
 			release := make(chan struct{})
@@ -300,7 +300,7 @@ func diesWithItsChannel(t *testing.T) {
 func standsInItsChannel(t *testing.T) {
 	var proxy running
 	stale := func(s *lab.Scene) string {
-		return strings.Replace(dot(s), "timeout: 2s", "timeout: 2s, cache: {stale: 1h}", 1)
+		return strings.Replace(dot(s), "timeout: 5s", "timeout: 5s, cache: {stale: 1h}", 1)
 	}
 	failing := func(t testing.TB, s *lab.Scene) (refusals bool) {
 		s.Resolver.Handle(dnstest.RCode(2))
@@ -329,7 +329,7 @@ func standsInItsChannel(t *testing.T) {
 				t.Error("an expired answer did not stand in")
 			}
 			s.Resolver.Handle(dnstest.RCode(2))
-			write(t, s, strings.Replace(stale(s), "timeout: 2s", "timeout: 3s", 1))
+			write(t, s, strings.Replace(stale(s), "timeout: 5s", "timeout: 3s", 1))
 			reload(t, proxy, "was reloaded", 1)
 			refused(t, s, s.Canary, "DNS_SERVFAIL")
 			s.Resolver.Handle(s.Resolver.Recurse)

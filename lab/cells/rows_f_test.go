@@ -49,7 +49,7 @@ func TestF_CacheAndLinkage(t *testing.T) {
 			if n := asked(s.Resolver, s.Canary); n != once {
 				t.Errorf("a channel that did not change asked %d times, then %d times", once, n)
 			}
-			write(t, s, strings.Replace(dot(s), "timeout: 2s", "timeout: 3s", 1))
+			write(t, s, strings.Replace(dot(s), "timeout: 5s", "timeout: 3s", 1))
 			reload(t, proxy, "was reloaded", 2)
 			served(t, s, s.Canary)
 			if n := asked(s.Resolver, s.Canary); n == once {
@@ -143,7 +143,7 @@ func TestF_CacheAndLinkage(t *testing.T) {
 				s.Asking = append(s.Asking, second.Host)
 			},
 			Start: with(func(s *lab.Scene) string {
-				return strings.Replace(direct(s, s.Resolver.DoTURL(), second.DoTURL()), "timeout: 2s", "timeout: 2s, strategy: "+strategy.text, 1)
+				return strings.Replace(direct(s, s.Resolver.DoTURL(), second.DoTURL()), "timeout: 5s", "timeout: 5s, strategy: "+strategy.text, 1)
 			}),
 			After: func(t testing.TB, s *lab.Scene) { seenAsSaid(t, s, second, strategy.sees) },
 		})
@@ -228,7 +228,7 @@ func noTicketsAcross(t *testing.T, upstream func(*lab.Scene) string) {
 	config := func(timeout string) func(*lab.Scene) string {
 		return func(s *lab.Scene) string {
 			_, section, _ := strings.Cut(upstream(s), "direct: ")
-			section = strings.Replace(section, "timeout: 2s", "timeout: "+timeout, 1)
+			section = strings.Replace(section, "timeout: 5s", "timeout: "+timeout, 1)
 			return upstream(s) + "  second: " + section + "routes:\n  - {to: second-" + s.Canary + ", channel: second}\n  - {to: \"*\", channel: direct}\n"
 		}
 	}
