@@ -29,7 +29,6 @@ var covered = map[string]func(*testing.T){
 	"Options.Timeout":     TestTheTimeoutBoundsTheMakingOfAConnection,
 	"Options.DNSSEC":      TestSignaturesAreAskedForOnlyWhereTheyAreWanted,
 	"Options.IdleTimeout": TestAnUnusedConnectionIsClosedAfterTheIdleTimeout,
-	"Options.Floor":       TestNoConnectionIsMadeByAClockThatIsBehindWhatHasPassed,
 	"Options.Records":     TestTheRecordOfAResolversOwnNameIsAskedOfItselfAlone,
 	"Upstream.ECH":        TestTheHelloIsEncryptedToTheKeysOfTheConfiguration,
 	"Upstream.Text":       TestStatsSayHowTheUpstreamDoes,
