@@ -108,14 +108,14 @@ func TestDNSSEC(t *testing.T) {
 				continue
 			}
 			var g signing
-			play(t, mode+"/"+via.name, lab.Cell{
+			play(t, "A9/"+mode+"/"+via.name, lab.Cell{
 				Arrange: g.arrange,
 				Start:   func(t testing.TB, s *lab.Scene) string { return withDoor(g.config(mode, via))(t, s) },
 				After:   func(t testing.TB, s *lab.Scene) { signedAnswers(t, s, mode) },
 			})
 		}
 	}
-	t.Run("a chain that leaks is caught", leakingChain)
+	t.Run("A9/a chain that leaks is caught", leakingChain)
 }
 
 // signedAnswers asks for every name at both doors.
