@@ -168,7 +168,7 @@ func TestAServerThatRejectsTheKeysOfItsRecordIsNotAskedWithoutAsLongAsTheRecordL
 		wantAddr(t, c, "four.shop.example", "192.0.2.4")
 		synctest.Wait()
 		s.Close()
-		s = g.Serve(k, first, dnsrig.Zone.Handler(), dnsrig.With(g.CA.Issue([]string{dnsrig.ServerName, publicName}, nil)))
+		g.Serve(k, first, dnsrig.Zone.Handler(), dnsrig.With(g.CA.Issue([]string{dnsrig.ServerName, publicName}, nil)))
 		for range 2 {
 			synctest.Wait()
 			f := dnsrig.WantFault(t, ask(t, c, "four.shop.example"), fault.ResolverUnreachable, "rejected Encrypted Client Hello")
