@@ -87,7 +87,7 @@ func (c *Channel) Packets() hop.PacketDialer { return c.packets }
 
 // way is the way out of the channel's own resolver: to addresses, through the channel's own hops.
 func (c *Channel) way() transport.Way {
-	w := transport.Way{Dial: c.dialAddr}
+	w := transport.Way{Dial: c.dialAddr, Lookup: c.lookup}
 	if c.packets != nil {
 		w.DialPacket = c.dialPacketAddr
 	}

@@ -73,8 +73,9 @@ func (s Spec) validate(below Below) error {
 type Channel struct {
 	spec     Spec
 	dialer   hop.Dialer
-	packets  hop.PacketDialer  // nil where the way out carries none
-	resolver *resolve.Resolver // nil where the exit resolves
+	packets  hop.PacketDialer                                             // nil where the way out carries none
+	lookup   func(ctx context.Context, host string) ([]netip.Addr, error) // of the channel underneath; nil where that resolves nothing
+	resolver *resolve.Resolver                                            // nil where the exit resolves
 	given    given
 
 	ready     chan struct{} // closed when the resolver has answered once
@@ -101,7 +102,7 @@ func Open(s Spec, below Below) (*Channel, error) {
 		}
 		dialer, packets = chain, nil
 	}
-	c := &Channel{spec: s, dialer: dialer, packets: packets, ready: make(chan struct{}), tried: make(chan struct{})}
+	c := &Channel{spec: s, dialer: dialer, packets: packets, lookup: lookupOf(below), ready: make(chan struct{}), tried: make(chan struct{})}
 	if s.ResolveAtExit {
 		c.markReady()
 		return c, nil
@@ -115,6 +116,17 @@ func Open(s Spec, below Below) (*Channel, error) {
 	}
 	c.resolver = r
 	return c, nil
+}
+
+// lookupOf is how names are looked up one channel below; nil on the ground, and over a channel whose exit resolves.
+func lookupOf(below Below) func(ctx context.Context, host string) ([]netip.Addr, error) {
+	if _, isGround := below.(ground); isGround {
+		return nil
+	}
+	if c, ok := below.(*Channel); ok && c.resolver == nil {
+		return nil
+	}
+	return below.Lookup
 }
 
 // Name is the channel's name in the configuration.

@@ -159,7 +159,11 @@ func printName(line func(key, format string, args ...any), e *daemon.Explanation
 			if r.Relay != "" {
 				through = ", through the relay " + r.Relay
 			}
-			line("resolver", "%s: %s at %s%s; %s", r.Host, r.Transport, strings.Join(r.Addresses, ", "), through, seenWhen[r.SeesName])
+			at := "an address that is looked up"
+			if len(r.Addresses) > 0 {
+				at = strings.Join(r.Addresses, ", ")
+			}
+			line("resolver", "%s: %s at %s%s; %s", r.Host, r.Transport, at, through, seenWhen[r.SeesName])
 		}
 		dnssec := n.DNSSEC
 		if n.Negative != "" {
@@ -177,7 +181,7 @@ func printName(line func(key, format string, args ...any), e *daemon.Explanation
 		if len(h.Resolvers) > 0 {
 			by = "looked up in the channel " + h.Channel + ", of " + strings.Join(h.Resolvers, ", ")
 		}
-		line("proxy", "%s is %s", h.Name, by)
+		line(h.Kind, "%s is %s", h.Name, by)
 	}
 }
 
@@ -197,7 +201,7 @@ func printSights(out io.Writer, e *daemon.Explanation) error {
 	}
 	w := tabwriter.NewWriter(out, 0, 4, 2, ' ', 0)
 	if len(e.Sees) > 0 {
-		fmt.Fprintln(w, "WHO\tSEES TRAFFIC FROM\tTO\tTARGET'S ADDRESS\tTARGET'S NAME\tCONTENT\tNAMES OF PROXIES")
+		fmt.Fprintln(w, "WHO\tSEES TRAFFIC FROM\tTO\tTARGET'S ADDRESS\tTARGET'S NAME\tCONTENT\tNAMES ON THE WAY")
 	}
 	for _, s := range e.Sees {
 		var how []string

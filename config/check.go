@@ -114,11 +114,19 @@ func (l *loader) checkCarried(c *Config) {
 
 // checkHopNames refuses a later proxy by name over a channel that resolves no names: nobody could look it up. The first proxy
 // is dialled by that channel, whose exit gets its name.
+//
+// It refuses a resolver by name there too, for the same reason.
 func (l *loader) checkHopNames(c *Config) {
 	for _, ch := range c.Channels {
 		below, ok := c.Channel(ch.Over)
 		if !ok || !below.ResolveAtExit {
 			continue
+		}
+		for i, u := range ch.Resolver.Upstreams {
+			if u.Named.IsValid() {
+				l.problem(ch.Resolver.sources[i].pos, fmt.Sprintf("nobody could look up the resolver %s: `%s` stands over `%s`, which leaves names to its exit", clip(u.Text), ch.Name, below.Name),
+					fmt.Sprintf("give the resolver's `addresses`; or write `resolve: here` and a `resolver` for `%s`", below.Name))
+			}
 		}
 		for i, p := range ch.Proxies {
 			path := fmt.Sprintf("channels.%s.proxy[%d]", ch.Name, i)

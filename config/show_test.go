@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"watertight/name"
 )
 
 const everyKey = `
@@ -86,7 +88,7 @@ func TestShow_CanBeLoadedAgainAndSaysTheSame(t *testing.T) {
 				for j := range c.Channels[i].Resolver.Upstreams { // the same server, whatever the file calls it
 					d.Channels[i].Resolver.Upstreams[j].Text = c.Channels[i].Resolver.Upstreams[j].Text
 				}
-				if diff := cmp.Diff(c.Channels[i].Resolver.Upstreams, d.Channels[i].Resolver.Upstreams, cmp.Comparer(func(a, b netip.AddrPort) bool { return a == b })); diff != "" {
+				if diff := cmp.Diff(c.Channels[i].Resolver.Upstreams, d.Channels[i].Resolver.Upstreams, cmp.Comparer(func(a, b netip.AddrPort) bool { return a == b }), cmp.Comparer(func(a, b name.Target) bool { return a == b })); diff != "" {
 					t.Error(diff)
 				}
 			}

@@ -121,6 +121,7 @@ func (l *loader) finish(s source, r *Resolver) {
 	if spec.CA != "" {
 		spec.CA = l.relative(spec.CA)
 	}
+	spec.Below = !strings.HasPrefix(s.path, "channels."+DirectName+".")
 	u, err := spec.Build()
 	if err == nil {
 		u.Text = s.shown.URL // with references, not with what they stand for: it goes to logs

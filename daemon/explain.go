@@ -117,11 +117,30 @@ func (e *Explanation) describe(way []*running) {
 	for _, l := range legs(way) {
 		e.Hops = append(e.Hops, l.proxy.String())
 		if host, named := l.proxy.Host.Name(); named {
-			h := HopName{Name: host, Channel: l.below.Name(), Resolvers: []string{}}
-			for _, u := range l.below.Spec().Resolver.Upstreams {
-				h.Resolvers = append(h.Resolvers, u.Text)
+			e.HopNames = append(e.HopNames, lookedUp("proxy", host, l.below))
+		}
+	}
+}
+
+// lookedUp tells of a name that a channel looks up.
+func lookedUp(kind, host string, in *running) HopName {
+	h := HopName{Name: host, Kind: kind, Channel: in.Name(), Resolvers: []string{}}
+	for _, u := range in.Spec().Resolver.Upstreams {
+		h.Resolvers = append(h.Resolvers, u.Text)
+	}
+	return h
+}
+
+// findResolvers tells of the resolvers that are asked and known by their names: those are looked up one channel below.
+func (e *Explanation) findResolvers(way []*running) {
+	for i, r := range way {
+		if !e.asks(r, i == 0) {
+			continue
+		}
+		for _, u := range r.Spec().Resolver.Upstreams {
+			if host, named := u.Named.Host().Name(); named {
+				e.HopNames = append(e.HopNames, lookedUp("resolver", host, r.over))
 			}
-			e.HopNames = append(e.HopNames, h)
 		}
 	}
 }
@@ -141,6 +160,7 @@ func (e *Explanation) ask(way []*running, host name.Host) {
 		e.Name.By = byResolver
 		e.Name.fill(spec.Resolver, host)
 	}
+	e.findResolvers(way)
 }
 
 // fill tells which resolvers see the name, and what is done with their answers.

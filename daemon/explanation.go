@@ -59,13 +59,15 @@ type ResolverAsked struct {
 	Transport string   `json:"transport"` // DNS over TLS and so on
 	Host      string   `json:"host"`
 	Relay     string   `json:"relay,omitempty"` // through which it is reached
-	Addresses []string `json:"addresses"`       // that are dialled: the relay's, where there is one
+	Addresses []string `json:"addresses"`       // that are dialled: the relay's, where there is one; none where it is looked up (hop_names)
 	SeesName  string   `json:"sees_name"`       // always, share or spare
 }
 
-// HopName is the name of an upstream proxy, which has to be looked up before the proxy is dialled.
+// HopName is a name on the way, which has to be looked up before what has it is dialled: an upstream proxy, or a resolver that
+// is known by its name.
 type HopName struct {
 	Name      string   `json:"name"`
+	Kind      string   `json:"kind"`      // proxy or resolver
 	Channel   string   `json:"channel"`   // in which it is looked up
 	Resolvers []string `json:"resolvers"` // that may see it; none where the exit of that channel gets the name
 }
@@ -99,5 +101,5 @@ type Sight struct {
 	TargetAddress bool     `json:"target_address"` // it learns an address of the target
 	TargetName    []string `json:"target_name"`    // how it learns the target's name: sni, proxy_request, dns_question or clear_text; nothing where it does not
 	Content       bool     `json:"content"`        // it reads requests and answers
-	HopNames      []string `json:"hop_names"`      // names of upstream proxies that it learns
+	HopNames      []string `json:"hop_names"`      // names of upstream proxies, and of resolvers, that it learns
 }

@@ -35,7 +35,7 @@ func TestTheResolversAndTheProxysOwnNames(t *testing.T) {
 	t.Run("A1 a resolver with a name and no address does not start", func(t *testing.T) {
 		inWorld(t, straight, doh, func(w *world) {
 			w.refused("channels: {direct: {resolver: {upstreams: [\"https://dns.provider.net/dns-query\"]}}}", "test.yaml:1:", "dns.provider.net", "addresses")
-			w.refused("channels:\n  out: {proxy: \"socks5://192.0.2.1:1080\", resolver: {upstreams: [\"tls://dns.provider.net\"]}}\nroutes: [{to: \"*\", channel: out}]", "test.yaml:2:", "addresses")
+			w.refused("channels:\n  exit: {proxy: \"socks5://192.0.2.1:1080\", resolve: exit}\n  out: {over: exit, resolver: {upstreams: [\"tls://dns.provider.net\"]}}\nroutes: [{to: \"*\", channel: out}]", "test.yaml:3:", "nobody could look up", "addresses")
 		})
 	})
 	for _, v := range ways[1:] {

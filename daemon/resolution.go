@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -14,6 +15,7 @@ import (
 	"watertight/hop"
 	"watertight/name"
 	"watertight/resolve"
+	"watertight/upstream"
 	"watertight/wire"
 )
 
@@ -143,23 +145,28 @@ func path(g *generation, c *channel.Channel) []string {
 }
 
 // settle waits until the resolver of a channel was asked once, and gives its fault at once if it cannot answer. A hop
-// with a name needs the resolver of the channel underneath, and that one is asked first.
+// or a resolver with a name needs the resolver of the channel underneath, and that one is asked first.
 func settle(ctx context.Context, g *generation, c *channel.Channel) error {
 	for _, r := range g.channels {
 		if r.Channel != c || r.over == nil {
 			continue
 		}
-		for _, p := range r.Spec().Proxies {
-			if _, named := p.Host.Name(); !named {
-				continue
-			}
-			if err := settle(ctx, g, r.over.Channel); err != nil {
-				return err
-			}
-			break
+		if !asksBelow(r.Spec()) {
+			continue
+		}
+		if err := settle(ctx, g, r.over.Channel); err != nil {
+			return err
 		}
 	}
 	return c.Settle(ctx)
+}
+
+// asksBelow says whether something of a channel is known by its name, which the channel underneath has to look up.
+func asksBelow(s channel.Spec) bool {
+	return slices.ContainsFunc(s.Proxies, func(p hop.Proxy) bool {
+		_, named := p.Host.Name()
+		return named
+	}) || slices.ContainsFunc(s.Resolver.Upstreams, func(u upstream.Upstream) bool { return u.Named.IsValid() })
 }
 
 func ask(ctx context.Context, g *generation, c *channel.Channel, host name.Host, t dnswire.Type) Answer {

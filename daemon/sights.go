@@ -179,7 +179,7 @@ func (e *Explanation) asks(r *running, top bool) bool {
 	return len(e.hopNamesOf(r)) > 0
 }
 
-// hopNamesOf gives the names of proxies that the resolver of a channel is asked for.
+// hopNamesOf gives the names of proxies and resolvers that the resolver of a channel is asked for.
 func (e *Explanation) hopNamesOf(r *running) (hosts []string) {
 	for _, h := range e.HopNames {
 		if h.Channel == r.Name() && len(h.Resolvers) > 0 && !slices.Contains(hosts, h.Name) {

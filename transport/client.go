@@ -25,6 +25,9 @@ type Way struct {
 	// DialPacket opens a flow of datagrams: each Write sends one, each Read gives one of that address's. It is nil where
 	// the channel carries none.
 	DialPacket Dial
+	// Lookup gives the addresses of an upstream that is known by its name alone: the channel underneath resolves it. It is
+	// nil where nothing underneath does.
+	Lookup func(ctx context.Context, host string) ([]netip.Addr, error)
 }
 
 // Options says over what an upstream is asked, and with how much patience. All of it is required but DNSSEC, Floor and
@@ -90,6 +93,8 @@ func New(u upstream.Upstream, o Options) (*Client, error) {
 	switch {
 	case !ok:
 		return nil, fmt.Errorf("upstreams of the kind %q are not carried", u.Kind)
+	case u.Named.IsValid() && o.Way.Lookup == nil:
+		return nil, fmt.Errorf("it is given by its name, %v, and no channel underneath looks names up", u.Named.Host())
 	case u.Kind.Packets() && o.Way.DialPacket == nil:
 		return nil, fmt.Errorf("%s travels in datagrams, and the way out carries none", u.Kind.Name())
 	}

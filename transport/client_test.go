@@ -38,6 +38,7 @@ var covered = map[string]func(*testing.T){
 	"Upstream.GET":        TestATemplateAsksWithGET,
 	"Upstream.ServerName": TestTheServerNameIsSentAndALiteralAddressIsNot,
 	"Upstream.Addrs":      TestTheNextAddressIsTriedBesideASlowOneAndTheOneThatServedIsFirstNextTime,
+	"Upstream.Named":      TestAnUpstreamByNameIsLookedUpForEachConnectionByTheWayOrThereIsNone,
 	"Upstream.Hashes":     TestTheHashesOfAStampAreCheckedOnEveryConnection_ResumedOnesToo,
 	"Upstream.Pins":       TestAResumedConnectionWithAWrongPinIsRefused,
 	"Upstream.PublicKey":  TestACertificateOfDNSCryptThatCannotBeTrustedIsRESOLVER_UNTRUSTED,

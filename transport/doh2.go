@@ -102,7 +102,7 @@ func newHTTPConn(ctx context.Context, c *Client, conn *tls.Conn) (*httpConn, *Fa
 		HTTP2: &http.HTTP2Config{SendPingTimeout: 15 * time.Second, PingTimeout: 5 * time.Second},
 	}
 	// The address is only a label here; it is literal so that nothing could ever be looked up.
-	cc, err := transport.NewClientConn(ctx, "https", c.up.Addrs[0].String())
+	cc, err := transport.NewClientConn(ctx, "https", "192.0.2.1:443")
 	if err != nil {
 		conn.Close()
 		return nil, c.unreachable("does not speak HTTP", err)

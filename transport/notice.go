@@ -77,7 +77,12 @@ func (c *Client) upgradable() bool {
 }
 
 // port is where the upstream is, as configured.
-func (n *notice) port() uint16 { return n.c.up.Addrs[0].Port() }
+func (n *notice) port() uint16 {
+	if n.c.up.Named.IsValid() {
+		return n.c.up.Named.Port()
+	}
+	return n.c.up.Addrs[0].Port()
+}
 
 // keys gives the ECHConfigList that a new connection is made with, or nil for none. One of the configuration is never
 // replaced. One of the record holds on when the record's time is over: until the upstream, asked over the new

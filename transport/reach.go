@@ -34,7 +34,11 @@ func reach[Conn io.Closer](ctx context.Context, c *Client, connect func(context.
 		fail *Failure
 		i    int
 	}
-	addrs := c.up.Addrs
+	var none Conn
+	addrs, fail := c.addresses(ctx)
+	if fail != nil {
+		return none, fail
+	}
 	results := make(chan result, len(addrs))
 	first := int(c.lastGood.Load())
 	started, ended := 0, 0
@@ -77,6 +81,31 @@ func reach[Conn io.Closer](ctx context.Context, c *Client, connect func(context.
 			}
 		}
 	}
-	var none Conn
 	return none, worst
+}
+
+// maxAddresses bounds how many addresses of an upstream are tried that is known by its name.
+const maxAddresses = 16
+
+// addresses gives where the upstream is, now: an upstream that is known by its name is looked up in the channel underneath each
+// time that a connection is made, and that channel's cache knows for how long it is so.
+func (c *Client) addresses(ctx context.Context) ([]netip.AddrPort, *Failure) {
+	if !c.up.Named.IsValid() {
+		return c.up.Addrs, nil
+	}
+	host, _ := c.up.Named.Host().Name()
+	found, err := c.options.Way.Lookup(ctx, host)
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return nil, c.timeout(err)
+	case err != nil:
+		return nil, c.unreachable("is not found by the channel underneath: "+fault.Of(err).Message, err)
+	case len(found) == 0:
+		return nil, c.unreachable("is not found by the channel underneath", nil)
+	}
+	var addrs []netip.AddrPort
+	for _, a := range found[:min(len(found), maxAddresses)] {
+		addrs = append(addrs, netip.AddrPortFrom(a, c.up.Named.Port()))
+	}
+	return addrs, nil
 }

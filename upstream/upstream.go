@@ -77,7 +77,8 @@ var ErrPlain = errors.New("names would travel in clear text")
 
 var errPort53 = errors.New("port 53 is for plain DNS, and nothing is encrypted there (RFC 7858, section 3.1)")
 
-// Upstream is a resolver that can be reached without resolving anything, and that has to prove who it is. Make one
+// Upstream is a resolver that can be reached without resolving anything, or with what a channel underneath resolves, and that has
+// to prove who it is. Make one
 // with [Parse] or [Spec.Build]; the zero Upstream is not valid. Two upstreams that are deeply equal are
 // interchangeable.
 type Upstream struct {
@@ -88,6 +89,7 @@ type Upstream struct {
 	GET        bool             // ask with GET: the URL was a template with {?dns} (RFC 8484, section 4.1)
 	ServerName string           // the name, or the address as text, that the certificate has to cover
 	Addrs      []netip.AddrPort // what is dialled: the relay, where there is one
+	Named      name.Target      // what is looked up in the channel underneath, where there are no Addrs; else not valid
 	Pins       [][32]byte       // SHA-256 of a SubjectPublicKeyInfo in the verified chain; any of them will do (RFC 7858, section 4.2)
 	CA         [][]byte         // certificates in DER that alone are trusted; none: those that the system trusts
 	// Hashes are SHA-256 of a TBSCertificate in the verified chain, from a stamp; any of them will do. Where there are
@@ -109,7 +111,7 @@ type Upstream struct {
 
 // Validate refuses what neither [Parse] nor [Spec.Build] made. What a kind needs beyond that, its transport checks.
 func (u Upstream) Validate() error {
-	if len(u.Addrs) == 0 || u.Host == "" || u.Kind == "" {
+	if (len(u.Addrs) == 0) != u.Named.IsValid() || u.Host == "" || u.Kind == "" {
 		return errors.New("it was not made by upstream.Parse or Spec.Build")
 	}
 	return nil
@@ -129,6 +131,8 @@ type Spec struct {
 	Name      string   // the server name to check instead of the URL's host
 	Relay     string   // the stamp of a relay, through which everything goes to the upstream
 	ECH       string   // base64 of an ECHConfigList (RFC 9849)
+	// Below says that a channel underneath looks the host up, where no address of it is given or known.
+	Below bool
 }
 
 // SpecError says which field of a spec is wrong.
@@ -177,7 +181,12 @@ func (s Spec) Build() (Upstream, error) {
 		u.ServerName, u.PublicKey = e.provider, e.key
 	}
 	var errs []error
-	u.Addrs, errs = s.addresses(e)
+	if u.Addrs, errs = s.addresses(e); len(u.Addrs) == 0 && len(errs) == 0 {
+		u.Named, err = name.New(e.host, e.port)
+		if err != nil {
+			errs = append(errs, &SpecError{Field: "url", Err: err})
+		}
+	}
 	errs = append(errs, s.through(e, &u)...)
 	if e.kind == DNSCrypt {
 		errs = append(errs, s.withoutTLS()...)
@@ -211,7 +220,8 @@ func (s Spec) Build() (Upstream, error) {
 	return u, nil
 }
 
-// addresses gives where the upstream is: the address of a stamp, a literal host, else what the spec lists, else what a preset knows.
+// addresses gives where the upstream is: the address of a stamp, a literal host, else what the spec lists, else what a preset
+// knows. It gives none where the channel underneath is to say it.
 func (s Spec) addresses(e endpoint) (list []netip.AddrPort, errs []error) {
 	fail := func(i int, err error) { errs = append(errs, &SpecError{Field: "addresses", Index: i, Err: err}) }
 	a, ok := e.host.Addr()
@@ -251,7 +261,7 @@ func (s Spec) addresses(e endpoint) (list []netip.AddrPort, errs []error) {
 			list = append(list, netip.AddrPortFrom(a, e.port))
 		}
 	}
-	if len(list) == 0 && len(errs) == 0 {
+	if len(list) == 0 && len(errs) == 0 && !s.Below {
 		fail(0, fmt.Errorf("%s is a name, and looking it up would need another resolver: give its addresses under "+
 			"`addresses: {%s: [IP]}`, or use a resolver by its literal address (`--resolver tls://IP`) or a preset (%s)",
 			e.host, e.host, presetNames(3)))

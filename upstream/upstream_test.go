@@ -34,6 +34,8 @@ var covered = map[string]func(*testing.T){
 	"Upstream.GET":        TestATextWithATemplateMeansGET,
 	"Upstream.ServerName": TestUpstreamTextsThatAreGood,
 	"Upstream.Addrs":      TestUpstreamTextsThatAreGood,
+	"Spec.Below":          TestAnUpstreamByNameIsLookedUpBelowOnlyWhereTheSpecSaysSo,
+	"Upstream.Named":      TestAnUpstreamByNameIsLookedUpBelowOnlyWhereTheSpecSaysSo,
 	"Upstream.Pins":       TestWhatASpecSaysIsInTheUpstream,
 	"Upstream.CA":         TestEqualSpecsBuildEqualUpstreams,
 	"Upstream.Hashes":     TestWhatAStampSaysIsInTheUpstream,
@@ -337,6 +339,28 @@ func TestEveryPresetBuildsAndIsComplete(t *testing.T) {
 	list[0].Addrs[0] = other
 	if upstream.Presets()[0].Addrs[0] == other {
 		t.Error("a caller can change the presets")
+	}
+}
+
+func TestAnUpstreamByNameIsLookedUpBelowOnlyWhereTheSpecSaysSo(t *testing.T) {
+	for _, url := range []string{"tls://dns.example.net:8853", "https://dns.example.net/dns-query", "quic://dns.example.net", "h3://dns.example.net"} {
+		if u, err := (upstream.Spec{URL: url}).Build(); err == nil {
+			t.Errorf("%s became %+v", url, u)
+		}
+		u := build(t, upstream.Spec{URL: url, Below: true})
+		if host := u.Named.Host().String(); host != "dns.example.net" || len(u.Addrs) > 0 || u.ServerName != host || u.Validate() != nil {
+			t.Errorf("%s: %+v", url, u)
+		}
+	}
+	if u := build(t, upstream.Spec{URL: "tls://dns.example.net:8853", Below: true}); u.Named.Port() != 8853 {
+		t.Errorf("%v", u.Named)
+	}
+	for _, s := range []upstream.Spec{
+		{URL: "quad9", Below: true}, {URL: "tls://192.0.2.1", Below: true}, {URL: "tls://dns.example.net", Addresses: []string{"192.0.2.1"}, Below: true},
+	} {
+		if u := build(t, s); u.Named.IsValid() || len(u.Addrs) == 0 {
+			t.Errorf("%+v is looked up though its address is known: %+v", s, u)
+		}
 	}
 }
 

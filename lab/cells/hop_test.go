@@ -193,6 +193,7 @@ type farChannel struct {
 	kind    kind
 	missing bool       // the hop's name is not published
 	login   string     // "user:password@", or empty
+	named   string     // the resolver of `far`, by its name alone
 	via     *transport // by which the resolver of `far` is asked; nil: DNS over TLS
 
 	hop      *hop
@@ -212,6 +213,9 @@ func (f *farChannel) arrange(t testing.TB, s *lab.Scene) {
 	}
 	f.hop = addHop(t, s, host, f.kind)
 	f.resolver = lab.Must(s.AddResolver("dns2.example.net"))(t)
+	if f.named != "" {
+		lab.Must(0, s.Authority.Publish("dns2.example.net", f.resolver.Host))(t)
+	}
 	s.Permitted = append(s.Resolver.Peers(), f.hop.Peers(capture.TCP, f.kind.port)...)
 	s.Readers = f.hop.Peers(capture.TCP, f.kind.port)
 	s.Asking = []*internet.Host{f.resolver.Host}
@@ -228,6 +232,9 @@ func (f *farChannel) config(s *lab.Scene, resolve string) string {
 
 // upstream is the resolver of `far` as the configuration has it.
 func (f *farChannel) upstream(s *lab.Scene) string {
+	if f.named != "" {
+		return f.named
+	}
 	if f.via == nil {
 		return f.resolver.DoTURL()
 	}

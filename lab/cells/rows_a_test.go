@@ -25,6 +25,22 @@ func TestA_TheResolversAndTheHopsOwnNames(t *testing.T) {
 		return direct(s, fmt.Sprintf("{url: %q, addresses: [%q], ca: %q}", named(s), s.Resolver.Addr(), s.CAFile))
 	})})
 
+	for _, families := range internet.AllFamilies() {
+		for _, url := range []string{"tls://dns2.example.net", "https://dns2.example.net/dns-query"} {
+			t.Run("A1/a name in a channel over another/"+string(families)+"/"+url[:3], func(t *testing.T) {
+				far := &farChannel{kind: kinds[0], named: url}
+				c := far.cell("here")
+				c.Families = families
+				c.After = func(t testing.TB, s *lab.Scene) {
+					if asked(s.Resolver, "dns2.example.net") == 0 || asked(far.resolver, "dns2.example.net") > 0 {
+						t.Errorf("the resolver underneath was asked for: %s; and itself: %s", names(s.Resolver), names(far.resolver))
+					}
+				}
+				run(t, c)
+			})
+		}
+	}
+
 	// The provider answers whatever it is asked, so a last resort would work well here.
 	play(t, "A2", lab.Cell{Start: with(dot), Refused: "RESOLVER_UNREACHABLE", Before: gone})
 	play(t, "A3", lab.Cell{Start: with(func(s *lab.Scene) string {
