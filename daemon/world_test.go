@@ -306,6 +306,7 @@ func (w *world) ready(text string) {
 		_, why := g.ready()
 		w.t.Fatalf("it did not get ready: %q", why)
 	}
+	synctest.Wait() // the resolver has been asked for its own record too
 }
 
 func request(to string) route.Request {
