@@ -33,11 +33,16 @@ func TestB_FailingOpen(t *testing.T) {
 				second = lab.Must(s.AddResolver("dns2.example.net"))(t)
 				s.Permitted = append(s.Permitted, second.Peers()...)
 			},
-			Start:   with(func(s *lab.Scene) string { return direct(s, s.Resolver.DoTURL(), second.DoTURL()) }),
-			Before:  func(_ testing.TB, s *lab.Scene) { s.Resolver.Handle(answer.handler) },
+			Start: with(func(s *lab.Scene) string { return direct(s, s.Resolver.DoTURL(), second.DoTURL()) }),
+			Before: func(_ testing.TB, s *lab.Scene) {
+				s.Resolver.Handle(answer.handler)
+				if answer.code == "DNS_TIMEOUT" {
+					second.Handle(answer.handler)
+				}
+			},
 			Refused: answer.code,
 			After: func(t testing.TB, s *lab.Scene) {
-				// Only silence lets the next upstream of the configuration have a try, and it is none here.
+				// Only silence lets the next upstream of the configuration have a try, and that one is silent too.
 				if n := asked(second, s.Canary); n > 0 && answer.code != "DNS_TIMEOUT" {
 					t.Errorf("the second upstream was asked %d times after an answer that is final", n)
 				}
