@@ -1,6 +1,8 @@
 package dnssec
 
 import (
+	"encoding/base64"
+
 	"github.com/miekg/dns"
 )
 
@@ -24,6 +26,29 @@ func supportedDigest(digest uint8) bool {
 		return true
 	}
 	return false
+}
+
+// digestOctets is how long a digest is that can be computed here (RFC 3658, section 2.4; RFC 4509; RFC 6605), in octets.
+func digestOctets(digest uint8) int {
+	return map[uint8]int{dns.SHA1: 20, dns.SHA256: 32, dns.SHA384: 48}[digest]
+}
+
+// whole says whether a key of a supported algorithm has the length that it has to have: a curve's (RFC 6605; RFC 8080), or
+// at least the 1024 bits of RSA that are verified with.
+func whole(k *dns.DNSKEY) bool {
+	key, err := base64.StdEncoding.DecodeString(k.PublicKey)
+	if err != nil {
+		return false
+	}
+	switch k.Algorithm {
+	case dns.ECDSAP256SHA256:
+		return len(key) == 64
+	case dns.ECDSAP384SHA384:
+		return len(key) == 96
+	case dns.ED25519:
+		return len(key) == 32
+	}
+	return len(key) > 1024/8 // its modulus, and its exponent before it
 }
 
 // chooseDS keeps the DS records that can be used, and drops those with SHA-1 where one with a better digest is left.

@@ -37,7 +37,8 @@ func RootAnchors() []Anchor {
 }
 
 // ParseAnchor reads a DS or DNSKEY record of the root in presentation form. A key must be one that may sign: a zone
-// key, not revoked, of an algorithm and digest that can be checked here.
+// key, not revoked, of an algorithm and digest that can be checked here. Digests and keys are as long as those say: one
+// that was cut off would fit nothing for ever.
 func ParseAnchor(s string) (Anchor, error) {
 	if len(s) > 4096 || strings.ContainsAny(s, "\n\r$") {
 		return Anchor{}, errors.New("a trust anchor is one DS or DNSKEY record")
@@ -55,10 +56,16 @@ func ParseAnchor(s string) (Anchor, error) {
 		if !supported(rr.Algorithm) || !supportedDigest(rr.DigestType) {
 			return Anchor{}, fmt.Errorf("the anchor with key tag %d has algorithm %d and digest %d, which cannot be checked here", rr.KeyTag, rr.Algorithm, rr.DigestType)
 		}
+		if has, want := len(rr.Digest)/2, digestOctets(rr.DigestType); has != want {
+			return Anchor{}, fmt.Errorf("the anchor with key tag %d has %d octets of digest, and digest %d has %d: part of it is missing, or too much", rr.KeyTag, has, rr.DigestType, want)
+		}
 		return Anchor{ds: rr}, nil
 	case *dns.DNSKEY:
 		if k := (zoneKey{rr, rr.KeyTag()}); !k.signs() {
 			return Anchor{}, fmt.Errorf("the anchor with key tag %d is not a key that signs its zone with an algorithm known here", k.tag)
+		}
+		if !whole(rr) {
+			return Anchor{}, fmt.Errorf("the anchor with key tag %d has no key of its algorithm %d: part of it is missing, or it is too weak", rr.KeyTag(), rr.Algorithm)
 		}
 		return Anchor{key: rr}, nil
 	}

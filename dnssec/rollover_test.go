@@ -235,6 +235,25 @@ func TestTheKeysThatAreFollowedAreBounded(t *testing.T) {
 	}
 }
 
+func TestAnAnchorOfWhichAPartIsMissingIsRefused(t *testing.T) {
+	for _, s := range []string{
+		strings.TrimSuffix(rootAnchors[0], "8D"), rootAnchors[0] + "00", ". IN DS 20326 8 2 E06D", ". IN DS 20326 8 4 " + strings.Repeat("00", 32),
+		". IN DNSKEY 257 3 8 AwEAAQ==", ". IN DNSKEY 257 3 13 AwEAAQ==", ". IN DNSKEY 257 3 14 AwEAAQ==", ". IN DNSKEY 257 3 15 AwEAAQ==",
+	} {
+		if _, err := ParseAnchor(s); err == nil || !strings.Contains(err.Error(), "part of it is missing") {
+			t.Errorf("%s: %v", s, err)
+		}
+	}
+	for _, algorithm := range []uint8{dns.RSASHA256, dns.RSASHA512, dns.ECDSAP256SHA256, dns.ECDSAP384SHA384, dns.ED25519} {
+		k := newKey(t, ".", algorithm, 257, 0)
+		for _, s := range []string{k.DNSKEY.String(), k.ToDS(dns.SHA1).String(), k.ToDS(dns.SHA256).String(), k.ToDS(dns.SHA384).String()} {
+			if _, err := ParseAnchor(s); err != nil {
+				t.Errorf("%s: %v", s, err)
+			}
+		}
+	}
+}
+
 func TestTheAnchorsOfTheProgramAreThoseOfTheRoot(t *testing.T) {
 	anchors := RootAnchors()
 	if len(anchors) != 2 || anchors[0].ds.KeyTag != 20326 || anchors[1].ds.KeyTag != 38696 {
