@@ -79,8 +79,11 @@ func TestListenDNS_OverTLSNeedsACertificateThatCanBeUsed(t *testing.T) {
 	wantOne(t, bad(t, "listen:\n  dns: {address: 'tls://127.0.0.1:853', tls: {cert: c.pem, key: k.pem}}"), 2, 46, "the file c.pem cannot be read")
 	wantOne(t, bad(t, "listen:\n  dns: {address: '127.0.0.1:853', tls: {cert: c.pem, key: k.pem}}"), 2, 40, "would not be used")
 	wantOne(t, bad(t, "listen:\n  dns: quic://127.0.0.1:853"), 2, 8, "no certificate to show")
-	wantOne(t, bad(t, "listen:\n  dns: quic://127.0.0.1:853/dns-query"), 2, 8, "no address to listen on")
-	wantOne(t, bad(t, "listen:\n  dns: https://127.0.0.1:853/other"), 2, 8, "no address to listen on")
+	wantOne(t, bad(t, "listen:\n  dns: quic://127.0.0.1:853/dns-query"), 2, 8, "no address to listen on", "tls://IP:PORT, quic://IP:PORT")
+	wantOne(t, bad(t, "listen:\n  dns: https://127.0.0.1:853/other"), 2, 8, "no address to listen on", "https://IP:PORT/dns-query")
+	wantOne(t, bad(t, "listen:\n  dns: h3://127.0.0.1:853/dns-query"), 2, 8, "no address to listen on", "HTTP/3")
+	wantOne(t, bad(t, "listen:\n  dns: udp://127.0.0.1:53"), 2, 8, "no address to listen on", "IP:PORT for UDP and TCP")
+	wantOne(t, bad(t, "listen:\n  dns: tls://door.example:853"), 2, 8, "no address to listen on", "tls://IP:PORT")
 	wantOne(t, bad(t, "listen:\n  proxy: tls://127.0.0.1:853"), 2, 10, "no address to listen on")
 }
 

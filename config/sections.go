@@ -100,8 +100,11 @@ func (l *loader) socket(n *node, path string) (scheme string, address netip.Addr
 	if mend == "" {
 		return scheme, address
 	}
-	if t.secret {
+	switch {
+	case t.secret:
 		mend = "write IP:PORT, such as " + DefaultListen
+	case strings.HasPrefix(path, "listen.dns") && strings.Contains(t.value, "://"):
+		mend = "write IP:PORT for UDP and TCP, tls://IP:PORT, quic://IP:PORT, or https://IP:PORT" + DoHPath + " (HTTP/2 and HTTP/3)"
 	}
 	l.problem(n.pos, fmt.Sprintf("`%s` is no address to listen on", l.say(path, t.value)), mend)
 	return "", netip.AddrPort{}
