@@ -173,7 +173,7 @@ func (c *Channel) DialChecked(ctx context.Context, t name.Target, check Check) (
 		return conn, dialFault(ctx, t.String(), err)
 	}
 	fault.Waiting(ctx, c.unresolved)
-	if err := c.readyFor(ctx, dnswire.Question{Name: host, Type: dnswire.A}); err != nil {
+	if err := c.readyFor(ctx, dnswire.Question{Name: host, Type: dnswire.A}, readyWait); err != nil {
 		return nil, err
 	}
 	return c.race(ctx, t, check)
@@ -195,7 +195,7 @@ func (c *Channel) Lookup(ctx context.Context, host string) ([]netip.Addr, error)
 	if c.resolver == nil {
 		return nil, c.noResolver()
 	}
-	if err := c.readyFor(ctx, dnswire.Question{Name: host, Type: dnswire.A}); err != nil {
+	if err := c.readyFor(ctx, dnswire.Question{Name: host, Type: dnswire.A}, readyWait); err != nil {
 		return nil, err
 	}
 	return c.resolver.Lookup(ctx, host)
@@ -219,23 +219,24 @@ func (c *Channel) LookupGiven(ctx context.Context, host string, check Check) ([]
 // Gave says whether addr was given out to a client by this channel's resolver, of late.
 func (c *Channel) Gave(addr netip.Addr) bool { return c.given.has(addr.Unmap()) }
 
-// Exchange asks the channel's resolver one question. The error is a [*fault.Error].
+// Exchange asks the channel's resolver one question. One that is not ready yet is waited for 3 seconds. The error is a [*fault.Error].
 func (c *Channel) Exchange(ctx context.Context, q dnswire.Question) (*dnswire.Answer, error) {
 	if c.resolver == nil {
 		return nil, c.noResolver()
 	}
-	if err := c.readyFor(ctx, q); err != nil {
+	if err := c.readyFor(ctx, q, askWait); err != nil {
 		return nil, err
 	}
 	return c.resolver.Exchange(ctx, q)
 }
 
 // ExchangeGiven is Exchange for a client that will come back with one of the addresses in the answer, or with one that a record
-// of it hints at. Where check refuses one of them the answer is refused; else they are remembered as given out.
+// of it hints at. Where check refuses one of them the answer is refused; else they are remembered as given out. The
+// addresses of a special-use name that is answered here, such as localhost, are no server's word: they stand.
 func (c *Channel) ExchangeGiven(ctx context.Context, q dnswire.Question, check Check) (*dnswire.Answer, error) {
 	a, err := c.Exchange(ctx, q)
 	if err == nil {
-		err = c.give(a, check)
+		err = c.give(a, q, check)
 	}
 	if err != nil {
 		return nil, err
@@ -250,7 +251,7 @@ func (c *Channel) CachedGiven(q dnswire.Question, check Check) (*dnswire.Answer,
 		return nil, false
 	}
 	a, ok := c.resolver.ExchangeCached(q)
-	if !ok || c.give(a, check) != nil {
+	if !ok || c.give(a, q, check) != nil {
 		return nil, false
 	}
 	return a, true
@@ -258,10 +259,10 @@ func (c *Channel) CachedGiven(q dnswire.Question, check Check) (*dnswire.Answer,
 
 // give remembers the addresses of an answer as given out, unless check refuses one. Hints of HTTPS and SVCB records are
 // addresses too: clients connect to them without asking for others (RFC 9460, section 7.3).
-func (c *Channel) give(a *dnswire.Answer, check Check) error {
+func (c *Channel) give(a *dnswire.Answer, q dnswire.Question, check Check) error {
 	addrs := append(a.Addrs(), a.Hints()...)
 	for _, addr := range addrs {
-		if err := check(addr); err != nil {
+		if err := check(addr); err != nil && !c.resolver.IsLocal(q) {
 			return err
 		}
 	}

@@ -266,6 +266,24 @@ func TestAChannelThatIsNotReadyRefusesAfterAMoment(t *testing.T) {
 	})
 }
 
+func TestWhoAsksByDNSHearsThatTheChannelIsNotReadyBeforeGivingUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, nil)
+		w.dns.Handle(dnstest.Silent)
+		c := w.direct(t)
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second) // the time-out of resolv.conf(5), and of dig and kdig
+		defer cancel()
+		q := dnswire.Question{Name: "api.example.com", Type: dnswire.A}
+		if _, err := c.ExchangeGiven(ctx, q, anyAddress); codeOf(err) != fault.NotReady || ctx.Err() != nil {
+			t.Errorf("it gave %v, with %v", err, ctx.Err())
+		}
+		time.AfterFunc(time.Second, func() { w.dns.Handle(dnstest.Zone{"api.example.com. 60 A 203.0.113.7"}.Handler()) })
+		if a, err := c.ExchangeGiven(t.Context(), q, anyAddress); err != nil || len(a.Addrs()) != 1 {
+			t.Errorf("a question that can be answered in a moment: %v, %v", a, err)
+		}
+	})
+}
+
 func TestASpecialUseNameIsAnsweredBeforeTheChannelIsReady(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, nil)

@@ -11,6 +11,7 @@ import (
 // Times of getting ready.
 const (
 	readyWait  = 5 * time.Second // how long a request waits for a channel that is not ready yet
+	askWait    = 3 * time.Second // and a question: whoever asks by DNS gives up after five seconds (resolv.conf(5)), and reads no reason then
 	probeFirst = 250 * time.Millisecond
 	probeMost  = 15 * time.Second
 )
@@ -73,20 +74,13 @@ func (c *Channel) WhyNotReady() error {
 // Await is closed when the channel is ready.
 func (c *Channel) Await() <-chan struct{} { return c.ready }
 
-// readyFor waits a little for a channel that is not ready yet, unless the question is answered without its upstreams.
-func (c *Channel) readyFor(ctx context.Context, q dnswire.Question) error {
+// readyFor waits a little for a channel that is not ready yet, unless the question is answered without its upstreams. The
+// error is a [*fault.Error] with NOT_READY.
+func (c *Channel) readyFor(ctx context.Context, q dnswire.Question, wait time.Duration) error {
 	if c.Ready() || c.resolver.IsLocal(q) {
 		return nil
 	}
-	return c.WaitReady(ctx)
-}
-
-// WaitReady waits a little for a channel that is not ready yet. The error is a [*fault.Error] with NOT_READY.
-func (c *Channel) WaitReady(ctx context.Context) error {
-	if c.Ready() {
-		return nil
-	}
-	timer := time.NewTimer(readyWait)
+	timer := time.NewTimer(wait)
 	defer timer.Stop()
 	select {
 	case <-c.ready:

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"fmt"
 	"net/netip"
 	"strings"
 	"testing"
@@ -278,5 +279,27 @@ func TestHintsOfHTTPSRecordsHaveToPassThePolicyAsAddressesDo(t *testing.T) {
 			w.t.Error(err)
 		}
 		w.reaches(originAt.String(), "origin")
+	})
+}
+
+// What is answered here is no server's word, which could lead a client into a network that it should not reach.
+func TestAddressesOfSpecialUseNamesAreGivenAtTheDoorOfDNS(t *testing.T) {
+	client := netip.MustParseAddrPort("127.0.0.1:50000")
+	with(t, "localhost", "", func(w *world) {
+		for host, want := range map[string]string{"localhost": "[127.0.0.1]", "Api.Localhost.": "[127.0.0.1]", "ipv4only.arpa": "[192.0.0.170 192.0.0.171]"} {
+			q := dnswire.Question{Name: host, Type: dnswire.A}
+			a, err := w.g.table.Exchange(w.t.Context(), client, q)
+			if err != nil || fmt.Sprint(a.Addrs()) != want {
+				w.t.Errorf("%s: %v, %v", host, a, err)
+			}
+			if a, ok := w.g.table.Cached(client, q); !ok || fmt.Sprint(a.Addrs()) != want {
+				w.t.Errorf("%s is not known at once: %v", host, a)
+			}
+		}
+		time.Sleep(later)
+		w.own.Fail(always(zoneOf(hostName+". 0 CNAME localhost.", "localhost. 0 A 127.0.0.1")))
+		if _, err := w.g.table.Exchange(w.t.Context(), client, dnswire.Question{Name: hostName, Type: dnswire.A}); err == nil || fault.Of(err).Code != fault.PolicyPrivateTarget {
+			w.t.Errorf("a server's word that a name is this host: %v", err)
+		}
 	})
 }
