@@ -21,8 +21,8 @@ type Status struct {
 
 // Listener is where the program listens.
 type Listener struct {
-	Kind    string `json:"kind"` // proxy, admin, control
-	Address string `json:"address"`
+	Kind    string `json:"kind"`    // proxy, admin, dns
+	Address string `json:"address"` // IP:PORT; of the DNS door as it is written, such as tls://IP:PORT
 }
 
 // Channel is how one channel does.

@@ -80,7 +80,7 @@ func (d *Daemon) listening() []control.Listener {
 	defer d.servingMu.RUnlock()
 	list := []control.Listener{}
 	for _, l := range d.serving.all {
-		list = append(list, control.Listener{Kind: string(l.kind), Address: l.address().String()})
+		list = append(list, control.Listener{Kind: string(l.kind), Address: l.text()})
 	}
 	return list
 }

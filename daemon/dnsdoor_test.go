@@ -240,6 +240,21 @@ func TestTheDNSDoorTellsOfItselfWhatTheConfigurationInForceSays(t *testing.T) {
 	}
 }
 
+func TestTheStatusSaysWhatIsSpokenAtEachDoorOfDNS(t *testing.T) {
+	l := newLive(t, doors(doorFiles(t), "", "", "tls", "quic", "https")).start()
+	var shown []string
+	for _, at := range l.d.Status().Listeners {
+		if at.Kind == "dns" {
+			shown = append(shown, at.Address)
+		}
+	}
+	for i, want := range []string{"127.0.0.1:", "tls://127.0.0.1:", "quic://127.0.0.1:", "https://127.0.0.1:"} {
+		if len(shown) != 4 || !strings.HasPrefix(shown[i], want) {
+			t.Fatalf("it shows %q, want %s", shown, want)
+		}
+	}
+}
+
 func TestTwoDoorsOfOnePort_areRefusedWithWhatHoldsIt(t *testing.T) {
 	at := freePort(t)
 	taken, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(at))

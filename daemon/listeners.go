@@ -215,10 +215,15 @@ func (ls *listeners) dns() []string {
 	var all []string
 	for _, l := range ls.all {
 		if l.kind == kindDNS {
-			all = append(all, config.DNSListener{Scheme: l.scheme, Listener: config.Listener{Address: l.address()}}.Text())
+			all = append(all, l.text())
 		}
 	}
 	return all
+}
+
+// text is where a listener is, with what is spoken there.
+func (l *listener) text() string {
+	return config.DNSListener{Scheme: l.scheme, Listener: config.Listener{Address: l.address()}}.Text()
 }
 
 // addresses gives all addresses, for the policy: a request for one of them would go round in a circle.
