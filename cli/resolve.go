@@ -13,6 +13,7 @@ import (
 	"watertight/config"
 	"watertight/daemon"
 	"watertight/dnswire"
+	"watertight/fault"
 	"watertight/name"
 	"watertight/state"
 )
@@ -142,10 +143,23 @@ func printResolution(cmd *cobra.Command, r *daemon.Resolution) {
 	if !r.Failed() { // that one family has no record is nothing to mend
 		return
 	}
-	for _, a := range r.Answers {
-		if a.Error != nil && a.Error.Hint != "" {
-			fmt.Fprintln(cmd.ErrOrStderr(), "hint: "+a.Error.Hint)
-			break
+	if hint := hintOf(r.Answers); hint != "" {
+		fmt.Fprintln(cmd.ErrOrStderr(), "hint: "+hint)
+	}
+}
+
+// hintOf gives the hint of the first fault. That a family has no record says little where the question for the other one
+// failed.
+func hintOf(answers []daemon.Answer) string {
+	hint := ""
+	for _, a := range answers {
+		switch {
+		case a.Error == nil || a.Error.Hint == "":
+		case a.Error.Code != fault.DNSNoData:
+			return a.Error.Hint
+		case hint == "":
+			hint = a.Error.Hint
 		}
 	}
+	return hint
 }
