@@ -104,9 +104,9 @@ var Keys = []Key{
 	{Path: "channels.*.resolver", form: formMap, Doc: "The channel's encrypted resolver."},
 	{
 		Path: "channels.*.resolver.upstreams", form: formText, list: true, orMap: true, Default: "[" + DefaultUpstream + "]",
-		Doc: "The servers asked, in order of preference: a preset, https://HOST[:PORT]/PATH, h3:// the same, tls://HOST[:PORT] or quic://HOST[:PORT]. The default is for `direct` only.",
+		Doc: "The servers asked, in order of preference: a preset, https://HOST[:PORT]/PATH, h3:// the same, tls://HOST[:PORT], quic://HOST[:PORT] or a DNS stamp, sdns://. The default is for `direct` only.",
 	},
-	{Path: "channels.*.resolver.upstreams.url", form: formText, Doc: "The server: a preset, https://HOST[:PORT]/PATH, h3:// the same, tls://HOST[:PORT] or quic://HOST[:PORT]."},
+	{Path: "channels.*.resolver.upstreams.url", form: formText, Doc: "The server: a preset, https://HOST[:PORT]/PATH, h3:// the same, tls://HOST[:PORT], quic://HOST[:PORT] or a DNS stamp, sdns://."},
 	{Path: "channels.*.resolver.upstreams.addresses", form: formText, list: true, Doc: "The server's IP addresses: no look-up is made to find them."},
 	{
 		Path: "channels.*.resolver.upstreams.pins", form: formText, list: true,
@@ -213,7 +213,7 @@ var Keys = []Key{
 // later are keys that users may know from the documentation of a later version, with what to do without them.
 // None is read here, and none is passed over in silence.
 var later = map[string]string{
-	"listen.dns.users":        "remove the key: this version serves private networks only",
+	"listen.dns.users":        "remove the key, and tell clients by their certificates: `client_ca` in `tls`",
 	"listen.gateway":          "remove the key: give the client a proxy setting (`watertight env` prints it)",
 	"listen.transparent":      "remove the key: give the client a proxy setting (`watertight env` prints it)",
 	"listen.proxy.tls":        "remove the key and listen on 127.0.0.1, or put a TLS server before it and write `allow_insecure: true`",
