@@ -57,7 +57,7 @@ type subject struct {
 	but map[string]State
 }
 
-// subjects are the zones of the issue: every algorithm with every kind of proof by every signer, and what goes wrong.
+// subjects are the zones that are judged: every algorithm with every kind of proof by every signer, and what goes wrong.
 func subjects() []subject {
 	day := 24 * time.Hour
 	now := time.Now()
