@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"watertight/hop"
 	"watertight/route"
@@ -83,10 +84,17 @@ func (p *override) listen(c *Config, flag string, values []string, kind string, 
 		taken := slices.Concat(slices.Collect(maps.Values(c.Listen.sockets()))...)
 		switch {
 		case mend != "":
+			if kind == "dns" && strings.Contains(s, "://") {
+				mend = "write IP:PORT, such as 127.0.0.1:5353; an encrypted door has a certificate, and stands in a file under `listen.dns`"
+			}
 			p.problem(fmt.Sprintf("%s: `%s` is no address to listen on", flag, clip(s)), mend)
 			continue
 		case !address.Addr().IsLoopback():
-			p.problem(fmt.Sprintf("%s: %s can be reached from other hosts, and anyone there could use this proxy: it has no TLS and no users yet", flag, address),
+			what := "anyone there could use this proxy: it has no TLS and no users yet"
+			if kind == "dns" {
+				what = "names would travel there in clear text: it has no TLS and no users"
+			}
+			p.problem(fmt.Sprintf("%s: %s can be reached from other hosts, and %s", flag, address, what),
 				fmt.Sprintf("listen on 127.0.0.1:%d, or, where a firewall protects it, write `listen: {%s: {address: %q, allow_insecure: true}}` in a file", address.Port(), kind, address))
 			continue
 		case slices.ContainsFunc(taken, func(s socket) bool { return overlap(s, socket{address, true, kind == "dns"}) }):

@@ -123,6 +123,7 @@ func TestOverrides_ThatAreAmbiguousOrWrongAreRefused(t *testing.T) {
 		{"", Overrides{Listen: []string{"localhost:1"}}, []string{"--listen: `localhost:1`", "write 127.0.0.1:1"}},
 		{"", Overrides{Listen: []string{"127.0.0.1:1", "127.0.0.1:1"}}, []string{"taken already"}},
 		{"listen: {admin: 127.0.0.1:1}", Overrides{Listen: []string{"127.0.0.1:1"}}, []string{"taken already"}},
+		{"", Overrides{DNS: []string{"tls://127.0.0.1:853", "0.0.0.0:53"}}, []string{"--dns: `tls://127.0.0.1:853` is no address", "such as 127.0.0.1:5353; an encrypted door has a certificate", "names would travel there in clear text", "listen: {dns: {address: \"0.0.0.0:53\""}},
 		{"", Overrides{Resolver: []string{"9.9.9.9", "https://dns.example.net/q"}}, []string{"--resolver: 9.9.9.9 is plain DNS", "write tls://9.9.9.9", "--resolver: the resolver dns.example.net is given by its name", "tls://IP"}},
 		{"", Overrides{Resolver: []string{"quad9", "tls://192.0.2.1"}, CA: "none.pem"}, []string{"--ca: the CA file none.pem cannot", "it does not exist", "check the path: a relative one begins at the working directory"}},
 		{"channels: {direct: {resolver: {upstreams: [quad9, dns4eu], strategy: {race: 2}}}}", Overrides{Resolver: []string{"quad9"}}, []string{"--resolver gives 1 of the upstreams of `direct`, and its `strategy` in watertight.yaml asks among more"}},
