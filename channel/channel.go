@@ -219,9 +219,13 @@ func (c *Channel) LookupGiven(ctx context.Context, host string, check Check) ([]
 // Gave says whether addr was given out to a client by this channel's resolver, of late.
 func (c *Channel) Gave(addr netip.Addr) bool { return c.given.has(addr.Unmap()) }
 
-// Exchange asks the channel's resolver one question. One that is not ready yet is waited for 3 seconds. The error is a [*fault.Error].
+// Exchange asks the channel's resolver one question. One that is not ready yet is waited for 3 seconds. Where the exit
+// resolves, special-use names are answered all the same. The error is a [*fault.Error].
 func (c *Channel) Exchange(ctx context.Context, q dnswire.Question) (*dnswire.Answer, error) {
 	if c.resolver == nil {
+		if a, ok := resolve.LocalAnswer(q); ok {
+			return a, nil
+		}
 		return nil, c.noResolver()
 	}
 	if err := c.readyFor(ctx, q, askWait); err != nil {
@@ -262,7 +266,7 @@ func (c *Channel) CachedGiven(q dnswire.Question, check Check) (*dnswire.Answer,
 func (c *Channel) give(a *dnswire.Answer, q dnswire.Question, check Check) error {
 	addrs := append(a.Addrs(), a.Hints()...)
 	for _, addr := range addrs {
-		if err := check(addr); err != nil && !c.resolver.IsLocal(q) {
+		if err := check(addr); err != nil && !c.IsLocal(q) {
 			return err
 		}
 	}

@@ -446,6 +446,15 @@ func TestWithResolveAtExitNobodyResolvesTheTargetBefore(t *testing.T) {
 				t.Errorf("%s went to the exit, or gave another reason: %v", host, err)
 			}
 		}
+		for host, want := range map[string]int{"Printer.Local.": dnswire.NXDomain, "use-application-dns.net": dnswire.NXDomain, "localhost": dnswire.NoError} {
+			refusing := func(netip.Addr) error { return errors.New("refused") }
+			if a, err := c.ExchangeGiven(t.Context(), dnswire.Question{Name: host, Type: dnswire.A}, refusing); err != nil || a.RCode != want {
+				t.Errorf("whoever asks for %s by DNS reads %v, %v", host, a, err)
+			}
+		}
+		if _, err := c.ExchangeGiven(t.Context(), dnswire.Question{Name: "api.example.com", Type: dnswire.A}, anyAddress); codeOf(err) != fault.DNSServFail {
+			t.Errorf("an ordinary name, which only the exit resolves, gave %v", err)
+		}
 		if got := asked(); len(got) != 1 {
 			t.Errorf("special-use names reached the proxy: %q", got)
 		}

@@ -6,6 +6,7 @@ import (
 
 	"watertight/dnswire"
 	"watertight/fault"
+	"watertight/resolve"
 )
 
 // Times of getting ready.
@@ -126,4 +127,10 @@ func (c *Channel) Settle(ctx context.Context) error {
 }
 
 // IsLocal says whether a question is answered without the resolver's upstreams.
-func (c *Channel) IsLocal(q dnswire.Question) bool { return c.resolver != nil && c.resolver.IsLocal(q) }
+func (c *Channel) IsLocal(q dnswire.Question) bool {
+	if c.resolver == nil {
+		_, ok := resolve.LocalAnswer(q)
+		return ok
+	}
+	return c.resolver.IsLocal(q)
+}

@@ -114,6 +114,17 @@ func Local(host string) error {
 	}
 }
 
+// LocalAnswer answers a question about a special-use name where no resolver is. It says false for an ordinary name.
+func LocalAnswer(q dnswire.Question) (*dnswire.Answer, bool) {
+	q.Name = dnswire.CanonicalName(q.Name)
+	l, ok := special(q)
+	if !ok {
+		return nil, false
+	}
+	a, err := l.answer(q)
+	return a, err == nil
+}
+
 // IsLocal says whether a question is answered here, so that no upstream need be ready for it.
 func (r *Resolver) IsLocal(q dnswire.Question) bool {
 	q.Name = dnswire.CanonicalName(q.Name)
