@@ -211,13 +211,14 @@ func (r *Resolver) Probe(ctx context.Context) error {
 		r.options.Sink.Lookup(&ev)
 		return copied(fail.Fault)
 	}
+	ev.RCode = dnswire.RCodeText(said.answer.RCode)
 	r.options.Sink.Lookup(&ev)
 	return nil
 }
 
-// Flush empties the cache, forgets the keys that answers were validated by, leaves the connections and forgets the sessions of TLS, so that nothing links what comes
-// with what was. Look-ups under way end as they would have, do not fill the cache, and nobody joins them any more. It
-// says how much the cache held.
+// Flush empties the cache, forgets the keys that answers were validated by, leaves the connections and forgets the
+// sessions of TLS, so that nothing links what comes with what was. Look-ups under way end as they would have, do not fill
+// the cache, and nobody joins them any more. It says how much the cache held.
 func (r *Resolver) Flush() (entries, octets int) {
 	r.mu.Lock()
 	entries, octets = r.cache.flush()

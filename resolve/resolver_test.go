@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -255,6 +256,13 @@ func TestProbeAcceptsAnyReplyPastCacheAndBackoffAndTellsNoName(t *testing.T) {
 		}
 		s.Handle(dnstest.Malformed)
 		dnsrig.WantFault(t, r.Probe(t.Context()), fault.DNSServFail, "malformed")
+		var results []string
+		for _, e := range g.sink.all() {
+			results = append(results, string(e.Code)+e.RCode)
+		}
+		if want := []string{string(fault.ResolverUnreachable), "SERVFAIL", string(fault.DNSServFail)}; !slices.Equal(results, want) {
+			t.Errorf("the probes are reported as %q, want %q", results, want)
+		}
 		for _, n := range s.Names() {
 			if n != "" && !strings.HasSuffix(n, dnsrig.ServerName) { // its own
 				t.Errorf("the probe asked for %q", n)
