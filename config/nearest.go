@@ -6,7 +6,8 @@ import "strings"
 const maxNearest = 64
 
 // Nearest gives the candidate that word was probably meant to be: the one with the fewest letters added, left out,
-// changed or swapped: at most a third of them, and one more where the first is right. It says false where none is near. Case does not count.
+// changed or swapped: at most a third of them, and one more where the first is right. It says false where none is near.
+// Case does not count.
 func Nearest(word string, candidates []string) (string, bool) {
 	best, least := "", len(word)/3+2
 	if len(word) > maxNearest || word == "" {

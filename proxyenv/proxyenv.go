@@ -66,7 +66,8 @@ const (
 	PowerShell Shell = "powershell"
 )
 
-// Write prints the lines to evaluate in a shell; bash, zsh, dash and ksh read those of sh. The error is for a shell that is not known, or the writer's.
+// Write prints the lines to evaluate in a shell; bash, zsh, dash and ksh read those of sh. The error is for a shell
+// that is not known, or the writer's.
 func Write(w io.Writer, shell Shell, vars []Var) error {
 	for _, v := range vars {
 		var err error

@@ -72,8 +72,8 @@ func (s *secure) fresh() *tls.Config {
 
 func (s *secure) forget() { s.tickets.forget() }
 
-// verify checks the hashes of a stamp and the pins. crypto/tls calls it on every connection, resumed ones too, after the chain and the name are
-// verified. A pin may be of any certificate of a verified chain (RFC 7858, section 4.2).
+// verify checks the hashes of a stamp and the pins. crypto/tls calls it on every connection, resumed ones too, after
+// the chain and the name are verified. A pin may be of any certificate of a verified chain (RFC 7858, section 4.2).
 func (s *secure) verify(cs tls.ConnectionState) error {
 	if hashes := s.c.up.Hashes; len(hashes) > 0 {
 		named := stamp.Stamp{Hashes: hashes}

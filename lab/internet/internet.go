@@ -1,11 +1,11 @@
 // Package internet is a small internet in one process tree, for tests and for the demo: hosts in network namespaces,
 // an internet provider that carries, captures and reads all that the client sends, and servers to talk to.
 //
-// It promises that a leak succeeds: the provider answers every plaintext question, to whatever address it was sent,
-// and the resolvers on the client's own loopback addresses pass on what they are asked, so that a leaking program works
-// well and is caught, instead of timing out and looking sealed. It promises that every packet on the client's uplink is captured at both ends, from before the client has an address. Nothing in it
-// ever leaves the machine: there is no way out of the namespaces. It runs without root, inside a namespace made by
-// [contain.Private].
+// It promises that a leak succeeds: the provider answers every plaintext question, to whatever address it was sent, and
+// the resolvers on the client's own loopback addresses pass on what they are asked, so that a leaking program works
+// well and is caught, instead of timing out and looking sealed. It promises that every packet on the client's uplink is
+// captured at both ends, from before the client has an address. Nothing in it ever leaves the machine: there is no way
+// out of the namespaces. It runs without root, inside a namespace made by [contain.Private].
 package internet
 
 import (

@@ -4,10 +4,10 @@
 // It is an analyzer for go vet (see lint/cmd/onedoor). It looks at what an identifier means, not at how it is written,
 // so that aliases, dot imports, embedded types, function values and method values are all seen. It promises that a
 // package outside the short list in exceptions.go has no way to a socket, to the host's resolver or to net/http's
-// defaults through the packages it knows (rules.go). It looks beside Go too: assembly, C, and files that only a build with cgo would take are refused. It does not follow
-// values: a *http.Client that some dependency
-// hands out ready-made is beyond it, which is why the dependencies themselves are scanned too (lint/golden) and why
-// the host's resolver is disarmed at run time (wire.Seal).
+// defaults through the packages it knows (rules.go). It looks beside Go too: assembly, C, and files that only a build
+// with cgo would take are refused. It does not follow values: a *http.Client that some dependency hands out ready-made
+// is beyond it, which is why the dependencies themselves are scanned too (lint/golden) and why the host's resolver is
+// disarmed at run time (wire.Seal).
 //
 // Test files are held to the same rules with these reliefs: they may open sockets on loopback addresses, written as
 // literals or known only at run time; run other programs; build DNS messages with github.com/miekg/dns; and send a
