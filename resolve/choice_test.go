@@ -265,7 +265,7 @@ func TestWarmConnectsToThoseThatWillBeAskedAndSendsNothing(t *testing.T) {
 					t.Errorf("%v: upstream %d has %d connections, want %d", c.o.Strategy, i+1, s.Live(), c.want[i])
 				}
 				for _, name := range s.Names() {
-					if name != "" { // the probe's
+					if name != "" && name != "_dns."+dnsrig.ServerName { // the probe's, and the resolver's own record behind it
 						t.Errorf("%v: upstream %d was asked for %q", c.o.Strategy, i+1, name)
 					}
 				}
