@@ -156,6 +156,11 @@ func unpack(b []byte) (*dns.Msg, error) {
 		}
 		m.Extra = append(m.Extra, rr)
 	}
+	if beside > 0 { // a name that leads into the header reads the count that alone has not
+		if err := new(dns.Msg).Unpack(b); err != nil {
+			return nil, fmt.Errorf("%w: %v", ErrMalformed, err)
+		}
+	}
 	if opt := m.IsEdns0(); opt != nil {
 		m.Rcode |= opt.ExtendedRcode()
 	}
