@@ -107,8 +107,8 @@ func inside() (code int, err error) {
 	return code, nil
 }
 
-// lacking skips the test because something is missing, or fails it where everything is required.
-func lacking(t testing.TB, format string, args ...any) {
+// Lacking skips the test because something is missing, or fails it where everything is required.
+func Lacking(t testing.TB, format string, args ...any) {
 	t.Helper()
 	if os.Getenv(requiredVar) == "required" {
 		t.Fatalf("%s=required: %s", requiredVar, fmt.Sprintf(format, args...))
@@ -120,7 +120,7 @@ func lacking(t testing.TB, format string, args ...any) {
 func Inside(t testing.TB) {
 	t.Helper()
 	if errForbidden != nil {
-		lacking(t, "no namespaces of its own: %v", errForbidden)
+		Lacking(t, "no namespaces of its own: %v", errForbidden)
 	}
 }
 
@@ -174,7 +174,7 @@ func Need(t testing.TB, programs ...string) {
 	t.Helper()
 	for _, p := range programs {
 		if _, err := internet.Find(p); err != nil {
-			lacking(t, "%v", err)
+			Lacking(t, "%v", err)
 		}
 	}
 }
@@ -189,7 +189,7 @@ func NeedPython(t testing.TB, python string, modules ...string) {
 	// Isolated (-I), as the clients run it: what a user has installed for himself does not count.
 	out, err := exec.CommandContext(ctx, path, "-I", "-c", "import "+strings.Join(modules, ", ")).CombinedOutput()
 	if err != nil {
-		lacking(t, "%s with the modules %s: %v\n%s", python, strings.Join(modules, ", "), err, out)
+		Lacking(t, "%s with the modules %s: %v\n%s", python, strings.Join(modules, ", "), err, out)
 	}
 }
 

@@ -30,7 +30,7 @@ func TestDoor_KdigIsAnsweredOverQUIC(t *testing.T) {
 	lab.Need(t, "kdig")
 	s := lab.NewScene(t, internet.Dual)
 	if r := lab.Run(t, s.Client.Program("kdig", "--help")); !strings.Contains(r.Text(), "+[no]quic ") {
-		t.Skip("NOT TESTED: this kdig was built without QUIC")
+		lab.Lacking(t, "this kdig was built without QUIC")
 	}
 	cert := s.CA.Issue([]string{doorName}, nil)
 	door := lab.Must(dns.New(dns.Options{Handler: known{dnstest.Zone(records(s)).Handler()}, Logger: slog.New(slog.DiscardHandler)}))(t)
