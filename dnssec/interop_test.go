@@ -1,7 +1,6 @@
 package dnssec
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"net"
@@ -135,51 +134,10 @@ func startUnbound(t *testing.T, w *world, at netip.AddrPort) netip.AddrPort {
 	t.Helper()
 	n := unbounds.Add(1)
 	own := netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 83, byte(os.Getpid()), byte(n)}), 5300)
-	dir := t.TempDir()
-	conf := fmt.Sprintf(`
-server:
-  directory: %q
-  chroot: ""
-  username: ""
-  pidfile: ""
-  use-syslog: no
-  verbosity: 0
-  num-threads: 1
-  interface: %s@%d
-  do-ip6: no
-  do-tcp: no
-  do-not-query-localhost: no
-  edns-buffer-size: 4096
-  aggressive-nsec: no
-  prefetch-key: no
-  minimal-responses: no
-  val-max-restart: 0
-  val-override-date: "%s"
-  trust-anchor: "%s"
-  module-config: "validator iterator"
-remote-control:
-  control-enable: no
-forward-zone:
-  name: "."
-  forward-addr: 127.0.0.1@%d
-`, dir, own.Addr(), own.Port(), noon.Format("20060102150405"), w.zones["."].ds(dns.SHA256), at.Port())
-	path := filepath.Join(dir, "unbound.conf")
-	if err := os.WriteFile(path, []byte(conf), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	var out bytes.Buffer
-	cmd := exec.CommandContext(t.Context(), "unbound", "-d", "-p", "-c", path)
-	cmd.Stdout, cmd.Stderr = &out, &out
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-		if t.Failed() {
-			t.Log(out.String())
-		}
-	})
+	more := fmt.Sprintf("  do-tcp: no\n  val-override-date: \"%s\"\n  trust-anchor: \"%s\"\n  module-config: \"validator iterator\"\n",
+		noon.Format("20060102150405"), w.zones["."].ds(dns.SHA256))
+	over := fmt.Sprintf("forward-zone:\n  name: \".\"\n  forward-addr: %s@%d\n", at.Addr(), at.Port())
+	background(t, "unbound", "-d", "-p", "-c", unboundConf(t, own, more, over))
 	return own
 }
 
