@@ -3,6 +3,7 @@ package route
 import (
 	"net/netip"
 
+	"watertight/client"
 	"watertight/event"
 	"watertight/name"
 )
@@ -11,7 +12,9 @@ import (
 type Request struct {
 	Door   event.Door
 	Client netip.AddrPort
-	Target name.Target
+	// Identity is who the client is, as the door knows it; zero where it knows nobody.
+	Identity client.Identity
+	Target   name.Target
 	// PlainHTTP says that the request itself, not only a tunnel, leaves in clear text: an absolute-form http:// URL.
 	PlainHTTP bool
 }
