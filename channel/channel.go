@@ -248,6 +248,22 @@ func (c *Channel) ExchangeGiven(ctx context.Context, q dnswire.Question, check C
 	return a, nil
 }
 
+// BeginGiven is ExchangeGiven for one who does not wait, as [resolve.Resolver.Begin] has it: it says false where it did nothing.
+func (c *Channel) BeginGiven(until time.Time, q dnswire.Question, check Check, then func(*dnswire.Answer, error)) bool {
+	if c.resolver == nil || !c.Ready() {
+		return false
+	}
+	return c.resolver.Begin(until, q, func(a *dnswire.Answer, err error) {
+		if err == nil {
+			err = c.give(a, q, check)
+		}
+		if err != nil {
+			a = nil
+		}
+		then(a, err)
+	})
+}
+
 // CachedGiven is ExchangeGiven for an answer that is known already. It never waits, and says false where there is more
 // to do or to say than to give it.
 func (c *Channel) CachedGiven(q dnswire.Question, check Check) (*dnswire.Answer, bool) {

@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"time"
 
 	"watertight/dnswire"
 	"watertight/front/dns"
@@ -80,4 +81,17 @@ func (s *switchboard) Exchange(ctx context.Context, c dns.Client, q dns.Query) (
 	g := s.acquire()
 	defer g.release()
 	return g.table.Exchange(ctx, c.Addr, q.Question)
+}
+
+// Begin answers a question for the door of DNS without a goroutine that waits, if it can.
+func (s *switchboard) Begin(until time.Time, c dns.Client, q dns.Query, then func(*dnswire.Answer, error)) bool {
+	g := s.acquire()
+	begun := g.table.Begin(until, c.Addr, q.Question, func(a *dnswire.Answer, err error) {
+		g.release() // it is decided
+		then(a, err)
+	})
+	if !begun {
+		g.release()
+	}
+	return begun
 }

@@ -132,6 +132,15 @@ func (c *cache) get(q dnswire.Question, now time.Time) (e *entry, refresh bool) 
 	return e, refresh
 }
 
+// has says whether there is anything to say about q without asking: what get gives, or an answer that may stand in.
+func (c *cache) has(q dnswire.Question, now time.Time) bool {
+	c.mu.Lock()
+	e := c.entries[q]
+	known := e != nil && now.Before(e.expires) && !now.Before(e.stored)
+	c.mu.Unlock()
+	return known || c.standIn(q, now) != nil
+}
+
 // failures says how many failures in a row are remembered for q, of late.
 func (c *cache) failures(q dnswire.Question, now time.Time) int {
 	c.mu.Lock()

@@ -27,10 +27,9 @@ func (r *Resolver) refresh(q dnswire.Question) {
 	if r.closed || r.flights[q] != nil || r.prefetching >= maxPrefetches || len(r.flights) >= maxFlights {
 		return
 	}
-	fl := &flight{done: make(chan struct{}), prefetch: true}
-	r.flights[q] = fl
+	fl := r.newFlight(q)
+	fl.prefetch = true
 	r.prefetching++
 	r.prefetches++
-	epoch := r.cache.epoch()
-	r.wg.Go(func() { r.fly(q, fl, epoch) })
+	r.wg.Go(func() { r.fly(fl) })
 }

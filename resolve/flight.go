@@ -13,9 +13,13 @@ import (
 
 // flight is one look-up under way and those who wait for it. It has a deadline of its own.
 type flight struct {
+	q        dnswire.Question
+	epoch    uint64 // of the cache, when it began
+	started  time.Time
 	done     chan struct{}
-	entry    *entry // set before done is closed
-	prefetch bool   // nobody waited for it when it began
+	entry    *entry       // set before done is closed
+	prefetch bool         // nobody waited for it when it began
+	then     func(*entry) // of the one who began it and does not wait; nil where all do
 }
 
 // known gives what the cache knows of q, or nil. It asks for it again where that is due.
@@ -69,15 +73,21 @@ func (r *Resolver) entry(ctx context.Context, q dnswire.Question) *entry {
 		}
 		break
 	}
-	if f := fl.entry.fault; f != nil {
-		if e := r.standIn(q, f); e != nil {
-			return e
-		}
+	if e := r.insteadOf(fl.entry); e != nil {
+		return e
 	}
 	if !first {
 		r.reportCached(fl.entry, r.now().Sub(started))
 	}
 	return fl.entry
+}
+
+// insteadOf gives what stands in for the outcome of a look-up that failed, or nil.
+func (r *Resolver) insteadOf(e *entry) *entry {
+	if e.fault == nil {
+		return nil
+	}
+	return r.standIn(e.q, e.fault)
 }
 
 // special answers for names that are not looked up.
@@ -114,23 +124,31 @@ func (r *Resolver) join(q dnswire.Question) (fl *flight, first bool, refusal *fa
 	if len(r.flights) >= maxFlights {
 		return nil, false, fault.New(fault.Limit, fmt.Sprintf("%d names are being looked up already", maxFlights), nil)
 	}
-	fl = &flight{done: make(chan struct{})}
-	r.flights[q] = fl
+	fl = r.newFlight(q)
 	r.misses++
-	epoch := r.cache.epoch()
-	r.wg.Go(func() { r.fly(q, fl, epoch) })
+	r.wg.Go(func() { r.fly(fl) })
 	return fl, true, nil
 }
 
-// fly looks q up, keeps the outcome, and tells those who wait.
-func (r *Resolver) fly(q dnswire.Question, fl *flight, epoch uint64) {
-	started := r.now()
+// newFlight makes a look-up for q, which nobody has under way. The caller holds mu, and begins it.
+func (r *Resolver) newFlight(q dnswire.Question) *flight {
+	fl := &flight{q: q, epoch: r.cache.epoch(), started: r.now(), done: make(chan struct{})}
+	r.flights[q] = fl
+	return fl
+}
+
+// fly looks up what a flight is for.
+func (r *Resolver) fly(fl *flight) {
 	ctx, cancel := context.WithTimeout(r.ctx, r.options.Timeout)
 	defer cancel()
-	said := r.ask(ctx, q)
+	r.land(ctx, fl, r.ask(ctx, fl.q))
+}
+
+// land keeps the outcome of a look-up, and tells those who wait.
+func (r *Resolver) land(ctx context.Context, fl *flight, said reply) {
 	a, from, fail := said.answer, said.from, said.fail
 	now := r.now()
-	e := &entry{q: q, stored: now}
+	e := &entry{q: fl.q, stored: now}
 	keep := true
 	switch {
 	case fail == nil:
@@ -147,28 +165,31 @@ func (r *Resolver) fly(q dnswire.Question, fl *flight, epoch uint64) {
 	case r.ctx.Err() != nil:
 		e.fault, keep = closed(), false
 	default:
-		e.fault = about(fail, q.Name)
+		e.fault = about(fail, fl.q.Name)
 		// What concerns the upstream, not the question, its own back-off remembers.
 		keep = fail.Final || e.fault.Code == fault.DNSTimeout
 	}
 	if e.fault != nil && keep {
-		e.failures = 1 + r.cache.failures(q, now)
+		e.failures = 1 + r.cache.failures(fl.q, now)
 		e.expires = now.Add(transport.Backoff(e.failures, maxBackoff))
 	}
 	if keep {
-		r.cache.put(e, epoch)
+		r.cache.put(e, fl.epoch)
 	}
-	r.report(e, text(from), r.now().Sub(started))
+	r.report(e, text(from), r.now().Sub(fl.started))
 	fl.entry = e
 	r.mu.Lock()
-	if r.flights[q] == fl {
-		delete(r.flights, q)
+	if r.flights[fl.q] == fl {
+		delete(r.flights, fl.q)
 	}
 	if fl.prefetch {
 		r.prefetching--
 	}
 	r.mu.Unlock()
 	close(fl.done)
+	if fl.then != nil {
+		fl.then(e)
+	}
 }
 
 // text is what events call an upstream; empty for none.

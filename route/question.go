@@ -30,6 +30,19 @@ func (t *Table) Exchange(ctx context.Context, client netip.AddrPort, q dnswire.Q
 	return a, nil
 }
 
+// Begin is Exchange for one who does not wait: then is called once with the outcome, by the time given and perhaps before
+// Begin returns, in a goroutine that must not wait for anything. It says false where it did nothing and Exchange is to be asked.
+func (t *Table) Begin(until time.Time, client netip.AddrPort, q dnswire.Question, then func(*dnswire.Answer, error)) bool {
+	started := time.Now()
+	r, d := t.decideQuestion(client, q)
+	return d.refusal == nil && d.channel.BeginGiven(until, q, t.check(r.Target), func(a *dnswire.Answer, err error) {
+		if err = t.report(r, d, started, err); err != nil {
+			a = nil
+		}
+		then(a, err)
+	})
+}
+
 // Cached is Exchange for an answer that is known already. It never waits, and says false where Exchange is to be asked.
 func (t *Table) Cached(client netip.AddrPort, q dnswire.Question) (*dnswire.Answer, bool) {
 	started := time.Now()

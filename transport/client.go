@@ -144,30 +144,40 @@ func (c *Client) ask(ctx context.Context, q dnswire.Question) (*dnswire.Answer, 
 			return nil, fail
 		}
 		a, fail := s.exchange(ctx, q)
-		if fail != nil && fail.broken && (ctx.Err() != nil || expired(ctx)) {
+		late := expired(ctx)
+		if fail != nil && fail.broken && (ctx.Err() != nil || late) {
 			fail = c.timeout(fail.Fault) // another question's end closed the connection at the same moment
 		}
-		replied := fail == nil || fail.Final && !fail.unsent
-		c.links.give(s, replied)
-		switch {
-		case replied:
-			c.health.replied(started, c.now())
-		case fail.unsent:
-		case fail.broken:
-			c.links.retire(s)
-			if again {
-				after = s.seq
-				continue
-			}
+		if c.book(s, started, fail, late, ctx.Err() != nil) && again {
+			after = s.seq
+			continue
+		}
+		if fail != nil && fail.broken {
 			c.health.failed(started, c.now(), fail)
-		case ctx.Err() == nil && !expired(ctx): // the server did answer, but not with DNS
-			c.health.failed(started, c.now(), fail)
-		case expired(ctx) && c.links.silentSince(s, started):
-			c.links.retire(s)
-			c.health.unanswered(started, c.now(), fail)
 		}
 		return a, fail
 	}
+}
+
+// book books the end of a question that was asked over s: late says that its time was over, and gone that nobody waited
+// any more. It says whether the connection broke under the question, which is not booked as a failure of the upstream.
+func (c *Client) book(s *slot, started time.Time, fail *Failure, late, gone bool) (broke bool) {
+	replied := fail == nil || fail.Final && !fail.unsent
+	c.links.give(s, replied)
+	switch {
+	case replied:
+		c.health.replied(started, c.now())
+	case fail.unsent:
+	case fail.broken:
+		c.links.retire(s)
+		return true
+	case !gone && !late: // the server did answer, but not with DNS
+		c.health.failed(started, c.now(), fail)
+	case late && c.links.silentSince(s, started):
+		c.links.retire(s)
+		c.health.unanswered(started, c.now(), fail)
+	}
+	return false
 }
 
 // expired says that the time of ctx is over. What waits for the same deadline may notice it before ctx does.

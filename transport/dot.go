@@ -59,18 +59,32 @@ type dotLink struct {
 	writes sync.Mutex // held over one message
 
 	mu        sync.Mutex
-	err       *Failure                 // why the connection ended
-	waiting   map[uint16]chan dotReply // nil where nobody waits any more
+	err       *Failure            // why the connection ended
+	waiting   map[uint16]*dotWait // nil where nobody waits any more
 	abandoned int
 }
 
+// dotWait is a question that waits for its reply.
+type dotWait struct {
+	then  func(dotReply) // called once, and never while mu is held
+	timer *time.Timer    // nil where somebody else looks at the time
+}
+
+func (w *dotWait) end(r dotReply) {
+	if w.timer != nil {
+		w.timer.Stop()
+	}
+	w.then(r)
+}
+
 type dotReply struct {
+	id   uint16
 	msg  []byte
 	fail *Failure
 }
 
 func newDoTLink(c *Client, conn *tls.Conn) *dotLink {
-	l := &dotLink{c: c, conn: conn, ended: make(chan struct{}), waiting: map[uint16]chan dotReply{}}
+	l := &dotLink{c: c, conn: conn, ended: make(chan struct{}), waiting: map[uint16]*dotWait{}}
 	c.wg.Go(l.read)
 	return l
 }
@@ -83,17 +97,14 @@ func (l *dotLink) close() { l.end(l.c.broke(errors.New("given up"))) }
 
 // exchange sends a question and waits for its reply.
 func (l *dotLink) exchange(ctx context.Context, q dnswire.Question) (*dnswire.Answer, *Failure) {
-	id, reply, fail := l.register()
+	deadline, ok := ctx.Deadline()
+	if !ok {
+		deadline = time.Now().Add(l.c.options.Timeout)
+	}
+	reply := make(chan dotReply, 1)
+	id, fail := l.ask(q, &dotWait{then: func(r dotReply) { reply <- r }}, time.Time{}, deadline)
 	if fail != nil {
 		return nil, fail
-	}
-	msg, err := l.c.query(q, id, dnswire.PadQuery)
-	if err != nil {
-		l.abandon(id, true)
-		return nil, badQuestion(q, err)
-	}
-	if err := l.write(ctx, msg); err != nil {
-		l.end(l.c.broke(err))
 	}
 	select {
 	case r := <-reply:
@@ -103,46 +114,97 @@ func (l *dotLink) exchange(ctx context.Context, q dnswire.Question) (*dnswire.An
 			}
 			return nil, r.fail
 		}
-		a, err := dnswire.ParseAnswer(r.msg, q, id)
-		if err != nil {
-			return nil, l.c.malformed(err)
-		}
-		return a, nil
+		return l.parse(r.msg, q, id)
 	case <-ctx.Done():
-		l.abandon(id, false)
+		l.abandon(id, nil)
 		return nil, l.c.timeout(ctx.Err())
 	}
 }
 
+func (l *dotLink) parse(msg []byte, q dnswire.Question, id uint16) (*dnswire.Answer, *Failure) {
+	a, err := dnswire.ParseAnswer(msg, q, id)
+	if err != nil {
+		return nil, l.c.malformed(err)
+	}
+	return a, nil
+}
+
+// promptWrite bounds how long a connection may be unable to take a question, where whoever asks cannot wait.
+const promptWrite = 250 * time.Millisecond
+
+// send is exchange for one who does not wait. The goroutine that reads replies calls then.
+func (l *dotLink) send(until time.Time, q dnswire.Question, then func(*dnswire.Answer, *Failure)) *Failure {
+	w := &dotWait{then: func(r dotReply) {
+		if r.fail != nil {
+			then(nil, r.fail)
+			return
+		}
+		then(l.parse(r.msg, q, r.id))
+	}}
+	_, fail := l.ask(q, w, until, time.Now().Add(promptWrite))
+	return fail
+}
+
+// ask sends a question whose reply w waits for: until a time, or for as long as it is not abandoned. Where it gives a failure,
+// nothing was sent and w is not called.
+func (l *dotLink) ask(q dnswire.Question, w *dotWait, until, writeBy time.Time) (uint16, *Failure) {
+	id, fail := l.register(w, until)
+	if fail != nil {
+		return 0, fail
+	}
+	msg, err := l.c.query(q, id, dnswire.PadQuery)
+	if err != nil {
+		l.forget(id)
+		return 0, badQuestion(q, err)
+	}
+	if err := l.write(msg, writeBy); err != nil {
+		l.end(l.c.broke(err))
+	}
+	return id, nil
+}
+
 // register takes a random ID that no question under way has.
-func (l *dotLink) register() (uint16, chan dotReply, *Failure) {
+func (l *dotLink) register(w *dotWait, until time.Time) (uint16, *Failure) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.err != nil {
-		return 0, nil, l.c.broke(l.err)
+		return 0, l.c.broke(l.err)
 	}
 	for {
 		id := uint16(rand.Uint32())
 		if _, used := l.waiting[id]; used {
 			continue
 		}
-		reply := make(chan dotReply, 1)
-		l.waiting[id] = reply
-		return id, reply, nil
+		if !until.IsZero() {
+			w.timer = time.AfterFunc(time.Until(until), func() {
+				if l.abandon(id, w) {
+					w.then(dotReply{fail: l.c.timeout(context.DeadlineExceeded)})
+				}
+			})
+		}
+		l.waiting[id] = w
+		return id, nil
 	}
 }
 
-// abandon keeps the ID of a question that was sent, so that its late reply is not taken for another's.
-func (l *dotLink) abandon(id uint16, unsent bool) {
+// forget frees the ID of a question that was not sent.
+func (l *dotLink) forget(id uint16) {
 	l.mu.Lock()
-	if _, ok := l.waiting[id]; !ok {
-		l.mu.Unlock()
-		return
+	defer l.mu.Unlock()
+	if w := l.waiting[id]; w != nil && w.timer != nil {
+		w.timer.Stop()
 	}
-	if unsent {
-		delete(l.waiting, id)
+	delete(l.waiting, id)
+}
+
+// abandon keeps the ID of a question that was sent, so that its late reply is not taken for another's. With w it does so
+// only where that is what waits, and says whether it was.
+func (l *dotLink) abandon(id uint16, w *dotWait) bool {
+	l.mu.Lock()
+	waits := l.waiting[id]
+	if waits == nil || w != nil && waits != w {
 		l.mu.Unlock()
-		return
+		return false
 	}
 	l.waiting[id] = nil
 	l.abandoned++
@@ -151,20 +213,17 @@ func (l *dotLink) abandon(id uint16, unsent bool) {
 	if owing {
 		l.end(l.c.broke(errOwing))
 	}
+	return true
 }
 
 // write sends a message with its length in front, in one piece (RFC 7766, section 8).
-func (l *dotLink) write(ctx context.Context, msg []byte) error {
+func (l *dotLink) write(msg []byte, by time.Time) error {
 	framed := make([]byte, 2, 2+len(msg))
 	binary.BigEndian.PutUint16(framed, uint16(len(msg)))
 	framed = append(framed, msg...)
 	l.writes.Lock()
 	defer l.writes.Unlock()
-	deadline, ok := ctx.Deadline()
-	if !ok {
-		deadline = time.Now().Add(l.c.options.Timeout)
-	}
-	if err := l.conn.SetWriteDeadline(deadline); err != nil {
+	if err := l.conn.SetWriteDeadline(by); err != nil {
 		return err
 	}
 	_, err := l.conn.Write(framed)
@@ -203,18 +262,18 @@ func (l *dotLink) deliver(msg []byte) bool {
 	}
 	id := binary.BigEndian.Uint16(msg)
 	l.mu.Lock()
-	defer l.mu.Unlock()
-	reply, ok := l.waiting[id]
-	if !ok {
-		return false
+	w, ok := l.waiting[id]
+	if ok {
+		delete(l.waiting, id)
+		if w == nil {
+			l.abandoned--
+		}
 	}
-	delete(l.waiting, id)
-	if reply == nil {
-		l.abandoned--
-	} else {
-		reply <- dotReply{msg: msg}
+	l.mu.Unlock()
+	if w != nil {
+		w.end(dotReply{id: id, msg: msg})
 	}
-	return true
+	return ok
 }
 
 // end closes the connection and tells everyone who waits.
@@ -225,13 +284,14 @@ func (l *dotLink) end(why *Failure) {
 		return
 	}
 	l.err = why
-	for _, reply := range l.waiting {
-		if reply != nil {
-			reply <- dotReply{fail: why}
-		}
-	}
+	waiting := l.waiting
 	l.waiting = nil
 	close(l.ended)
 	l.mu.Unlock()
 	l.conn.Close()
+	for _, w := range waiting {
+		if w != nil {
+			w.end(dotReply{fail: why})
+		}
+	}
 }

@@ -154,11 +154,12 @@ func FuzzStream(f *testing.F) {
 	f.Add(append(framed(answerOf(f, 3)), 0xff, 0xff, 1))
 	c := unreachable(f)
 	f.Fuzz(func(t *testing.T, stream []byte) {
-		l := &dotLink{c: c, ended: make(chan struct{}), waiting: map[uint16]chan dotReply{}}
+		l := &dotLink{c: c, ended: make(chan struct{}), waiting: map[uint16]*dotWait{}}
 		replies := map[uint16]chan dotReply{}
 		for _, id := range []uint16{0, 1, 2} {
-			replies[id] = make(chan dotReply, 1)
-			l.waiting[id] = replies[id]
+			reply := make(chan dotReply, 1)
+			replies[id] = reply
+			l.waiting[id] = &dotWait{then: func(r dotReply) { reply <- r }}
 		}
 		l.waiting[3], l.abandoned = nil, 1 // nobody waits for it any more
 		r, rest := iotest.OneByteReader(bytes.NewReader(stream)), stream

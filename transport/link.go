@@ -3,6 +3,7 @@ package transport
 import (
 	"context"
 	"errors"
+	"time"
 
 	"watertight/clock"
 	"watertight/dnswire"
@@ -15,6 +16,14 @@ type link interface {
 	room() bool            // another question fits on, as far as the far side says
 	done() <-chan struct{} // closed when the connection has ended
 	close()
+}
+
+// prompt is a link over which one can ask without waiting.
+type prompt interface {
+	link
+	// send sends a question, and gives the reply, or why there is none by a certain time, to then: once, and perhaps before it
+	// returns. then must not wait for anything. Where send itself gives a failure, nothing was sent and then is not called.
+	send(until time.Time, q dnswire.Question, then func(*dnswire.Answer, *Failure)) *Failure
 }
 
 // opener is how a Client reaches an upstream of one kind. What it starts, it starts with the Client's wg.

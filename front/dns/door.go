@@ -78,6 +78,15 @@ type Cacher interface {
 	Cached(c Client, q Query) (*dnswire.Answer, bool)
 }
 
+// Beginner is a handler that can ask for an answer without a goroutine that waits for it: a datagram costs none then.
+//
+//  1. It says false where it did nothing: Exchange is asked then.
+//  2. Otherwise then is called once with what Exchange would give, by the time given and perhaps before Begin returns.
+//  3. What calls then may hold up other replies: then waits for nothing.
+type Beginner interface {
+	Begin(until time.Time, c Client, q Query, then func(*dnswire.Answer, error)) bool
+}
+
 // Options are what a door is made of.
 type Options struct {
 	Handler Handler
@@ -171,13 +180,14 @@ func setDefault[T comparable](field *T, value T) {
 // Door serves clients. Its methods may be called from many goroutines, and the Serve methods for several sockets at
 // once: limits hold for all together.
 type Door struct {
-	o      Options
-	told   atomic.Pointer[told]
-	cacher Cacher // nil where the handler is none
-	jar    jar
-	rate   *limiter
-	crowd  crowd
-	stats  counters
+	o        Options
+	told     atomic.Pointer[told]
+	cacher   Cacher   // nil where the handler is none
+	beginner Beginner // nil where the handler is none
+	jar      jar
+	rate     *limiter
+	crowd    crowd
+	stats    counters
 }
 
 // New checks the options.
@@ -188,6 +198,7 @@ func New(o Options) (*Door, error) {
 	o.fill()
 	d := &Door{o: o, jar: newJar(), rate: newLimiter(o.Rate)}
 	d.cacher, _ = o.Handler.(Cacher)
+	d.beginner, _ = o.Handler.(Beginner)
 	d.told.Store(&told{o.ID, o.Version})
 	return d, nil
 }

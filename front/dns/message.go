@@ -102,6 +102,11 @@ func (d *Door) finish(ctx context.Context, dst []byte, a *asking) []byte {
 	ctx, cancel := context.WithTimeout(ctx, d.o.Timeout)
 	defer cancel()
 	answer, err := d.exchange(ctx, a)
+	return d.outcome(dst, a, answer, err)
+}
+
+// outcome appends the reply that says what came of asking the handler.
+func (d *Door) outcome(dst []byte, a *asking, answer *dnswire.Answer, err error) []byte {
 	if err != nil {
 		return d.refuse(dst, a, fault.Of(err))
 	}

@@ -6,9 +6,13 @@ import (
 	"net"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"syscall"
+	"time"
 
 	"golang.org/x/net/ipv4"
+
+	"watertight/dnswire"
 )
 
 // maxQueryUDP bounds a query in a datagram: names are short, and clients ask with 512 octets at most.
@@ -154,12 +158,40 @@ func (s *serving) packet(conn datagrams, p *packet, n int, from peer) (out []byt
 	case next != wait:
 		return out, false
 	case s.enter():
-		go s.finishPacket(conn, p, from)
+		if !s.beginPacket(conn, p, from) {
+			go s.finishPacket(conn, p, from)
+		}
 		return nil, true
 	default:
 		s.d.stats.waiting.Add(-1)
 	}
 	return nil, false
+}
+
+// beginPacket asks for the answer such that no goroutine waits for it, where that is possible: whoever brings the answer
+// sends the reply.
+func (s *serving) beginPacket(conn datagrams, p *packet, from peer) (begun bool) {
+	d := s.d
+	if d.beginner == nil {
+		return false
+	}
+	var told atomic.Bool
+	then := func(answer *dnswire.Answer, err error) {
+		if told.Swap(true) {
+			return
+		}
+		defer s.leave()
+		defer packets.Put(p)
+		defer d.stats.waiting.Add(-1)
+		_ = conn.write(d.outcome(p.out[:0], &p.asking, answer, err), from)
+	}
+	defer func() {
+		if v := recover(); v != nil {
+			begun = true
+			then(nil, d.panicked(v))
+		}
+	}()
+	return d.beginner.Begin(time.Now().Add(d.o.Timeout), p.client, p.query(), then)
 }
 
 func (s *serving) finishPacket(conn datagrams, p *packet, from peer) {
