@@ -35,6 +35,7 @@ func RenderStatus(w io.Writer, s Status) error {
 	v.row("connections", "%d open", s.Connections)
 	v.row("tunnels", "%d open, %d in all", s.Tunnels.Active, s.Tunnels.Total)
 	v.requests(s.Requests)
+	v.dns(s.DNS)
 	v.config(s.Config)
 	v.row("host look-ups", "%d trapped", s.TrappedHostLookups)
 	if s.TrappedHostLookups > 0 {
@@ -133,6 +134,31 @@ func (v *view) requests(r Requests) {
 	v.row("requests", "%d, %d refused", r.Total, refused)
 	for _, code := range slices.Sorted(maps.Keys(r.Refused)) {
 		v.row("", "%-*s  %d", width, code, r.Refused[code])
+	}
+}
+
+func (v *view) dns(d *DNS) {
+	if d == nil {
+		return
+	}
+	sum := func(m map[string]uint64) (n uint64) {
+		for _, count := range m {
+			n += count
+		}
+		return n
+	}
+	said := func(label string, m map[string]uint64) {
+		for _, key := range slices.Sorted(maps.Keys(m)) {
+			if m[key] > 0 {
+				v.row(label, "%-9s  %d", key, m[key])
+			}
+		}
+	}
+	v.row("DNS queries", "%d, %d under way, %d answers cut short", sum(d.Queries), d.Waiting, d.Truncated)
+	said("DNS queries", d.Queries)
+	if dropped := sum(d.Dropped); dropped > 0 {
+		v.row("DNS dropped", "%d", dropped)
+		said("DNS dropped", d.Dropped)
 	}
 }
 

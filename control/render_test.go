@@ -35,6 +35,11 @@ tunnels        3 open, 1200 in all
 requests       1300, 34 refused
                DNS_NXDOMAIN       4
                POLICY_PLAIN_HTTP  30
+DNS queries    70, 2 under way, 3 answers cut short
+               tls        20
+               udp        50
+DNS dropped    9
+               rate       9
 configuration  /etc/watertight/watertight.yaml, loaded 2026-03-04 05:06:07, 2 reloads
                the last reload FAILED and changed nothing:
                  watertight.yaml:1:1: no

@@ -15,8 +15,17 @@ type Status struct {
 	Connections        int64      `json:"connections"` // of clients, open
 	Tunnels            Tunnels    `json:"tunnels"`
 	Requests           Requests   `json:"requests"`
+	DNS                *DNS       `json:"dns,omitempty"`        // nothing where no DNS is served
 	TrappedHostLookups uint64     `json:"trapped_host_lookups"` // anything but 0 is a fault of the program
 	Config             Config     `json:"config"`
+}
+
+// DNS is what happened at the DNS door since the program started.
+type DNS struct {
+	Queries   map[string]uint64 `json:"queries"` // read, by transport
+	Dropped   map[string]uint64 `json:"dropped"` // queries and connections that no channel was asked for, by reason
+	Truncated uint64            `json:"truncated"`
+	Waiting   int64             `json:"waiting"` // queries under way
 }
 
 // Listener is where the program listens.

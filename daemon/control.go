@@ -66,6 +66,9 @@ func (d *Daemon) Status() control.Status {
 		TrappedHostLookups: wire.Trapped(),
 		Config:             d.history.status(),
 	}
+	if stats := d.dnsStats(); stats != nil {
+		s.DNS = &control.DNS{Queries: stats.Queries, Dropped: stats.Dropped(), Truncated: stats.Truncated, Waiting: stats.Waiting}
+	}
 	for code, n := range totals.Refused {
 		s.Requests.Refused[string(code)] = n
 	}

@@ -272,3 +272,40 @@ func TestTwoDoorsOfOnePort_areRefusedWithWhatHoldsIt(t *testing.T) {
 		t.Error("its socket of TCP is left open")
 	}
 }
+
+func TestWhatTheDNSDoorCountsIsShown(t *testing.T) {
+	l := newLive(t, "listen: {proxy: \"127.0.0.1:0\", dns: \"127.0.0.1:0\"}\n").start().awaitReady()
+	if before := l.d.state().DNS; before == nil || before.Queries["udp"] != 0 {
+		t.Errorf("%+v", before)
+	}
+	conn, err := net.DialUDP("udp", nil, l.door(""))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(limit))
+	for _, b := range [][]byte{make([]byte, 12), question(t, hostName)} { // the first asks nothing, and is dropped or refused
+		if _, err := conn.Write(b); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b := make([]byte, 1500)
+	for id := -1; id != 0; {
+		n, err := conn.Read(b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if a, err := dnswire.ParseAnswer(b[:n], dnswire.Question{Name: hostName, Type: dnswire.A}, 0); err == nil && len(a.Records) == 1 {
+			id = 0
+		}
+	}
+	if s := l.d.Status().DNS; s == nil || s.Queries["udp"] != 2 {
+		t.Errorf("%+v", s)
+	}
+	if s := l.d.state().DNS; s == nil || s.Queries["udp"] != 2 || len(s.Dropped) != 7 {
+		t.Errorf("%+v", s)
+	}
+	if s := newLive(t, "listen: {proxy: \"127.0.0.1:0\"}\n").start().awaitReady().d.state().DNS; s != nil {
+		t.Errorf("a door that is not there counts: %+v", s)
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 
+	"watertight/front/dns"
 	"watertight/metrics"
 	"watertight/relay"
 )
@@ -13,6 +14,17 @@ func (d *Daemon) relay(ctx context.Context, client, server net.Conn) (up, down i
 	d.tunnels.Add(1)
 	defer d.tunnels.Add(-1)
 	return relay.Pipe(ctx, client, server)
+}
+
+// dnsStats is what happened at the DNS door; nil where no configuration in force has one.
+func (d *Daemon) dnsStats() *dns.Stats {
+	d.servingMu.RLock()
+	defer d.servingMu.RUnlock()
+	if d.serving == nil || len(d.serving.at(kindDNS)) == 0 {
+		return nil
+	}
+	s := d.dns.Stats()
+	return &s
 }
 
 // state is what the metrics show of this moment.
@@ -26,6 +38,9 @@ func (d *Daemon) state() metrics.State {
 	s := metrics.State{
 		Ready: ready, Connections: port.Open, Tunnels: d.tunnels.Load(),
 		OverLimit: port.Refused, Unknown: port.Unknown, Faults: port.Panics,
+	}
+	if stats := d.dnsStats(); stats != nil {
+		s.DNS = &metrics.DNSState{Queries: stats.Queries, Dropped: stats.Dropped(), Truncated: stats.Truncated}
 	}
 	for _, r := range g.channels {
 		c := metrics.ChannelState{Name: r.Name()}

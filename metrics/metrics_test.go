@@ -32,6 +32,7 @@ func options() Options {
 					{Name: "direct", SeesName: 1, Upstreams: []bool{true, false}, Cache: CacheState{5, 2000, 4096, 40, 4, 3, 2, 1}},
 					{Name: "office"},
 				},
+				DNS: &DNSState{Queries: map[string]uint64{"udp": 21, "https": 0}, Dropped: map[string]uint64{"rate": 22}, Truncated: 23},
 			}
 		},
 		Log: slog.New(slog.DiscardHandler),
@@ -111,6 +112,10 @@ func TestMetrics_ShowTheStateOfTheProgram(t *testing.T) {
 		`watertight_cache_stale_answers_total{channel="direct"} 3`,
 		`watertight_cache_evictions_total{channel="direct"} 2`,
 		`watertight_cache_prefetches_total{channel="direct"} 1`,
+		`watertight_dns_queries_total{transport="udp"} 21`,
+		`watertight_dns_queries_total{transport="https"} 0`,
+		`watertight_dns_dropped_total{reason="rate"} 22`,
+		`watertight_dns_truncated_total 23`,
 	)
 }
 

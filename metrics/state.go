@@ -18,6 +18,14 @@ type State struct {
 	Unknown   uint64 // a first octet of no protocol spoken there
 	Faults    uint64 // of the program itself
 	Channels  []ChannelState
+	DNS       *DNSState // nil where no DNS is served
+}
+
+// DNSState is what happened at the DNS door, since the program started, before a channel was asked.
+type DNSState struct {
+	Queries   map[string]uint64 // read, by transport
+	Dropped   map[string]uint64 // queries and connections that got no answer of a channel, by reason
+	Truncated uint64
 }
 
 // ChannelState is how one channel does. A channel whose exit resolves has no upstreams and no cache.
@@ -41,6 +49,7 @@ type stateCollector struct {
 
 	ready, connections, tunnels, turned, trapped, up, sees, may *prometheus.Desc
 	entries, octets, most, hits, misses, stale, evicted, ahead  *prometheus.Desc
+	queries, dropped, truncated                                 *prometheus.Desc
 }
 
 func newStateCollector(state func() State) *stateCollector {
@@ -65,6 +74,9 @@ func newStateCollector(state func() State) *stateCollector {
 		stale:       desc("cache_stale_answers_total", "Expired answers that a channel gave where no upstream gave another.", "channel"),
 		evicted:     desc("cache_evictions_total", "Answers that the cache of a channel dropped to make room.", "channel"),
 		ahead:       desc("cache_prefetches_total", "Look-ups of a channel for answers that were still good.", "channel"),
+		queries:     desc("dns_queries_total", "Queries that the DNS door has read.", "transport"),
+		dropped:     desc("dns_dropped_total", "Queries and connections at the DNS door that no channel was asked for: malformed, of clients that are not served, over a limit or a rate, or too slow.", "reason"),
+		truncated:   desc("dns_truncated_total", "Answers of the DNS door that did not fit into a datagram."),
 	}
 }
 
@@ -73,6 +85,7 @@ func (c *stateCollector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		c.ready, c.connections, c.tunnels, c.turned, c.trapped, c.up, c.sees, c.may,
 		c.entries, c.octets, c.most, c.hits, c.misses, c.stale, c.evicted, c.ahead,
+		c.queries, c.dropped, c.truncated,
 	} {
 		ch <- d
 	}
@@ -94,6 +107,15 @@ func (c *stateCollector) Collect(ch chan<- prometheus.Metric) {
 	counter(c.turned, s.Unknown, "protocol")
 	counter(c.turned, s.Faults, "fault")
 	counter(c.trapped, wire.Trapped())
+	if s.DNS != nil {
+		for transport, n := range s.DNS.Queries {
+			counter(c.queries, n, transport)
+		}
+		for reason, n := range s.DNS.Dropped {
+			counter(c.dropped, n, reason)
+		}
+		counter(c.truncated, s.DNS.Truncated)
+	}
 	for _, channel := range s.Channels {
 		for i, up := range channel.Upstreams {
 			gauge(c.up, truth(up), channel.Name, strconv.Itoa(i+1))

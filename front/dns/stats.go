@@ -19,6 +19,14 @@ type Stats struct {
 	Connections int64             `json:"connections"` // open now
 }
 
+// Dropped gives what was not answered by the handler, by reason. What a handler says is not in it.
+func (s Stats) Dropped() map[string]uint64 {
+	return map[string]uint64{
+		"malformed": s.Malformed, "stranger": s.Strangers, "rate": s.RateLimited, "limit": s.Busy, "cookie": s.BadCookies,
+		"slow": s.CutOff, "fault": s.Panics,
+	}
+}
+
 type counters struct {
 	queries                                                                                        [protos]atomic.Uint64
 	cached, failed, malformed, truncated, strangers, rateLimited, busy, badCookies, panics, cutOff atomic.Uint64
