@@ -55,6 +55,13 @@ func (s *switchboard) Dial(ctx context.Context, r route.Request) (net.Conn, erro
 	return g.table.Dial(ctx, r)
 }
 
+// DialPacket opens a flow of datagrams for a door.
+func (s *switchboard) DialPacket(ctx context.Context, r route.Request) (net.Conn, error) {
+	g := s.acquire()
+	defer g.release()
+	return g.table.DialPacket(ctx, r)
+}
+
 // Resolve looks up for a door.
 func (s *switchboard) Resolve(ctx context.Context, r route.Request) ([]netip.Addr, error) {
 	g := s.acquire()

@@ -282,8 +282,13 @@ func (w *world) shared() shared {
 // run builds and starts the generation of a configuration, after the one before.
 func (w *world) run(text string) *generation {
 	w.t.Helper()
+	return w.runWith(w.shared(), text)
+}
+
+func (w *world) runWith(s shared, text string) *generation {
+	w.t.Helper()
 	before := w.g
-	g, err := build(w.parse(text), w.shared(), before)
+	g, err := build(w.parse(text), s, before)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -299,14 +304,7 @@ func (w *world) run(text string) *generation {
 // ready runs a configuration and waits until its channels are ready.
 func (w *world) ready(text string) {
 	w.t.Helper()
-	g := w.run(text)
-	ctx, cancel := context.WithTimeout(w.t.Context(), later)
-	defer cancel()
-	if !g.await(ctx) {
-		_, why := g.ready()
-		w.t.Fatalf("it did not get ready: %q", why)
-	}
-	synctest.Wait() // the resolver has been asked for its own record too
+	w.runOn(w.shared(), text)
 }
 
 func request(to string) route.Request {

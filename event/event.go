@@ -15,7 +15,7 @@ import (
 // Door is the way by which a request came in.
 type Door string
 
-// The doors of the mixed port.
+// The doors.
 const (
 	DoorCONNECT Door = "http-connect"
 	DoorHTTP    Door = "http"
@@ -23,6 +23,10 @@ const (
 	DoorSOCKS5  Door = "socks5"
 	DoorResolve Door = "resolve"
 	DoorDNS     Door = "dns"
+
+	DoorSOCKS5UDP      Door = "socks5-udp" // a flow of datagrams is one request
+	DoorTransparent    Door = "transparent"
+	DoorTransparentUDP Door = "transparent-udp"
 )
 
 // Request is the canonical record of one request to a door: one is reported for each, when it is decided.

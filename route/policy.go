@@ -154,3 +154,16 @@ func (t *Table) check(target name.Target) channel.Check {
 		return fault.New(fault.PolicyPrivateTarget, message, nil)
 	}
 }
+
+// oneReceiver is check for datagrams, which an address of many would take too: it is refused even where private targets
+// are allowed, so that nobody's one datagram becomes many.
+func oneReceiver(check channel.Check) channel.Check {
+	return func(a netip.Addr) error {
+		if b := inner(a); b.IsMulticast() || b == broadcast {
+			return fault.New(fault.PolicyPrivateTarget, a.String()+" is an address of many hosts, and datagrams go to one", nil)
+		}
+		return check(a)
+	}
+}
+
+var broadcast = netip.AddrFrom4([4]byte{255, 255, 255, 255})

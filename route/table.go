@@ -119,6 +119,23 @@ func (t *Table) Dial(ctx context.Context, r Request) (net.Conn, error) {
 	return conn, nil
 }
 
+// DialPacket opens a flow of datagrams to the request's target through the channel that the rules give it, if the policy
+// allows: what is refused to a connection is refused to datagrams. It reports the request, once for a flow. The error is
+// a [*fault.Error] that names channel and target.
+func (t *Table) DialPacket(ctx context.Context, r Request) (net.Conn, error) {
+	started := time.Now()
+	d := t.decide(r)
+	var flow net.Conn
+	err := d.refusal
+	if err == nil {
+		flow, err = d.channel.DialPacketChecked(ctx, r.Target, oneReceiver(t.check(r.Target)))
+	}
+	if err = t.report(r, d, started, err); err != nil {
+		return nil, err
+	}
+	return flow, nil
+}
+
 // Resolve gives the addresses of the request's target, for a client that asks for no connection. Each address is
 // remembered as given out. It reports the request.
 func (t *Table) Resolve(ctx context.Context, r Request) ([]netip.Addr, error) {
