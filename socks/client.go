@@ -75,7 +75,11 @@ func ReadPasswordReply(r io.Reader, buf *Buffer) error {
 
 // AppendRequest appends a request for t: a name as a name, an address as an address (RFC 1928, section 4).
 func AppendRequest(dst []byte, c Command, t name.Target) []byte {
-	dst = append(dst, Version5, byte(c), 0)
+	return appendTarget(append(dst, Version5, byte(c), 0), t)
+}
+
+// appendTarget appends host and port with the type of address before them.
+func appendTarget(dst []byte, t name.Target) []byte {
 	if addr, ok := t.Host().Addr(); ok {
 		dst = appendAddr(dst, addr)
 	} else {
