@@ -6,11 +6,13 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"text/tabwriter"
 
 	"watertight/hop"
 	"watertight/name"
+	"watertight/resolve"
 	"watertight/transport"
 	"watertight/upstream"
 )
@@ -27,7 +29,10 @@ type Carrier struct {
 var carriers = []Carrier{
 	{Hop: "direct", Datagrams: true},
 	{Hop: hop.SchemeSOCKS5},
+	{Hop: hop.SchemeSOCKS5TLS},
+	{Hop: hop.SchemeSOCKS4a},
 	{Hop: hop.SchemeHTTP},
+	{Hop: hop.SchemeHTTPS},
 }
 
 // Carriers gives the capability table.
@@ -75,11 +80,23 @@ func (c *Channel) carried() error {
 		if err == nil && u.Kind.Packets() && c.packets == nil {
 			err = fmt.Errorf("%s travels in datagrams, and what the channel stands on carries connections only", u.Kind.Name())
 		}
+		if _, ok := Dialled(u, c.ipv6); err == nil && !ok {
+			err = errors.New("it has IPv6 addresses only, and the way out carries none")
+		}
 		if err != nil {
 			errs = append(errs, fmt.Errorf("the resolver %s cannot be reached: %w", u.Text, err))
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// reachable leaves out the addresses of upstreams that cannot be dialled; [Channel.carried] sees that some are left.
+func (c *Channel) reachable(o resolve.Options) resolve.Options {
+	o.Upstreams = slices.Clone(o.Upstreams)
+	for i, u := range o.Upstreams {
+		o.Upstreams[i], _ = Dialled(u, c.ipv6)
+	}
+	return o
 }
 
 // Packets is how datagrams leave the channel, unchecked, to an address; nil where it carries none.

@@ -16,6 +16,7 @@ import (
 	"sync"
 	"time"
 
+	"watertight/clock"
 	"watertight/dnswire"
 	"watertight/fault"
 	"watertight/hop"
@@ -53,7 +54,9 @@ type Spec struct {
 	// ResolveAtExit hands names to the last proxy instead of resolving them here: nobody resolves them before, and no
 	// address can be checked.
 	ResolveAtExit bool
-	// Resolver is unused where ResolveAtExit.
+	// Floor is what is known of the time, for the certificates of proxies. Nil knows nothing.
+	Floor *clock.Floor
+	// Resolver is unused where ResolveAtExit, but for its clock.
 	Resolver resolve.Options
 }
 
@@ -69,6 +72,14 @@ func (s Spec) validate(below Below) error {
 	return nil
 }
 
+// now is the clock of the channel.
+func (s Spec) now() func() time.Time {
+	if s.Resolver.Now != nil {
+		return s.Resolver.Now
+	}
+	return time.Now
+}
+
 // Channel is a way out with its resolver. Its methods may be called from many goroutines.
 type Channel struct {
 	spec     Spec
@@ -77,6 +88,7 @@ type Channel struct {
 	lookup   func(ctx context.Context, host string) ([]netip.Addr, error) // of the channel underneath; nil where that resolves nothing
 	resolver *resolve.Resolver                                            // nil where the exit resolves
 	given    given
+	ipv6     bool // the way out carries it
 
 	ready     chan struct{} // closed when the resolver has answered once
 	readyOnce sync.Once
@@ -96,13 +108,13 @@ func Open(s Spec, below Below) (*Channel, error) {
 	var dialer hop.Dialer = hop.DialerFunc(below.Dial)
 	packets := below.Packets()
 	if len(s.Proxies) > 0 {
-		chain, err := hop.Chain(dialer, below.Lookup, s.Proxies)
+		chain, err := hop.Chain(hop.Under{First: dialer, Lookup: below.Lookup, Now: s.now(), Floor: s.Floor}, s.Proxies)
 		if err != nil {
 			return nil, fmt.Errorf("channel %s: %w", s.Name, err)
 		}
 		dialer, packets = chain, nil
 	}
-	c := &Channel{spec: s, dialer: dialer, packets: packets, lookup: lookupOf(below), ready: make(chan struct{}), tried: make(chan struct{})}
+	c := &Channel{spec: s, dialer: dialer, packets: packets, lookup: lookupOf(below), ipv6: carriesIPv6(s, below), ready: make(chan struct{}), tried: make(chan struct{})}
 	if s.ResolveAtExit {
 		c.markReady()
 		return c, nil
@@ -110,7 +122,7 @@ func Open(s Spec, below Below) (*Channel, error) {
 	if err := c.carried(); err != nil {
 		return nil, fmt.Errorf("channel %s: %w", s.Name, err)
 	}
-	r, err := resolve.New(s.Resolver, c.way())
+	r, err := resolve.New(c.reachable(s.Resolver), c.way())
 	if err != nil {
 		return nil, fmt.Errorf("channel %s: %w", s.Name, err)
 	}

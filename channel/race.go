@@ -25,7 +25,7 @@ func (c *Channel) race(ctx context.Context, t name.Target, check Check) (net.Con
 	defer cancel() // ends the losers' attempts; an established connection does not depend on it
 	r := &race{c: c, host: host, port: t.Port(), check: check, answers: make(chan family, 2), results: make(chan attempt)}
 	defer r.abandon()
-	for _, typ := range []dnswire.Type{dnswire.AAAA, dnswire.A} {
+	for _, typ := range c.families() {
 		addrs, err, known := c.resolver.Cached(host, typ)
 		if known {
 			r.take(family{typ, addrs, err})
@@ -180,7 +180,7 @@ func (r *race) verdict() error {
 			return err
 		}
 	}
-	return fault.New(fault.DNSNoData, r.host+" has no address record", nil)
+	return r.c.noAddress(r.host)
 }
 
 // expired is the failure to report when the time is up, or the client has gone.

@@ -74,7 +74,7 @@ func (l *loader) channel(key, n *node, path string) Channel {
 				ch.Over = t.value
 			}
 		case "proxy":
-			ch.Proxies = l.proxies(n, path)
+			ch.Proxies, ch.proxySources = l.proxies(n, path)
 		case "resolve":
 			choice(l, n, path, keyAt("channels.*.resolve"), &way)
 		case "resolver":
@@ -124,42 +124,6 @@ func (l *loader) checkChannel(ch Channel, at pos, path string, unread bool) {
 			"write `resolver: {upstreams: [quad9]}` to resolve names here, through the channel; or `resolve: exit`, and its last proxy learns and resolves them")
 	}
 }
-
-func (l *loader) proxies(n *node, path string) []hop.Proxy {
-	var chain []hop.Proxy
-	if !l.fewer(n.pos, path, len(n.list), maxChain) {
-		return nil
-	}
-	l.items(n, path, func(n *node, path string) {
-		if n.kind == kindMap {
-			before := len(l.problems)
-			l.fields(n, "channels.*.proxy", path, func(string, *node, string) {})
-			if len(l.problems) == before {
-				l.problem(n.pos, fmt.Sprintf("`%s` is a text, and a map stands here", path), proxyMend)
-			}
-			return
-		}
-		t, ok := l.text(n, path)
-		if !ok {
-			return
-		}
-		// The shape has no secret in it but what stands outside the user information, and hop promises that its errors
-		// show nothing of their input that could be one.
-		if _, err := hop.ParseProxy(t.shape); t.safe && err != nil {
-			l.problem(n.pos, fmt.Sprintf("`%s`: %s", path, strings.TrimSuffix(clipError(err), ": "+hop.ErrScheme.Error())), proxyMend)
-			return
-		}
-		one, err := hop.ParseProxy(t.value)
-		if err != nil {
-			l.foreign(t, path, "a proxy", err, proxyMend)
-			return
-		}
-		chain = append(chain, one)
-	})
-	return chain
-}
-
-const proxyMend = "write socks5://[USER:PASSWORD@]HOST[:PORT] or http://[USER:PASSWORD@]HOST:PORT; several as a list are a chain"
 
 // resolver reads a channel's resolver.
 func (l *loader) resolver(n *node, path string, r *Resolver) {

@@ -95,18 +95,27 @@ func (l *loader) checkOver(c *Config, names []string) bool {
 	return sound
 }
 
-// checkCarried refuses an upstream that the hops of its channel, or of those underneath, cannot carry.
+// checkCarried refuses an upstream that the hops of its channel, or of those underneath, cannot carry, and a proxy that the
+// one before it cannot be asked for.
 func (l *loader) checkCarried(c *Config) {
 	for _, ch := range c.Channels {
-		var proxies []hop.Proxy
+		var proxies []hop.Proxy // from the ground up
 		for name := ch.Name; name != ""; {
 			below, _ := c.Channel(name)
-			proxies, name = append(proxies, below.Proxies...), below.Over
+			proxies, name = append(slices.Clone(below.Proxies), proxies...), below.Over
+		}
+		if err := hop.Linked(proxies); err != nil && len(ch.Proxies) > 0 {
+			l.problem(l.at("channels."+ch.Name+".proxy"), fmt.Sprintf("the proxies of `%s` cannot be reached: %v", ch.Name, err), "give the next proxy by its name or an IPv4 address")
 		}
 		for i, u := range ch.Resolver.Upstreams {
-			if err := channel.Carry(u.Kind, proxies); err != nil {
-				l.problem(ch.Resolver.sources[i].pos, fmt.Sprintf("the resolver %s cannot be reached from `%s`: %v", clip(u.Text), ch.Name, err),
-					"give a resolver as https://… or tls://…")
+			err := channel.Carry(u.Kind, proxies)
+			mend := "give a resolver as https://… or tls://…"
+			if _, ok := channel.Dialled(u, channel.CarriesIPv6(proxies)); err == nil && !ok {
+				err = fmt.Errorf("it has IPv6 addresses only, and %v cannot be asked for one", proxies[len(proxies)-1])
+				mend = "give the resolver's IPv4 addresses"
+			}
+			if err != nil {
+				l.problem(ch.Resolver.sources[i].pos, fmt.Sprintf("the resolver %s cannot be reached from `%s`: %v", clip(u.Text), ch.Name, err), mend)
 			}
 		}
 	}

@@ -142,6 +142,8 @@ type Channel struct {
 	// ResolveAtExit says that the last proxy gets the name and nobody looks it up before; Resolver is then empty.
 	ResolveAtExit bool
 	Resolver      Resolver
+
+	proxySources []proxySource // what each proxy was made from
 }
 
 // Resolver is a channel's resolver.

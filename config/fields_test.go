@@ -31,6 +31,7 @@ var exercised = map[string]string{
 	"Channels.Name":                     "TestTexts_StayAsTheyAreWritten",
 	"Channels.Over":                     "TestChannel_WithoutTheKeyStandsOverDirect",
 	"Channels.Proxies":                  "TestChannel_IsReadWithItsHopsAndItsResolver",
+	"Channels.proxySources":             "TestProxy_OverTLSIsReadWithWhomItHasToProveToBe",
 	"Channels.ResolveAtExit":            "TestChannel_IsReadWithItsHopsAndItsResolver",
 	"Channels.Resolver.Upstreams":       "TestChannel_IsReadWithItsHopsAndItsResolver",
 	"Channels.Resolver.Timeout":         "TestResolverTimeout_IsHowLongALookupMayTake",
@@ -76,7 +77,7 @@ func leaves(t reflect.Type, path string) []string {
 	for t.Kind() == reflect.Slice {
 		t = t.Elem()
 	}
-	own := t.Kind() == reflect.Struct && t.PkgPath() == reflect.TypeFor[Config]().PkgPath() && t != reflect.TypeFor[Problem]() && t != reflect.TypeFor[source]()
+	own := t.Kind() == reflect.Struct && t.PkgPath() == reflect.TypeFor[Config]().PkgPath() && t != reflect.TypeFor[Problem]() && t != reflect.TypeFor[source]() && t != reflect.TypeFor[proxySource]()
 	if !own {
 		return []string{path}
 	}

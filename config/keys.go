@@ -94,9 +94,18 @@ var Keys = []Key{
 		Doc: "The channel underneath: it carries the first hop and resolves its name.",
 	},
 	{
-		Path: "channels.*.proxy", form: formText, list: true,
-		Doc: "The upstream proxy as a URL, or a list of them as a chain, first hop first.",
+		Path: "channels.*.proxy", form: formText, list: true, orMap: true,
+		Doc: "The upstream proxy: a URL with the scheme socks5, socks4a, http, or https and socks5+tls over TLS. A list is a chain, first hop first.",
 	},
+	{Path: "channels.*.proxy.url", form: formText, Doc: "The proxy, where more is said of it."},
+	{Path: "channels.*.proxy.ca", form: formText, Doc: "A PEM file with the only authorities that may certify a proxy over TLS."},
+	{
+		Path: "channels.*.proxy.pins", form: formText, list: true,
+		Doc: "SHA-256 digests, in base64, of the public keys (SPKI) that a proxy over TLS may have; one must match on every connection.",
+	},
+	{Path: "channels.*.proxy.name", form: formText, Doc: "The name in the proxy's certificate, where it is not the host of the URL."},
+	{Path: "channels.*.proxy.cert", form: formText, Doc: "A PEM file: the certificate, with its chain, that is shown to a proxy over TLS which asks for one."},
+	{Path: "channels.*.proxy.key", form: formText, Doc: "A PEM file: the key of that certificate."},
 	{
 		Path: "channels.*.resolve", form: formChoice, choices: []string{"here", "exit"}, Default: "here",
 		Doc: "here: names go to this channel's resolver, through the proxy. exit: the last proxy gets the name.",

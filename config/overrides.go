@@ -155,6 +155,8 @@ func (p *override) resolver(c *Config, flags []string, ca string) {
 	}
 }
 
+const viaMend = "write SCHEME://[USER:PASSWORD@]HOST[:PORT] with the scheme socks5, http, https, socks5+tls or socks4a"
+
 func (p *override) via(c *Config, flags []string) {
 	if len(flags) == 0 {
 		return
@@ -174,7 +176,7 @@ func (p *override) via(c *Config, flags []string) {
 	for _, s := range flags {
 		one, err := hop.ParseProxy(s)
 		if err != nil {
-			p.problem("--via: "+clipError(err), "write socks5://[USER:PASSWORD@]HOST[:PORT] or http://[USER:PASSWORD@]HOST:PORT")
+			p.problem("--via: "+clipError(err), viaMend)
 			continue
 		}
 		ch.Proxies = append(ch.Proxies, one)

@@ -130,7 +130,7 @@ func TestOverrides_ThatAreAmbiguousOrWrongAreRefused(t *testing.T) {
 		{"channels: {direct: {resolver: {upstreams: [quad9, dns4eu], strategy: random}}}", Overrides{Resolver: []string{"quad9"}}, []string{"--resolver gives 1 of"}},
 		{routed, Overrides{Resolver: []string{"quad9"}}, []string{"no route of watertight.yaml leads to `direct`"}},
 		{routed, Overrides{Via: []string{"http://192.0.2.1:1"}}, []string{"--via takes all traffic, and watertight.yaml has routes"}},
-		{"", Overrides{Via: []string{"https://u:hunter2@192.0.2.1:1"}}, []string{"--via: ", "not carried by this version"}},
+		{"", Overrides{Via: []string{"ssh://u:hunter2@192.0.2.1:1"}}, []string{"--via: ", "not carried by this version"}},
 		{"", Overrides{LogLevel: "verbos", LogFormat: "jsn"}, []string{"--log-level can be debug", "--log-format can be text or json, not `jsn`", "did you mean `json`?"}},
 	} {
 		_, err := good(t, c.file).Override(c.o)

@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"net/netip"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -113,7 +114,7 @@ routes: [{to: "*", channel: second}]
 		t.Fatalf("%+v", first)
 	}
 	want := hop.Proxy{Scheme: "socks5", Host: name.MustHost("gw.example"), Port: 1080, User: "user", Password: "p@ss"}
-	if len(first.Proxies) != 1 || first.Proxies[0] != want {
+	if len(first.Proxies) != 1 || !reflect.DeepEqual(first.Proxies[0], want) {
 		t.Error(first.Proxies)
 	}
 	var addrs []string

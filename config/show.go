@@ -10,7 +10,6 @@ import (
 
 	"github.com/goccy/go-yaml/token"
 
-	"watertight/hop"
 	"watertight/route"
 )
 
@@ -154,7 +153,7 @@ func (c *Config) channelTree(ch Channel) entries {
 	if ch.Name != DirectName {
 		t = append(t, entry{"over", c.text(path+".over", ch.Over)})
 		if len(ch.Proxies) > 0 {
-			t = append(t, entry{"proxy", texts(ch.Proxies, func(i int, p hop.Proxy) string { return c.text(fmt.Sprintf("%s.proxy[%d]", path, i), p.String()) })})
+			t = append(t, entry{"proxy", c.proxiesTree(ch)})
 		}
 		if ch.ResolveAtExit {
 			return append(t, entry{"resolve", c.text(path+".resolve", "exit")})

@@ -80,7 +80,7 @@ func build(c *config.Config, s shared, before *generation) (*generation, error) 
 }
 
 func specOf(c config.Channel, with shared) channel.Spec {
-	s := channel.Spec{Name: c.Name, Over: c.Over, Proxies: c.Proxies, ResolveAtExit: c.ResolveAtExit}
+	s := channel.Spec{Name: c.Name, Over: c.Over, Proxies: c.Proxies, ResolveAtExit: c.ResolveAtExit, Floor: with.floor}
 	if !c.ResolveAtExit {
 		s.Resolver = resolve.Options{
 			Channel:     c.Name,

@@ -23,7 +23,7 @@ func BenchmarkDialThroughAProxyInMemory(b *testing.B) {
 			if err != nil {
 				b.Fatal(err)
 			}
-			chain, err := Chain(m, noLookup, []Proxy{p})
+			chain, err := Chain(under(m, noLookup), []Proxy{p})
 			if err != nil {
 				b.Fatal(err)
 			}

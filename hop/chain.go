@@ -6,10 +6,14 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
+	"time"
 
+	"watertight/clock"
 	"watertight/connect"
 	"watertight/fault"
 	"watertight/name"
+	"watertight/trust"
 )
 
 // maxAddresses bounds how many addresses of a later proxy are tried, one after the other.
@@ -18,26 +22,41 @@ const maxAddresses = 4
 // MaxProxies bounds a chain: each proxy costs a round trip at least.
 const MaxProxies = 16
 
-// Chain leads through proxies, first hop first. The first one is dialled by first, as name or address; the name of a
-// later one is resolved by lookup, because the proxy before it is not trusted with names. Both are the channel
-// underneath. The last one gets the target as it is.
+// Under is what a chain stands on: the channel underneath, and the time.
+type Under struct {
+	// First dials the first proxy, as name or address.
+	First Dialer
+	// Lookup resolves the name of a later one, because the proxy before it is not trusted with names.
+	Lookup func(ctx context.Context, host string) ([]netip.Addr, error)
+	// Now is the clock by which certificates are checked.
+	Now func() time.Time
+	// Floor is what is known of the time: by a clock that is behind it no proxy proves who it is. Nil knows nothing.
+	Floor *clock.Floor
+}
+
+// Chain leads through proxies, first hop first. The last one gets the target as it is.
 //
 // A fault names a proxy by host and port. HOP_REFUSED and HOP_AUTH are about a proxy of the chain, the others about
 // the target.
-func Chain(first Dialer, lookup func(ctx context.Context, host string) ([]netip.Addr, error), proxies []Proxy) (Dialer, error) {
+func Chain(u Under, proxies []Proxy) (*Chained, error) {
 	switch {
-	case first == nil:
+	case u.First == nil:
 		return nil, errors.New("hop: a chain needs a dialer for its first proxy")
-	case lookup == nil:
+	case u.Lookup == nil:
 		return nil, errors.New("hop: a chain needs a look-up for its proxies")
+	case u.Now == nil:
+		return nil, errors.New("hop: a chain needs a clock for the certificates of its proxies")
 	case len(proxies) == 0:
 		return nil, errors.New("hop: a chain needs a proxy")
 	case len(proxies) > MaxProxies:
 		return nil, fmt.Errorf("hop: a chain of %d proxies, and at most %d are allowed", len(proxies), MaxProxies)
 	}
-	c := &chain{first: first, lookup: lookup}
+	if err := Linked(proxies); err != nil {
+		return nil, fmt.Errorf("hop: %w", err)
+	}
+	c := &Chained{first: u.First, lookup: u.Lookup}
 	for i, p := range proxies {
-		l, err := newLink(p)
+		l, err := newLink(p, u)
 		if err != nil {
 			return nil, fmt.Errorf("hop: proxy %d of the chain: %w", i+1, err)
 		}
@@ -46,7 +65,18 @@ func Chain(first Dialer, lookup func(ctx context.Context, host string) ([]netip.
 	return c, nil
 }
 
-type chain struct {
+// Linked refuses a chain in which a proxy cannot be asked for the next one.
+func Linked(proxies []Proxy) error {
+	for i, next := range proxies {
+		if a, ok := next.Host.Addr(); ok && i > 0 && a.Is6() && !proxies[i-1].CarriesIPv6() {
+			return fmt.Errorf("the proxy %v cannot be asked for the next one, %v: its protocol has no IPv6", proxies[i-1], next)
+		}
+	}
+	return nil
+}
+
+// Chained is a way out through a chain of proxies.
+type Chained struct {
 	first  Dialer
 	lookup func(ctx context.Context, host string) ([]netip.Addr, error)
 	links  []*link
@@ -56,11 +86,12 @@ type chain struct {
 type link struct {
 	Proxy
 	at          name.Target
-	label       string // `the proxy HOST:PORT`
-	credentials string // the value of Proxy-Authorization, empty for none
+	label       string        // `the proxy HOST:PORT`
+	credentials string        // the value of Proxy-Authorization, empty for none
+	trusted     *trust.Client // nil where the scheme has no TLS
 }
 
-func newLink(p Proxy) (*link, error) {
+func newLink(p Proxy, u Under) (*link, error) {
 	if err := p.validate(); err != nil {
 		return nil, err
 	}
@@ -72,11 +103,16 @@ func newLink(p Proxy) (*link, error) {
 	if p.User != "" {
 		l.credentials = connect.Credentials(p.User, p.Password)
 	}
+	if p.Encrypted() {
+		if l.trusted, err = p.Server.Client(u.Now, u.Floor, protocols(p.Scheme)...); err != nil {
+			return nil, err
+		}
+	}
 	return l, nil
 }
 
 // Dial connects to t through the whole chain.
-func (c *chain) Dial(ctx context.Context, t name.Target) (net.Conn, error) {
+func (c *Chained) Dial(ctx context.Context, t name.Target) (net.Conn, error) {
 	if !t.IsValid() {
 		return nil, fault.New(fault.Internal, "an invalid target reached a chain of proxies", nil)
 	}
@@ -84,16 +120,20 @@ func (c *chain) Dial(ctx context.Context, t name.Target) (net.Conn, error) {
 }
 
 // through connects to t through the proxies up to the one with index last.
-func (c *chain) through(ctx context.Context, last int, t name.Target) (net.Conn, error) {
+func (c *Chained) through(ctx context.Context, last int, t name.Target) (net.Conn, error) {
+	l := c.links[last]
+	if err := l.takes(t); err != nil { // before anything is dialled
+		return nil, err
+	}
 	conn, err := c.reach(ctx, last)
 	if err != nil {
 		return nil, err
 	}
-	return c.links[last].tunnel(ctx, conn, t)
+	return l.tunnel(ctx, conn, t)
 }
 
 // reach connects to the proxy with index i itself.
-func (c *chain) reach(ctx context.Context, i int) (net.Conn, error) {
+func (c *Chained) reach(ctx context.Context, i int) (net.Conn, error) {
 	l := c.links[i]
 	if i == 0 {
 		below := l.retold(ctx, "")
@@ -121,7 +161,7 @@ func (c *chain) reach(ctx context.Context, i int) (net.Conn, error) {
 			return fault.New(fault.DNSTimeout, "no address in time", context.DeadlineExceeded)
 		})
 	}
-	addrs, err := c.addresses(ctx, l)
+	addrs, err := c.addresses(ctx, l, c.links[i-1])
 	if err != nil {
 		return nil, l.unreached(err, "")
 	}
@@ -146,14 +186,27 @@ func (l *link) retold(ctx context.Context, via string) context.Context {
 	return fault.Retold(ctx, func(err error) error { return l.unreached(err, via) })
 }
 
-// addresses resolves the name of l, and gives at least one address or an error.
-func (c *chain) addresses(ctx context.Context, l *link) ([]name.Target, error) {
+// takes refuses a target that the proxy cannot be asked for.
+func (l *link) takes(t name.Target) error {
+	if a, ok := t.Host().Addr(); !ok || !a.Is6() || l.CarriesIPv6() {
+		return nil
+	}
+	f := fault.New(fault.HopRefused, l.label+" cannot be asked for an IPv6 address: it is "+schemes[l.Scheme].kind, nil)
+	f.Hint = "ask for a name or an IPv4 address, or give the channel a proxy that speaks SOCKS5 or HTTP"
+	return f
+}
+
+// addresses resolves the name of l, and gives at least one address for which the proxy before can be asked, or an error.
+func (c *Chained) addresses(ctx context.Context, l, before *link) ([]name.Target, error) {
 	host, _ := l.at.Host().Name()
 	found, err := c.lookup(ctx, host)
 	if err != nil {
 		return nil, err
 	}
 	var targets []name.Target
+	if !before.CarriesIPv6() {
+		found = slices.DeleteFunc(slices.Clone(found), func(a netip.Addr) bool { return !a.Unmap().Is4() })
+	}
 	found = alternating(found)
 	for _, a := range found[:min(len(found), maxAddresses)] {
 		t, err := name.FromAddrPort(netip.AddrPortFrom(a, l.at.Port()))
@@ -163,7 +216,7 @@ func (c *chain) addresses(ctx context.Context, l *link) ([]name.Target, error) {
 		targets = append(targets, t)
 	}
 	if len(targets) == 0 {
-		return nil, fault.New(fault.DNSNoData, l.label+" has no address", nil)
+		return nil, fault.New(fault.DNSNoData, l.label+" has no address that "+before.label+" can be asked for", nil)
 	}
 	return targets, nil
 }

@@ -24,7 +24,7 @@ func TestTheNameOfALaterProxyIsResolvedUnderneathAndNotByTheProxyBefore(t *testi
 		asked = append(asked, host)
 		return []netip.Addr{netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2")}, nil
 	}
-	chain, err := Chain(m, lookup, mustProxies(t, "socks5://first.example", "http://second.example:3128"))
+	chain, err := Chain(under(m, lookup), mustProxies(t, "socks5://first.example", "http://second.example:3128"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -53,7 +53,7 @@ func TestManyAddressesOfOneFamilyLeaveRoomForTheOther(t *testing.T) {
 		}
 		return found, nil
 	}
-	chain, err := Chain(m, lookup, mustProxies(t, "socks5://first.example", "http://second.example:3128"))
+	chain, err := Chain(under(m, lookup), mustProxies(t, "socks5://first.example", "http://second.example:3128"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -82,7 +82,7 @@ func TestAProxyThatClosesWithItsLastWordIsAFaultOfTheProxy(t *testing.T) {
 		conn, err := m.Dial(ctx, to)
 		return closing{conn}, err
 	})
-	chain, err := Chain(first, noLookup, mustProxies(t, "socks5://gw.example:1080"))
+	chain, err := Chain(under(first, noLookup), mustProxies(t, "socks5://gw.example:1080"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -16,6 +16,7 @@ import (
 	"watertight/fault"
 	"watertight/name"
 	"watertight/socks"
+	"watertight/trust"
 	"watertight/wire"
 )
 
@@ -100,6 +101,8 @@ func (l *link) unreached(err error, via string) error {
 // side's.
 func (l *link) lost(err error, asked bool) error {
 	switch {
+	case trust.Refused(err):
+		return l.unwelcome(err)
 	case isTimeout(err) && asked:
 		f := fault.New(fault.ConnectTimeout, l.label+" did not connect in time", err)
 		f.Hop = l.at.String()
@@ -114,10 +117,7 @@ func (l *link) lost(err error, asked bool) error {
 
 // nonsense is an answer that the protocol does not allow.
 func (l *link) nonsense(err error) error {
-	kind := "an HTTP proxy"
-	if l.Scheme == SchemeSOCKS5 {
-		kind = "a SOCKS5 proxy"
-	}
+	kind := schemes[l.Scheme].kind
 	f := fault.New(fault.HopRefused, l.label+" does not answer as "+kind+" should", err)
 	f.Hint = "check the scheme and the port of the channel's upstream proxy"
 	return f

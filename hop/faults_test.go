@@ -31,7 +31,7 @@ func checkFaults(t *testing.T, proxy string, cases []wrong) {
 					if tt.server != nil {
 						m.at["gw.example:1080"] = tt.server
 					}
-					chain, err := Chain(m, noLookup, mustProxies(t, proxy))
+					chain, err := Chain(under(m, noLookup), mustProxies(t, proxy))
 					if err != nil {
 						t.Fatal(err)
 					}
@@ -185,7 +185,7 @@ func TestALaterProxyThatFailsIsNotTakenForTheTarget(t *testing.T) {
 		{"http://first.example:3128", "socks5://192.0.2.2"},
 		{"socks5://first.example", "http://second.example:1080"},
 	} {
-		chain, err := Chain(m, lookup, mustProxies(t, proxies...))
+		chain, err := Chain(under(m, lookup), mustProxies(t, proxies...))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -205,7 +205,7 @@ func TestTheTroublesOfTheChannelUnderneathStayWhatTheyAre(t *testing.T) {
 		fault.HopAuth: fault.HopAuth, fault.PolicyPrivateTarget: fault.PolicyPrivateTarget,
 	} {
 		below := DialerFunc(func(context.Context, name.Target) (net.Conn, error) { return nil, fault.New(code, "below", nil) })
-		chain, err := Chain(below, noLookup, mustProxies(t, "socks5://gw.example"))
+		chain, err := Chain(under(below, noLookup), mustProxies(t, "socks5://gw.example"))
 		if err != nil {
 			t.Fatal(err)
 		}

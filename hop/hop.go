@@ -1,4 +1,4 @@
-// Package hop is the ways out: straight to an address, or through a chain of SOCKS5 and HTTP CONNECT proxies.
+// Package hop is the ways out: straight to an address, or through a chain of SOCKS and HTTP CONNECT proxies.
 //
 // It promises that it dials only through what it was given, that the last proxy of a chain gets the target as it
 // is, name or address, and that no error tells a password. It never resolves the client's name, and never tries

@@ -65,15 +65,16 @@ func TestTheGroundSaysWhatWentWrongInACode(t *testing.T) {
 func TestAChainWithAPartMissingIsAnError(t *testing.T) {
 	m := &memory{}
 	good := mustProxies(t, "socks5://gw.example")
-	for title, build := range map[string]func() (Dialer, error){
-		"no dialer":        func() (Dialer, error) { return Chain(nil, noLookup, good) },
-		"no look-up":       func() (Dialer, error) { return Chain(m, nil, good) },
-		"no proxy":         func() (Dialer, error) { return Chain(m, noLookup, nil) },
-		"too many proxies": func() (Dialer, error) { return Chain(m, noLookup, slices.Repeat(good, MaxProxies+1)) },
-		"an empty proxy":   func() (Dialer, error) { return Chain(m, noLookup, make([]Proxy, 1)) },
-		"a scheme of another package": func() (Dialer, error) {
-			return Chain(m, noLookup, []Proxy{{Scheme: "https", Host: name.MustHost("a"), Port: 1}})
+	for title, build := range map[string]func() (*Chained, error){
+		"no dialer":        func() (*Chained, error) { return Chain(under(nil, noLookup), good) },
+		"no look-up":       func() (*Chained, error) { return Chain(under(m, nil), good) },
+		"no proxy":         func() (*Chained, error) { return Chain(under(m, noLookup), nil) },
+		"too many proxies": func() (*Chained, error) { return Chain(under(m, noLookup), slices.Repeat(good, MaxProxies+1)) },
+		"an empty proxy":   func() (*Chained, error) { return Chain(under(m, noLookup), make([]Proxy, 1)) },
+		"a scheme of another package": func() (*Chained, error) {
+			return Chain(under(m, noLookup), []Proxy{{Scheme: "ssh", Host: name.MustHost("a"), Port: 1}})
 		},
+		"no clock": func() (*Chained, error) { return Chain(Under{First: m, Lookup: noLookup}, good) },
 	} {
 		if d, err := build(); err == nil || d != nil {
 			t.Errorf("%s: got %v, %v", title, d, err)
@@ -100,7 +101,7 @@ func TestTheLastProxyGetsTheTargetAsItIs(t *testing.T) {
 					"192.0.2.2:1080": m.socksProxy, "192.0.2.2:3128": m.httpProxy, "192.0.2.3:1080": m.socksProxy,
 					target: echo,
 				}
-				chain, err := Chain(m, noLookup, mustProxies(t, proxies...))
+				chain, err := Chain(under(m, noLookup), mustProxies(t, proxies...))
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -137,6 +138,8 @@ func TestWhatAProxyHearsIsWhatTheStandardsSay(t *testing.T) {
 	}{
 		{"socks5://gw.example:1080", script(t, "\x05\x01\x00", "\x05\x00", "\x05\x01\x00\x03\x09a.example\x01\xbb", "\x05\x00\x00\x01\x00\x00\x00\x00\x00\x00")},
 		{"socks5://u:p@gw.example:1080", script(t, "\x05\x01\x02", "\x05\x02", "\x01\x01u\x01p", "\x01\x00", "\x05\x01\x00\x03\x09a.example\x01\xbb", "\x05\x00\x00\x03\x04host\x00\x00")},
+		{"socks4a://gw.example:1080", script(t, "\x04\x01\x01\xbb\x00\x00\x00\x01\x00a.example\x00", "\x00\x5a\x00\x00\x00\x00\x00\x00")},
+		{"socks4a://jo@gw.example:1080", script(t, "\x04\x01\x01\xbb\x00\x00\x00\x01jo\x00a.example\x00", "\x00\x5a\x00\x00\x00\x00\x00\x00")},
 		{"http://gw.example:1080", script(t, "CONNECT a.example:443 HTTP/1.1\r\nHost: a.example:443\r\n\r\n", "HTTP/1.1 200 OK\r\n\r\n")},
 		{"http://u:p@gw.example:1080", script(t, "CONNECT a.example:443 HTTP/1.1\r\nHost: a.example:443\r\nProxy-Authorization: Basic dTpw\r\n\r\n", "HTTP/1.0 200 OK\r\n\r\n")},
 	} {
@@ -144,7 +147,7 @@ func TestWhatAProxyHearsIsWhatTheStandardsSay(t *testing.T) {
 			tt.server(conn)
 			silent(conn) // the tunnel stands until the client closes it
 		}}}
-		chain, err := Chain(m, noLookup, mustProxies(t, tt.proxy))
+		chain, err := Chain(under(m, noLookup), mustProxies(t, tt.proxy))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -165,7 +168,7 @@ func TestAFarSideThatSpeaksFirstIsHeard(t *testing.T) {
 			echo(conn)
 		},
 	}}
-	chain, err := Chain(m, noLookup, mustProxies(t, "http://gw.example:3128"))
+	chain, err := Chain(under(m, noLookup), mustProxies(t, "http://gw.example:3128"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -191,7 +194,7 @@ func TestASecondProxyIsHeardWhenItsFirstOctetsComeWithTheFirstProxysAnswer(t *te
 			echo(conn)
 		},
 	}}
-	chain, err := Chain(m, noLookup, mustProxies(t, "http://gw.example:3128", "http://192.0.2.2:3128"))
+	chain, err := Chain(under(m, noLookup), mustProxies(t, "http://gw.example:3128", "http://192.0.2.2:3128"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -215,7 +218,7 @@ func TestALaterProxyThatDoesNotResolveIsFinal(t *testing.T) {
 		fault.NotReady: fault.NotReady, fault.ResolverUnreachable: fault.ResolverUnreachable,
 	} {
 		lookup := func(context.Context, string) ([]netip.Addr, error) { return nil, fault.New(code, "no", nil) }
-		chain, err := Chain(m, lookup, mustProxies(t, "socks5://first.example", "http://second.example:3128"))
+		chain, err := Chain(under(m, lookup), mustProxies(t, "socks5://first.example", "http://second.example:3128"))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -237,7 +240,7 @@ func TestATunnelHasNoDeadlineLeft(t *testing.T) {
 			if strings.HasPrefix(proxy, "http") {
 				m.at["gw.example:1"] = m.httpProxy
 			}
-			chain, err := Chain(m, noLookup, mustProxies(t, proxy))
+			chain, err := Chain(under(m, noLookup), mustProxies(t, proxy))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -272,7 +275,7 @@ func TestASilentProxyIsGivenUpInTime(t *testing.T) {
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			m := &memory{at: map[string]func(net.Conn){"gw.example:1": tt.server}}
-			chain, err := Chain(m, noLookup, mustProxies(t, tt.proxy))
+			chain, err := Chain(under(m, noLookup), mustProxies(t, tt.proxy))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -299,7 +302,7 @@ func TestACancelledHandshakeEndsAtOnceAndIsClosed(t *testing.T) {
 			silent(conn)
 			ended.Store(true)
 		}}}
-		chain, err := Chain(m, noLookup, mustProxies(t, "http://gw.example:1"))
+		chain, err := Chain(under(m, noLookup), mustProxies(t, "http://gw.example:1"))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -340,7 +343,7 @@ func TestOverSocketsATunnelIsABareSocket(t *testing.T) {
 			_, _ = io.WriteString(conn, tt.answer)
 			echo(conn)
 		}()
-		chain, err := Chain(Direct(wire.Dialer{}), noLookup, mustProxies(t, "http://"+listener.Addr().String()))
+		chain, err := Chain(under(Direct(wire.Dialer{}), noLookup), mustProxies(t, "http://"+listener.Addr().String()))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -12,7 +12,9 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
+	"watertight/lab/dnstest"
 	"watertight/name"
 	"watertight/socks"
 )
@@ -20,6 +22,8 @@ import (
 // memory is a net in memory: what stands at a target, by name or address. What is not there refuses.
 type memory struct {
 	at map[string]func(net.Conn)
+	// buffers says that connections hold octets in between, as sockets do: both ends of TLS may speak at once.
+	buffers bool
 
 	mu     sync.Mutex
 	dialed []string
@@ -34,6 +38,9 @@ func (m *memory) dial(to string) (net.Conn, error) {
 		return nil, fmt.Errorf("dial %s: %w", to, syscall.ECONNREFUSED)
 	}
 	near, far := net.Pipe()
+	if m.buffers {
+		near, far = dnstest.Pipe(netip.MustParseAddrPort("192.0.2.98:9"), netip.MustParseAddrPort("192.0.2.99:9"))
+	}
 	go func() {
 		defer far.Close()
 		serve(far)
@@ -150,6 +157,11 @@ func join(near, far net.Conn, early io.Reader) {
 var errNoLookup = errors.New("nothing may be looked up here")
 
 func noLookup(context.Context, string) ([]netip.Addr, error) { return nil, errNoLookup }
+
+// under is a channel underneath.
+func under(first Dialer, lookup func(context.Context, string) ([]netip.Addr, error)) Under {
+	return Under{First: first, Lookup: lookup, Now: time.Now}
+}
 
 func mustProxies(t *testing.T, urls ...string) []Proxy {
 	t.Helper()

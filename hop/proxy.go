@@ -11,65 +11,34 @@ import (
 
 	"watertight/name"
 	"watertight/socks"
+	"watertight/trust"
 )
-
-// Schemes of proxies.
-const (
-	SchemeSOCKS5 = "socks5"
-	SchemeHTTP   = "http"
-)
-
-// Schemes gives the schemes of all proxies.
-func Schemes() []string { return []string{SchemeSOCKS5, SchemeHTTP} }
-
-// encrypted says of each scheme whether what is said to the proxy is hidden from those on the way to it.
-var encrypted = map[string]bool{SchemeSOCKS5: false, SchemeHTTP: false}
-
-// Encrypted says whether those on the way to the proxy are kept from reading what it is asked and what it carries. Where they
-// are not, they read the target as the proxy gets it, and whatever the client itself does not encrypt.
-func (p Proxy) Encrypted() bool { return encrypted[p.Scheme] }
-
-// defaultSOCKSPort is what IANA has for socks. HTTP proxies have no port that most of them use.
-const defaultSOCKSPort = 1080
 
 // maxProxy bounds a proxy in text: two credentials with every octet escaped, a name, and room.
 const maxProxy = 2*3*socks.MaxCredential + 4*name.MaxName + 64
 
-// Proxy is an upstream proxy. It prints without its password, whatever verb prints it.
+// Proxy is an upstream proxy. Two that are deeply equal are interchangeable. It prints without its password, whatever
+// verb prints it.
 type Proxy struct {
-	Scheme   string // SchemeSOCKS5 or SchemeHTTP
+	Scheme   string // one of Schemes
 	Host     name.Host
 	Port     uint16
 	User     string // empty for none; at most 255 octets
 	Password string // at most 255 octets
+	// Server is whom the proxy has to prove to be; zero where the scheme has no TLS.
+	Server trust.Server
 }
 
 // Errors of [ParseProxy]. None of them shows a part of its input that could be a credential.
 var (
-	ErrScheme     = errors.New("write socks5://HOST:PORT or http://HOST:PORT")
+	ErrScheme     = errors.New("write socks5://HOST:PORT, http://HOST:PORT or https://HOST, socks5+tls:// or socks4a://")
 	ErrProxy      = errors.New("not a valid proxy")
 	ErrCredential = errors.New("not a valid user or password")
 )
 
-// unsupported are schemes that people write, with why they are not taken.
-var unsupported = map[string]string{
-	"https":     "a proxy inside TLS is not carried by this version",
-	"h2":        "a proxy over HTTP/2 is not carried by this version",
-	"h3":        "a proxy over HTTP/3 is not carried by this version",
-	"masque":    "MASQUE is not carried by this version",
-	"wireguard": "WireGuard is not carried by this version",
-	"ssh":       "SSH is not carried by this version",
-	"ss":        "Shadowsocks is not carried by this version",
-	"socks":     "the version of SOCKS is missing",
-	"socks4":    "SOCKS 4 has no names, no IPv6 and no password",
-	"socks4a":   "SOCKS 4a has no IPv6 and no password",
-	"tcp":       "it names no proxy protocol",
-	"udp":       "it names no proxy protocol",
-}
-
-// ParseProxy reads `socks5://[USER[:PASSWORD]@]HOST[:PORT]` or `http://[USER[:PASSWORD]@]HOST:PORT`. `socks5h` is
-// the same as `socks5`: no name is resolved here in either. User and password are percent-decoded; the port is 1080
-// for SOCKS5 if none is given.
+// ParseProxy reads `SCHEME://[USER[:PASSWORD]@]HOST[:PORT]`. `socks5h` is the same as `socks5`: no name is resolved here in
+// either. User and password are percent-decoded; a port that is not given is 1080 for SOCKS and 443 for HTTP over TLS. A
+// proxy over TLS has to prove that it is HOST to an authority that the system trusts; see [Spec] for more.
 func ParseProxy(s string) (Proxy, error) {
 	if len(s) > maxProxy {
 		return Proxy{}, fmt.Errorf("%w: %d octets, and at most %d make sense", ErrProxy, len(s), maxProxy)
@@ -79,11 +48,10 @@ func ParseProxy(s string) (Proxy, error) {
 		return Proxy{}, fmt.Errorf("%w: the scheme is missing: %w", ErrProxy, ErrScheme)
 	}
 	p := Proxy{Scheme: strings.ToLower(scheme)}
-	switch p.Scheme {
-	case SchemeHTTP, SchemeSOCKS5:
-	case "socks5h":
-		p.Scheme = SchemeSOCKS5
-	default:
+	if same, ok := aliases[p.Scheme]; ok {
+		p.Scheme = same
+	}
+	if _, ok := schemes[p.Scheme]; !ok {
 		if why, known := unsupported[p.Scheme]; known {
 			return Proxy{}, fmt.Errorf("%w: %s://: %s: %w", ErrProxy, p.Scheme, why, ErrScheme)
 		}
@@ -98,6 +66,9 @@ func ParseProxy(s string) (Proxy, error) {
 	}
 	if err := p.readHost(authority); err != nil {
 		return Proxy{}, err
+	}
+	if p.Encrypted() {
+		p.Server.Name = p.Host.String()
 	}
 	return p, p.validate()
 }
@@ -145,8 +116,8 @@ func (p *Proxy) readHost(authority string) error {
 		if p.Port, err = name.ParsePort(port); err != nil {
 			return fmt.Errorf("%w: %w", ErrProxy, err)
 		}
-	case p.Scheme == SchemeSOCKS5:
-		p.Port = defaultSOCKSPort
+	case schemes[p.Scheme].port != 0:
+		p.Port = schemes[p.Scheme].port
 	default:
 		return fmt.Errorf("%w: give the port, as in http://HOST:3128", ErrProxy)
 	}
@@ -164,8 +135,9 @@ func sentinel(err error) error {
 }
 
 func (p Proxy) validate() error {
+	speaks, known := schemes[p.Scheme]
 	switch {
-	case p.Scheme != SchemeSOCKS5 && p.Scheme != SchemeHTTP:
+	case !known:
 		return fmt.Errorf("%w: unknown scheme: %w", ErrProxy, ErrScheme)
 	case !p.Host.IsValid():
 		return fmt.Errorf("%w: it has no host", ErrProxy)
@@ -175,7 +147,11 @@ func (p Proxy) validate() error {
 		return fmt.Errorf("%w: at most %d octets each (RFC 1929)", ErrCredential, socks.MaxCredential)
 	case p.User == "" && p.Password != "":
 		return fmt.Errorf("%w: the user is empty", ErrCredential)
-	case p.Scheme == SchemeHTTP && strings.Contains(p.User, ":"):
+	case p.Password != "" && !speaks.password:
+		return fmt.Errorf("%w: %s takes a user and no password; a proxy that wants one speaks socks5:// or http://", ErrCredential, speaks.kind)
+	case speaks.tls != (p.Server.Name != ""), !speaks.tls && !p.Server.IsZero():
+		return fmt.Errorf("%w: whom it has to prove to be over TLS does not fit its scheme", ErrProxy)
+	case speaks.http && strings.Contains(p.User, ":"):
 		return fmt.Errorf("%w: a user of HTTP has no colon (RFC 7617)", ErrCredential)
 	case strings.ContainsFunc(p.User+p.Password, func(r rune) bool { return r < ' ' || r == 0x7f }):
 		return fmt.Errorf("%w: a control character", ErrCredential)

@@ -21,18 +21,35 @@ const HandshakeLimit = 10 * time.Second
 // longAgo is a deadline that has passed.
 var longAgo = time.Unix(1, 0)
 
-// tunnel asks the proxy at the other end of conn for a tunnel to t. What it gives has no deadline, and is conn itself
-// unless the far side's first octets came with the proxy's answer. It closes conn if it fails.
-func (l *link) tunnel(ctx context.Context, conn net.Conn, t name.Target) (net.Conn, error) {
-	if err := conn.SetDeadline(time.Now().Add(HandshakeLimit)); err != nil {
-		conn.Close()
-		return nil, l.lost(err, false)
+// tunnel asks the proxy at the other end of raw for a tunnel to t. What it gives has no deadline, and is raw itself, or TLS
+// over it, unless the far side's first octets came with the proxy's answer. It closes raw if it fails.
+func (l *link) tunnel(ctx context.Context, raw net.Conn, t name.Target) (net.Conn, error) {
+	var conn net.Conn
+	var head []byte
+	err := l.handshake(ctx, raw, func() (err error) {
+		if conn, err = l.own(ctx, raw); err == nil {
+			head, err = l.ask(ctx, conn, t)
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
 	}
-	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(longAgo) })
-	head, err := l.ask(ctx, conn, t)
+	return wire.WithHead(conn, head), nil
+}
+
+// handshake does what a proxy and we have to say to each other over raw, within HandshakeLimit and until ctx ends. Then
+// raw has no deadline. It closes raw if that fails.
+func (l *link) handshake(ctx context.Context, raw net.Conn, talk func() error) error {
+	if err := raw.SetDeadline(time.Now().Add(HandshakeLimit)); err != nil {
+		raw.Close()
+		return l.lost(err, false)
+	}
+	stop := context.AfterFunc(ctx, func() { _ = raw.SetDeadline(longAgo) })
+	err := talk()
 	stopped := stop()
 	if err == nil && stopped {
-		if err = conn.SetDeadline(time.Time{}); err != nil {
+		if err = raw.SetDeadline(time.Time{}); err != nil {
 			err = l.lost(err, true) // it closed the connection with its last word
 		}
 	}
@@ -42,20 +59,39 @@ func (l *link) tunnel(ctx context.Context, conn net.Conn, t name.Target) (net.Co
 		err = l.lost(ctx.Err(), true)
 	}
 	if err != nil {
-		conn.Close()
-		return nil, fault.Of(err)
+		raw.Close() // and no farewell of TLS, for which nobody may be there to take it
+		return fault.Of(err)
 	}
-	return wire.WithHead(conn, head), nil
+	return nil
+}
+
+// own gives what the proxy is spoken with over: raw, or TLS over it.
+func (l *link) own(ctx context.Context, raw net.Conn) (net.Conn, error) {
+	if l.trusted == nil {
+		return raw, nil
+	}
+	l.waiting(ctx, false)
+	conn, err := l.encrypt(raw)
+	if err != nil { // a nil *tls.Conn would be a net.Conn
+		return nil, err
+	}
+	return conn, nil
 }
 
 // ask speaks the proxy's protocol. It gives what was read beyond the proxy's answer.
 func (l *link) ask(ctx context.Context, conn net.Conn, t name.Target) (head []byte, err error) {
-	if l.Scheme == SchemeSOCKS5 {
+	switch l.Scheme {
+	case SchemeSOCKS5, SchemeSOCKS5TLS:
 		l.waiting(ctx, false)
 		return nil, l.askSOCKS5(ctx, conn, t)
+	case SchemeSOCKS4a:
+		l.waiting(ctx, true)
+		return nil, l.askSOCKS4a(conn, t)
+	case SchemeHTTP, SchemeHTTPS:
+		l.waiting(ctx, true)
+		return l.askHTTP(conn, t)
 	}
-	l.waiting(ctx, true)
-	return l.askHTTP(conn, t)
+	return nil, fault.New(fault.Internal, "nobody speaks "+l.Scheme, nil)
 }
 
 // waiting notes whose silence it is, for a resolver that gives up before this proxy's time is over.
@@ -86,6 +122,35 @@ func (l *link) askSOCKS5(ctx context.Context, conn net.Conn, t name.Target) erro
 		return l.lost(err, true)
 	case code != socks.Succeeded:
 		return l.refusedSOCKS(code)
+	}
+	return nil
+}
+
+// askSOCKS4a is the client's side of SOCKS 4a: one message each way.
+func (l *link) askSOCKS4a(conn net.Conn, t name.Target) error {
+	buf := socksBuffers.Get().(*socks.Buffer)
+	defer socksBuffers.Put(buf)
+	message, err := socks.AppendConnect4(buf[:0], t, l.User)
+	if err != nil {
+		return fault.New(fault.Internal, l.label+" cannot be asked for the destination", err)
+	}
+	_, err = conn.Write(message)
+	clear(message)
+	if err != nil {
+		return l.lost(err, false)
+	}
+	err = socks.ReadReply4(conn, buf)
+	switch {
+	case errors.Is(err, socks.ErrRejected):
+		return fault.New(fault.ConnectUnreachable, l.label+" refused the request or cannot reach or resolve the destination: SOCKS4 does not say which", err)
+	case errors.Is(err, socks.ErrIdent):
+		f := fault.New(fault.HopAuth, l.label+" wants the user confirmed by ident on this host, which is not served", err)
+		f.Hint = "choose a proxy that asks for a user and a password over SOCKS5, or for none"
+		return f
+	case errors.Is(err, socks.ErrBadReply):
+		return l.nonsense(err)
+	case err != nil:
+		return l.lost(err, true)
 	}
 	return nil
 }

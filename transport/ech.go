@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/netip"
 
+	"watertight/trust"
 	"watertight/upstream"
 )
 
@@ -55,7 +56,7 @@ func (s *secure) rejected(err error, pinned func() error) *Failure {
 // unseen is what is known of a pin where the certificate of a server that rejected ECH is not shown: QUIC tells nobody.
 func (s *secure) unseen() error {
 	if len(s.c.up.Pins)+len(s.c.up.Hashes) > 0 {
-		return errPin
+		return trust.ErrPin
 	}
 	return nil
 }

@@ -2,27 +2,19 @@ package transport
 
 import (
 	"context"
-	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
-	"io"
-	"net"
 	"net/netip"
 	"slices"
-	"strings"
-	"sync"
-	"syscall"
 
 	"github.com/quic-go/quic-go"
 
 	"watertight/stamp"
+	"watertight/trust"
 )
 
-var (
-	errPin  = errors.New("no certificate of the chain has a pinned key")
-	errHash = errors.New("no certificate of the chain has a hash of the stamp")
-)
+var errHash = errors.New("no certificate of the chain has a hash of the stamp")
 
 // protocol is what is spoken under TLS.
 type protocol struct {
@@ -40,7 +32,7 @@ type secure struct {
 	c       *Client
 	speaks  protocol
 	config  *tls.Config // without a session cache
-	tickets *tickets
+	tickets *trust.Tickets
 }
 
 func newSecure(c *Client, speaks protocol) (*secure, error) {
@@ -51,7 +43,7 @@ func newSecure(c *Client, speaks protocol) (*secure, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &secure{c: c, speaks: speaks, tickets: newTickets()}
+	s := &secure{c: c, speaks: speaks, tickets: trust.NewTickets()}
 	s.config = &tls.Config{
 		MinVersion:       tls.VersionTLS13,
 		ServerName:       c.up.ServerName,
@@ -66,11 +58,11 @@ func newSecure(c *Client, speaks protocol) (*secure, error) {
 // fresh gives the configuration of one new connection: the only way to get one.
 func (s *secure) fresh() *tls.Config {
 	config := s.config.Clone()
-	config.ClientSessionCache = s.tickets.current()
+	config.ClientSessionCache = s.tickets.Current()
 	return config
 }
 
-func (s *secure) forget() { s.tickets.forget() }
+func (s *secure) forget() { s.tickets.Forget() }
 
 // verify checks the hashes of a stamp and the pins. crypto/tls calls it on every connection, resumed ones too, after
 // the chain and the name are verified. A pin may be of any certificate of a verified chain (RFC 7858, section 4.2).
@@ -81,46 +73,13 @@ func (s *secure) verify(cs tls.ConnectionState) error {
 			return errHash
 		}
 	}
-	if len(s.c.up.Pins) > 0 && !s.pinned(cs.VerifiedChains) {
-		return errPin
+	if len(s.c.up.Pins) > 0 && !trust.Pinned(s.c.up.Pins, cs.VerifiedChains) {
+		return trust.ErrPin
 	}
 	if len(cs.VerifiedChains) > 0 {
 		s.c.options.Floor.Raise(cs.VerifiedChains[0][0].NotBefore, s.c.now()) // its authority signed it then or later
 	}
 	return nil
-}
-
-func (s *secure) pinned(chains [][]*x509.Certificate) bool {
-	for _, chain := range chains {
-		for _, c := range chain {
-			if slices.Contains(s.c.up.Pins, sha256.Sum256(c.RawSubjectPublicKeyInfo)) {
-				return true
-			}
-		}
-	}
-	return false
-}
-
-// tickets are the TLS sessions of one Client: nothing else ever sees them.
-type tickets struct {
-	mu  sync.Mutex
-	lru tls.ClientSessionCache
-}
-
-func newTickets() *tickets { return &tickets{lru: tls.NewLRUClientSessionCache(4)} }
-
-// current is where a new connection finds its session and leaves others: one that was made before forget, and gets a
-// ticket after it, leaves that where nobody looks any more.
-func (t *tickets) current() tls.ClientSessionCache {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.lru
-}
-
-func (t *tickets) forget() {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.lru = tls.NewLRUClientSessionCache(4)
 }
 
 // connect gives an authenticated connection to the upstream.
@@ -154,36 +113,29 @@ func (s *secure) handshake(ctx context.Context, to netip.AddrPort, config *tls.C
 
 // failure tells a server that proved the wrong thing from a connection that ended.
 func (s *secure) failure(ctx context.Context, err error) *Failure {
-	var (
-		host      x509.HostnameError
-		authority x509.UnknownAuthorityError
-		invalid   x509.CertificateInvalidError
-		record    tls.RecordHeaderError
-		op        *net.OpError
-	)
-	switch {
-	case errors.Is(err, errPin):
-		return s.c.untrusted("none of its keys is pinned", "compare `pins` with what the resolver's operator publishes", err)
+	var host x509.HostnameError
+	switch flaw := trust.FlawOf(err); {
 	case errors.Is(err, errHash):
 		return s.c.untrusted("none of its certificates has a hash of the stamp", "take a fresh stamp from the resolver's operator", err)
+	case flaw == trust.WrongPin:
+		return s.c.untrusted("none of its keys is pinned", "compare `pins` with what the resolver's operator publishes", err)
 	case errors.As(err, &host) && host.Host != s.c.up.ServerName: // the public name of ECH
 		return s.c.untrusted("it rejected Encrypted Client Hello, and its certificate does not cover "+host.Host, s.c.freshKeys(), err)
-	case errors.As(err, &host):
+	case flaw == trust.WrongName:
 		return s.c.untrusted("its certificate does not cover "+s.c.up.ServerName, "check the name in the URL, or give `name:`", err)
-	case errors.As(err, &authority):
+	case flaw == trust.Authority:
 		return s.c.untrusted("its certificate is from an unknown authority", "give the authority's certificate with `ca:` or `--ca`", err)
-	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
+	case flaw == trust.Validity:
 		return s.c.untrusted("its certificate is expired or not valid yet", "check this host's clock; if it is right, the resolver's operator has to renew", err)
-	case errors.As(err, &record):
+	case flaw == trust.NotTLS:
 		return s.c.untrusted("it does not speak TLS on that port", "check address and port of the resolver", err)
 	case ctx.Err() != nil || isTimeout(err):
 		return s.c.timeout(err)
-	case strings.Contains(err.Error(), "no application protocol"):
+	case flaw == trust.Protocol:
 		return s.c.unreachable("does not speak "+s.speaks.name+" on that port", err)
-	case strings.Contains(err.Error(), "protocol version"):
+	case flaw == trust.Version:
 		return s.c.untrusted("it does not speak TLS 1.3", "older versions of TLS are not accepted", err)
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, net.ErrClosed), errors.Is(err, syscall.EPIPE),
-		errors.As(err, &op) && (op.Op == "read" || op.Op == "write"):
+	case flaw == trust.Ended:
 		return s.c.unreachable("closed the connection during the TLS handshake", err)
 	}
 	return s.c.untrusted("the TLS handshake failed", "", err)

@@ -9,6 +9,7 @@ import (
 
 	"watertight/dnscrypt"
 	"watertight/name"
+	"watertight/trust"
 )
 
 // Kind is how an upstream speaks.
@@ -67,7 +68,6 @@ const defaultPath = "/dns-query"
 const (
 	maxURL       = 2048 // octets
 	maxAddresses = 16
-	maxPins      = 16
 )
 
 // ErrPlain is returned for an upstream that would send names in clear text.
@@ -133,18 +133,6 @@ type Spec struct {
 	Below bool
 }
 
-// SpecError says which field of a spec is wrong.
-type SpecError struct {
-	Field string // as in the configuration file: url, addresses, pins, ca, name, relay or ech
-	Index int    // in a list, otherwise 0
-	Err   error
-}
-
-func (e *SpecError) Error() string { return e.Field + ": " + e.Err.Error() }
-
-// Unwrap gives the cause.
-func (e *SpecError) Unwrap() error { return e.Err }
-
 // Host gives the host of the spec's URL or stamp where it is a name that needs `addresses`: what a configuration looks up in
 // its own table of addresses. It says false for a literal address, for a name that a preset knows, and for a URL that
 // is wrong.
@@ -189,11 +177,11 @@ func (s Spec) Build() (Upstream, error) {
 	if e.kind == DNSCrypt {
 		errs = append(errs, s.withoutTLS()...)
 	}
-	pins, pinErrs := parsePins(s.Pins)
+	pins, pinErrs := trust.ParsePins(s.Pins)
 	u.Pins = pins
 	errs = append(errs, pinErrs...)
 	if s.CA != "" {
-		if u.CA, err = readCA(s.CA); err != nil {
+		if u.CA, err = trust.ReadCA(s.CA); err != nil {
 			errs = append(errs, &SpecError{Field: "ca", Err: err})
 		}
 	}

@@ -1,0 +1,87 @@
+package hop
+
+import (
+	"errors"
+	"fmt"
+
+	"watertight/name"
+	"watertight/trust"
+)
+
+// Spec is a proxy as a configuration file describes it. All but URL is for a proxy over TLS.
+type Spec struct {
+	URL  string   // as ParseProxy reads it
+	CA   string   // path of a PEM file; only the authorities in it are trusted
+	Pins []string // base64 of the SHA-256 of a SubjectPublicKeyInfo
+	Name string   // the name that its certificate has to cover, instead of the URL's host
+	Cert string   // path of a PEM file: the certificate that the proxy is shown, with its chain
+	Key  string   // path of a PEM file: its key
+}
+
+// Build checks the spec and reads its files. Every error in the spec is reported, each as a [*trust.FieldError], joined.
+// None shows a part of the URL that could be a credential.
+func (s Spec) Build() (Proxy, error) {
+	p, err := ParseProxy(s.URL)
+	if err != nil {
+		return Proxy{}, &trust.FieldError{Field: "url", Err: err}
+	}
+	var errs []error
+	fail := func(field string, err error) { errs = append(errs, &trust.FieldError{Field: field, Err: err}) }
+	if !p.Encrypted() {
+		for _, o := range s.options() {
+			if o.set {
+				fail(o.field, fmt.Errorf("%s:// has no TLS, and `%s` would not be honoured", p.Scheme, o.field))
+			}
+		}
+		if len(errs) > 0 {
+			return Proxy{}, errors.Join(errs...)
+		}
+		return p, nil
+	}
+	var pinErrs []error
+	if p.Server.Pins, pinErrs = trust.ParsePins(s.Pins); len(pinErrs) > 0 {
+		errs = append(errs, pinErrs...)
+	}
+	if s.CA != "" {
+		if p.Server.CA, err = trust.ReadCA(s.CA); err != nil {
+			fail("ca", err)
+		}
+	}
+	if s.Name != "" {
+		h, err := name.ParseHost(s.Name)
+		if err != nil {
+			fail("name", err)
+		}
+		p.Server.Name = h.String()
+	}
+	switch {
+	case s.Cert == "" && s.Key != "":
+		fail("key", errors.New("a key without its certificate; write `cert` too"))
+	case s.Cert != "" && s.Key == "":
+		fail("cert", errors.New("a certificate without its key; write `key` too"))
+	case s.Cert != "":
+		if p.Server.Cert, p.Server.Key, err = trust.ReadPair(s.Cert, s.Key); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	if len(errs) > 0 {
+		return Proxy{}, errors.Join(errs...)
+	}
+	return p, nil
+}
+
+// option is one field of a spec that only TLS honours.
+type option struct {
+	field string
+	set   bool
+}
+
+func (s Spec) options() []option {
+	return []option{
+		{"ca", s.CA != ""},
+		{"pins", len(s.Pins) > 0},
+		{"name", s.Name != ""},
+		{"cert", s.Cert != ""},
+		{"key", s.Key != ""},
+	}
+}
