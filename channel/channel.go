@@ -88,7 +88,9 @@ type Channel struct {
 	lookup   func(ctx context.Context, host string) ([]netip.Addr, error) // of the channel underneath; nil where that resolves nothing
 	resolver *resolve.Resolver                                            // nil where the exit resolves
 	given    given
-	ipv6     bool // the way out carries it
+	ipv6     bool        // the way out carries it
+	parts    *partitions // of the channel, by identity; nil of a partition
+	byClient bool        // the client's address decides about the way out
 
 	ready     chan struct{} // closed when the resolver has answered once
 	readyOnce sync.Once
@@ -102,6 +104,16 @@ type Channel struct {
 // Open builds the dialer first and the resolver over it: there is no other way to get either.
 // The caller runs the channel ([Channel.Run]) and closes it.
 func Open(s Spec, below Below) (*Channel, error) {
+	c, err := open(s, below)
+	if err != nil {
+		return nil, err
+	}
+	c.parts = newPartitions(c, below)
+	return c, nil
+}
+
+// open opens a channel, or a partition of one over the partition of the same identity below.
+func open(s Spec, below Below) (*Channel, error) {
 	if err := s.validate(below); err != nil {
 		return nil, err
 	}
@@ -114,7 +126,7 @@ func Open(s Spec, below Below) (*Channel, error) {
 		}
 		dialer, packets = chain, nil
 	}
-	c := &Channel{spec: s, dialer: dialer, packets: packets, lookup: lookupOf(below), ipv6: carriesIPv6(s, below), ready: make(chan struct{}), tried: make(chan struct{})}
+	c := &Channel{spec: s, dialer: dialer, packets: packets, lookup: lookupOf(below), given: given{most: givenMost}, ipv6: carriesIPv6(s, below), ready: make(chan struct{}), tried: make(chan struct{})}
 	if s.ResolveAtExit {
 		c.markReady()
 		return c, nil
@@ -135,8 +147,15 @@ func lookupOf(below Below) func(ctx context.Context, host string) ([]netip.Addr,
 	if _, isGround := below.(ground); isGround {
 		return nil
 	}
-	if c, ok := below.(*Channel); ok && c.resolver == nil {
-		return nil
+	switch c := below.(type) {
+	case *Channel:
+		if c.resolver == nil {
+			return nil
+		}
+	case Part:
+		if c.of.resolver == nil {
+			return nil
+		}
 	}
 	return below.Lookup
 }
@@ -313,8 +332,17 @@ func (c *Channel) noResolver() error {
 	}
 }
 
-// ResolverStats tells how the resolver does; false where the exit resolves.
+// ResolverStats tells how the resolver does, those of all partitions included; false where the exit resolves. How the
+// upstreams are is told of the channel's own.
 func (c *Channel) ResolverStats() (resolve.Stats, bool) {
+	s, ok := c.ownStats()
+	if ok && c.parts != nil {
+		s = c.parts.stats(s)
+	}
+	return s, ok
+}
+
+func (c *Channel) ownStats() (resolve.Stats, bool) {
 	if c.resolver == nil {
 		return resolve.Stats{}, false
 	}
@@ -322,16 +350,25 @@ func (c *Channel) ResolverStats() (resolve.Stats, bool) {
 }
 
 // Flush empties the cache, and says how much it held. Connections to the resolver are left, and TLS sessions and
-// failures forgotten. What was given out to clients stays given out: they may be about to come back with it.
+// failures forgotten. What was given out to clients stays given out: they may be about to come back with it. So it is with
+// every partition.
 func (c *Channel) Flush() (entries, octets int) {
 	if c.resolver == nil {
 		return 0, 0
 	}
-	return c.resolver.Flush()
+	entries, octets = c.resolver.Flush()
+	if c.parts != nil {
+		e, o := c.parts.flush()
+		entries, octets = entries+e, octets+o
+	}
+	return entries, octets
 }
 
-// Close ends the resolver with its look-ups and its connections. Connections that Dial gave stay open.
+// Close ends the resolver with its look-ups and its connections, and every partition. Connections that Dial gave stay open.
 func (c *Channel) Close() error {
+	if c.parts != nil {
+		c.parts.close()
+	}
 	if c.resolver == nil {
 		return nil
 	}

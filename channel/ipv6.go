@@ -18,8 +18,13 @@ func CarriesIPv6(proxies []hop.Proxy) bool {
 
 // carriesIPv6 says it of a channel. One without proxies goes out as the one underneath does.
 func carriesIPv6(s Spec, below Below) bool {
-	if c, ok := below.(*Channel); ok && len(s.Proxies) == 0 {
-		return c.ipv6
+	if len(s.Proxies) == 0 {
+		switch c := below.(type) {
+		case *Channel:
+			return c.ipv6
+		case Part:
+			return c.of.ipv6
+		}
 	}
 	return CarriesIPv6(s.Proxies)
 }

@@ -17,9 +17,18 @@ const (
 	probeMost  = 15 * time.Second
 )
 
-// Run asks the resolver once, again and again with growing pauses, until it has answered, authenticated; then it
-// connects to the others that will be asked, and waits for ctx. It gives ctx's error.
+// Run runs the channel, and every partition of it that is made, until ctx ends. It gives ctx's error.
 func (c *Channel) Run(ctx context.Context) error {
+	if c.parts != nil {
+		c.parts.begin(ctx)
+		defer c.parts.close()
+	}
+	return c.run(ctx)
+}
+
+// run asks the resolver once, again and again with growing pauses, until it has answered, authenticated; then it
+// connects to the others that will be asked, and waits for ctx. It gives ctx's error.
+func (c *Channel) run(ctx context.Context) error {
 	pause := probeFirst
 	for !c.Ready() {
 		err := c.resolver.Probe(ctx)

@@ -79,6 +79,9 @@ func (v *view) channel(c Channel) {
 	for _, h := range c.Hops {
 		v.row("  through", "%s", h)
 	}
+	if c.Identities > 0 {
+		v.row("  identities", "%d in use, each with a cache and connections of its own", c.Identities)
+	}
 	if len(c.Resolver.Upstreams) == 0 {
 		v.row("  resolver", "the exit")
 		return

@@ -45,6 +45,8 @@ type Channel struct {
 	// Resolver has no upstreams where the exit resolves.
 	Resolver Resolver `json:"resolver"`
 	Cache    Cache    `json:"cache"`
+	// Identities are the users and sessions that it works for at this moment, each with a cache and connections of its own.
+	Identities int `json:"identities"`
 }
 
 // Resolver is the resolver of a channel.

@@ -91,7 +91,7 @@ func (d *Daemon) listening() []control.Listener {
 func statusOf(r *running) control.Channel {
 	spec := r.Spec()
 	c := control.Channel{
-		Name: spec.Name, Over: spec.Over, Hops: []string{}, Resolve: "here", Ready: r.Ready(),
+		Name: spec.Name, Over: spec.Over, Hops: []string{}, Resolve: "here", Ready: r.Ready(), Identities: r.Partitions(),
 		Resolver: control.Resolver{Upstreams: []control.Upstream{}},
 	}
 	for _, p := range spec.Proxies {

@@ -43,7 +43,7 @@ func (d *Daemon) state() metrics.State {
 		s.DNS = &metrics.DNSState{Queries: stats.Queries, Dropped: stats.Dropped(), Truncated: stats.Truncated}
 	}
 	for _, r := range g.channels {
-		c := metrics.ChannelState{Name: r.Name()}
+		c := metrics.ChannelState{Name: r.Name(), Identities: r.Partitions()}
 		if stats, ok := r.ResolverStats(); ok {
 			c.Cache = metrics.CacheState{
 				Entries: stats.Entries, Octets: stats.Octets, MaxOctets: stats.MaxOctets, Hits: stats.Hits, Misses: stats.Misses,

@@ -29,7 +29,7 @@ func options() Options {
 			return State{
 				Ready: true, Connections: 7, Tunnels: 3, OverLimit: 11, Unknown: 12, Faults: 13,
 				Channels: []ChannelState{
-					{Name: "direct", SeesName: 1, Upstreams: []bool{true, false}, Cache: CacheState{5, 2000, 4096, 40, 4, 3, 2, 1}},
+					{Name: "direct", SeesName: 1, Upstreams: []bool{true, false}, Identities: 6, Cache: CacheState{5, 2000, 4096, 40, 4, 3, 2, 1}},
 					{Name: "office"},
 				},
 				DNS: &DNSState{Queries: map[string]uint64{"udp": 21, "https": 0}, Dropped: map[string]uint64{"rate": 22}, Truncated: 23},
@@ -103,6 +103,7 @@ func TestMetrics_ShowTheStateOfTheProgram(t *testing.T) {
 		`watertight_upstream_up{channel="direct",upstream="1"} 1`,
 		`watertight_upstream_up{channel="direct",upstream="2"} 0`,
 		`watertight_cache_entries{channel="direct"} 5`,
+		`watertight_identities{channel="direct"} 6`,
 		`watertight_cache_hits_total{channel="direct"} 40`,
 		`watertight_cache_misses_total{channel="direct"} 4`,
 		`watertight_resolvers_per_name{channel="direct"} 1`,

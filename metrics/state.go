@@ -34,6 +34,8 @@ type ChannelState struct {
 	SeesName  int    // upstreams that are asked about a name, as long as all can be reached
 	Upstreams []bool // whether each is up, in the order of the configuration
 	Cache     CacheState
+	// Identities are the users and sessions that it works for, each in a partition of its own.
+	Identities int
 }
 
 // CacheState is how the cache of one channel does. What is counted is counted since the channel was opened.
@@ -48,6 +50,7 @@ type stateCollector struct {
 	state func() State
 
 	ready, connections, tunnels, turned, trapped, up, sees, may *prometheus.Desc
+	identities                                                  *prometheus.Desc
 	entries, octets, most, hits, misses, stale, evicted, ahead  *prometheus.Desc
 	queries, dropped, truncated                                 *prometheus.Desc
 }
@@ -66,6 +69,7 @@ func newStateCollector(state func() State) *stateCollector {
 		up:          desc("upstream_up", "Whether the last exchange with a channel's resolver went well (1) or not (0). Upstreams are numbered from 1 in the order of the configuration.", "channel", "upstream"),
 		sees:        desc("resolvers_per_name", "Upstreams that see a name which a channel looks up, as long as all can be reached.", "channel"),
 		may:         desc("resolvers", "Upstreams that may see a name which a channel looks up, where others cannot be reached or the choice is random.", "channel"),
+		identities:  desc("identities", "Users and sessions that a channel works for at this moment, each with a cache and connections of its own.", "channel"),
 		entries:     desc("cache_entries", "Answers in the cache of a channel.", "channel"),
 		octets:      desc("cache_bytes", "Memory that the cache of a channel takes.", "channel"),
 		most:        desc("cache_limit_bytes", "Memory that the cache of a channel may take.", "channel"),
@@ -83,7 +87,7 @@ func newStateCollector(state func() State) *stateCollector {
 // Describe implements [prometheus.Collector].
 func (c *stateCollector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		c.ready, c.connections, c.tunnels, c.turned, c.trapped, c.up, c.sees, c.may,
+		c.ready, c.connections, c.tunnels, c.turned, c.trapped, c.up, c.sees, c.may, c.identities,
 		c.entries, c.octets, c.most, c.hits, c.misses, c.stale, c.evicted, c.ahead,
 		c.queries, c.dropped, c.truncated,
 	} {
@@ -117,6 +121,9 @@ func (c *stateCollector) Collect(ch chan<- prometheus.Metric) {
 		counter(c.truncated, s.DNS.Truncated)
 	}
 	for _, channel := range s.Channels {
+		if channel.Identities > 0 || len(channel.Upstreams) > 0 {
+			gauge(c.identities, float64(channel.Identities), channel.Name)
+		}
 		for i, up := range channel.Upstreams {
 			gauge(c.up, truth(up), channel.Name, strconv.Itoa(i+1))
 		}

@@ -75,6 +75,7 @@ type cache struct {
 	maxStale     time.Duration // how long an answer may stand in after it has expired; 0: it never does
 	prefetch     bool
 	onlyFailures bool
+	budget       *Budget // with other caches; nil: this one has its own octets
 
 	mu         sync.Mutex
 	entries    map[dnswire.Question]*entry
@@ -102,7 +103,7 @@ func (c *cache) flush() (entries, octets int) {
 	entries, octets = len(c.entries), c.octets
 	c.entries = map[dnswire.Question]*entry{}
 	c.root.prev, c.root.next = &c.root, &c.root
-	c.octets = 0
+	c.grow(-c.octets)
 	c.generation++
 	return entries, octets
 }
@@ -173,7 +174,7 @@ func (c *cache) put(e *entry, epoch uint64) {
 		return
 	}
 	c.entries[e.q] = e
-	c.octets += e.octets
+	c.grow(e.octets)
 	c.toFront(e)
 	c.shrink()
 }
@@ -213,9 +214,9 @@ func (c *cache) unpacked(e *entry) (*dnswire.Answer, error) {
 	defer c.mu.Unlock()
 	if c.entries[e.q] == e && e.view == nil {
 		e.view = view
-		c.octets -= e.octets
+		c.grow(-e.octets)
 		e.octets = e.cost()
-		c.octets += e.octets
+		c.grow(e.octets)
 		c.shrink()
 	}
 	return view, nil
@@ -223,7 +224,7 @@ func (c *cache) unpacked(e *entry) (*dnswire.Answer, error) {
 
 // shrink makes room. Each entry that goes was put or grew once, so that the cost is that of those who did it.
 func (c *cache) shrink() {
-	for c.octets > c.max {
+	for c.octets > c.max || c.octets > 0 && c.budget.over() {
 		c.drop(c.root.prev)
 		c.evicted++
 	}
@@ -233,7 +234,13 @@ func (c *cache) drop(e *entry) {
 	unlink(e)
 	e.prev, e.next = nil, nil
 	delete(c.entries, e.q)
-	c.octets -= e.octets
+	c.grow(-e.octets)
+}
+
+// grow books octets that came, or, where n is negative, went.
+func (c *cache) grow(n int) {
+	c.octets += n
+	c.budget.take(n)
 }
 
 func (c *cache) toFront(e *entry) {

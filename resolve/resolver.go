@@ -39,6 +39,8 @@ type Options struct {
 	DNSSEC DNSSEC
 	// CacheOctets bounds the cache, what it costs to keep an answer included; 0 switches it off, except for failures.
 	CacheOctets int
+	// Budget bounds the cache together with others; nil leaves it to CacheOctets alone.
+	Budget *Budget
 	// Stale is how long an answer that has expired may stand in where no upstream gives another (RFC 8767): at most
 	// MaxStale. Zero means never.
 	Stale time.Duration
@@ -135,6 +137,7 @@ func New(o Options, way transport.Way) (*Resolver, error) {
 	}
 	o.fill()
 	r := &Resolver{options: o, now: o.Now, chance: maphash.MakeSeed(), cache: newCache(o.CacheOctets, o.Stale, o.Prefetch), flights: map[dnswire.Question]*flight{}}
+	r.cache.budget = o.Budget
 	r.ctx, r.cancel = context.WithCancel(context.Background())
 	var err error
 	if r.validation, err = newValidation(o.DNSSEC, r); err != nil {
@@ -270,6 +273,22 @@ func (r *Resolver) Stats() Stats {
 	return s
 }
 
+// Add gives the figures of two resolvers together. What is no sum is that of s.
+func (s Stats) Add(o Stats) Stats {
+	s.Entries, s.Octets, s.InFlight = s.Entries+o.Entries, s.Octets+o.Octets, s.InFlight+o.InFlight
+	s.Hits, s.Stale, s.Misses, s.Evicted = s.Hits+o.Hits, s.Stale+o.Stale, s.Misses+o.Misses, s.Evicted+o.Evicted
+	s.Prefetch, s.Joined, s.Local = s.Prefetch+o.Prefetch, s.Joined+o.Joined, s.Local+o.Local
+	v, w := &s.DNSSEC, o.DNSSEC
+	v.Secure, v.Insecure, v.Bogus = v.Secure+w.Secure, v.Insecure+w.Insecure, v.Bogus+w.Bogus
+	v.Indeterminate, v.Chain = v.Indeterminate+w.Indeterminate, v.Chain+w.Chain
+	s.Upstreams = append([]transport.Stats(nil), s.Upstreams...)
+	for i := range min(len(s.Upstreams), len(o.Upstreams)) {
+		s.Upstreams[i].Asked += o.Upstreams[i].Asked
+		s.Upstreams[i].Errors += o.Upstreams[i].Errors
+	}
+	return s
+}
+
 // Close ends every look-up and every connection, and waits until nothing of the resolver runs.
 func (r *Resolver) Close() error {
 	r.mu.Lock()
@@ -282,6 +301,9 @@ func (r *Resolver) Close() error {
 	}
 	closing.Wait()
 	r.wg.Wait()
+	if r.options.Budget != nil {
+		r.cache.flush() // others may have the octets
+	}
 	return nil
 }
 

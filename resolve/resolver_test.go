@@ -32,6 +32,7 @@ var covered = map[string]func(*testing.T){
 	"Options.DNSSEC":         TestAChangedAnswerIsBogusAndIsNotKeptAsGood,
 	"Options.CacheOctets":    TestTheCacheIsBoundedAndDropsWhatWasUsedLeastRecently,
 	"Options.Strategy":       TestInARaceSoManyUpstreamsSeeANameAndTheFirstAnswerIsTaken,
+	"Options.Budget":         TestSeveralCachesStayWithinTheirBudget,
 	"Options.Stale":          TestAStaleAnswerStandsInWhereNoUpstreamGivesAnother,
 	"Options.Prefetch":       TestAHotAnswerIsAskedForAgainBeforeItExpires,
 	"Options.Timeout":        TestABlackholeIsDNS_TIMEOUTAfterTheWholeTimeout,

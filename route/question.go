@@ -22,7 +22,7 @@ func (t *Table) Exchange(ctx context.Context, client netip.AddrPort, q dnswire.Q
 	var a *dnswire.Answer
 	err := d.refusal
 	if err == nil {
-		a, err = d.channel.ExchangeGiven(ctx, q, t.check(r.Target))
+		a, err = d.part.ExchangeGiven(ctx, q, t.check(r.Target))
 	}
 	if err = t.report(r, d, started, err); err != nil {
 		return nil, err
@@ -50,7 +50,7 @@ func (t *Table) Cached(client netip.AddrPort, q dnswire.Question) (*dnswire.Answ
 	if d.refusal != nil {
 		return nil, false
 	}
-	a, ok := d.channel.CachedGiven(q, t.check(r.Target))
+	a, ok := d.part.CachedGiven(q, t.check(r.Target))
 	if ok {
 		_ = t.report(r, d, started, nil) // there is no error to complete
 	}
@@ -65,6 +65,9 @@ func (t *Table) decideQuestion(client netip.AddrPort, q dnswire.Question) (Reque
 		d.channel, d.refusal = t.everything()
 	} else if r.Target, d.refusal = name.New(subject, 1); d.refusal == nil { // a question has no port, and no policy is about this one
 		d.channel, d.refusal = t.Channel(subject)
+	}
+	if d.channel != nil {
+		d.part = d.channel.For(r.Identity, client.Addr())
 	}
 	return r, d
 }

@@ -30,7 +30,7 @@ func (t *Table) ResolvePTR(ctx context.Context, client netip.AddrPort, addr neti
 
 func pointer(ctx context.Context, d decision, addr netip.Addr) (string, error) {
 	q := dnswire.Question{Name: dnswire.ReverseName(addr.Unmap()), Type: dnswire.PTR}
-	answer, err := d.channel.Exchange(ctx, q)
+	answer, err := d.part.Exchange(ctx, q)
 	if err != nil {
 		return "", err
 	}

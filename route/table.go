@@ -111,7 +111,7 @@ func (t *Table) Dial(ctx context.Context, r Request) (net.Conn, error) {
 	var conn net.Conn
 	err := d.refusal
 	if err == nil {
-		conn, err = d.channel.DialChecked(ctx, r.Target, t.check(r.Target))
+		conn, err = d.part.DialChecked(ctx, r.Target, t.check(r.Target))
 	}
 	if err = t.report(r, d, started, err); err != nil {
 		return nil, err
@@ -148,7 +148,7 @@ func (t *Table) Resolve(ctx context.Context, r Request) ([]netip.Addr, error) {
 			addrs, err = []netip.Addr{a}, t.check(r.Target)(a)
 		} else {
 			host, _ := r.Target.Host().Name()
-			addrs, err = d.channel.LookupGiven(ctx, host, t.check(r.Target))
+			addrs, err = d.part.LookupGiven(ctx, host, t.check(r.Target))
 		}
 	}
 	if err = t.report(r, d, started, err); err != nil {
@@ -160,6 +160,7 @@ func (t *Table) Resolve(ctx context.Context, r Request) ([]netip.Addr, error) {
 // decision is what the rules and the policy say of a request before anything is sent.
 type decision struct {
 	channel        *channel.Channel
+	part           channel.Part // of channel, for who asks
 	clientResolved bool
 	refusal        error
 }
@@ -172,10 +173,10 @@ func (t *Table) decide(r Request) decision {
 	if err != nil {
 		return decision{refusal: err}
 	}
-	d := decision{channel: c}
+	d := decision{channel: c, part: c.For(r.Identity, r.Client.Addr())}
 	addr, isAddr := r.Target.Host().Addr()
 	if isAddr && r.Door != event.DoorResolve {
-		d.clientResolved = !c.Gave(addr)
+		d.clientResolved = !d.part.Gave(addr)
 	}
 	d.refusal = t.refuse(r, d.clientResolved)
 	return d
