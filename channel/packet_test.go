@@ -93,6 +93,7 @@ func TestAChannelWithoutDatagramsSaysWhichHopLacksThem(t *testing.T) {
 			t.Fatal(err)
 		}
 		c := w.open(t, Spec{Name: "office", Proxies: []hop.Proxy{p}, Resolver: w.resolver(t, "tls://9.9.9.9")}, w.direct(t))
+		synctest.Wait() // until the channels have connected to their resolvers
 		before := len(w.net.Dials())
 		for _, target := range []string{"api.example.com:443", "203.0.113.7:443"} {
 			_, err := c.DialPacketChecked(t.Context(), name.Must(target), anyAddress)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"net/netip"
+	"time"
 
 	"watertight/client"
 	"watertight/dnswire"
@@ -67,6 +68,15 @@ func (p Part) DialChecked(ctx context.Context, t name.Target, check Check) (conn
 	return conn, err
 }
 
+// DialPacketChecked is [Channel.DialPacketChecked] for the identity.
+func (p Part) DialPacketChecked(ctx context.Context, t name.Target, check Check) (conn net.Conn, err error) {
+	err = p.with(func(c *Channel) error {
+		conn, err = c.DialPacketChecked(ctx, t, check)
+		return err
+	})
+	return conn, err
+}
+
 // Dial is [Channel.Dial] for the identity.
 func (p Part) Dial(ctx context.Context, t name.Target) (conn net.Conn, err error) {
 	err = p.with(func(c *Channel) error {
@@ -123,6 +133,25 @@ func (p Part) CachedGiven(q dnswire.Question, check Check) (a *dnswire.Answer, o
 	}
 	defer p.of.parts.release(one)
 	return one.CachedGiven(q, check)
+}
+
+// BeginGiven is [Channel.BeginGiven] for the identity. It says false too where the identity has no partition yet.
+func (p Part) BeginGiven(until time.Time, q dnswire.Question, check Check, then func(*dnswire.Answer, error)) bool {
+	if p.who.isZero() {
+		return p.of.BeginGiven(until, q, check, then)
+	}
+	one := p.of.parts.holdOld(p.who)
+	if one == nil {
+		return false
+	}
+	begun := one.BeginGiven(until, q, check, func(a *dnswire.Answer, err error) {
+		p.of.parts.release(one)
+		then(a, err)
+	})
+	if !begun {
+		p.of.parts.release(one)
+	}
+	return begun
 }
 
 // Gave says whether addr was given out of late: to this identity, or to a client without a name, as those of the DNS door

@@ -219,9 +219,9 @@ func TestThereAreNoMorePartitionsThanTheLimit(t *testing.T) {
 		if codeOf(err) != fault.Limit || strings.Contains(err.Error(), "bob") {
 			t.Errorf("one more gave %v", err)
 		}
-		for i, p := range held {
+		for _, p := range held {
 			c.parts.release(p)
-			time.Sleep(time.Duration(i) * time.Microsecond)
+			time.Sleep(time.Microsecond) // so that one was used before the other
 		}
 		more, err := c.parts.hold(id(maxPartitions))
 		if err != nil {

@@ -35,7 +35,7 @@ func (t *Table) Exchange(ctx context.Context, client netip.AddrPort, q dnswire.Q
 func (t *Table) Begin(until time.Time, client netip.AddrPort, q dnswire.Question, then func(*dnswire.Answer, error)) bool {
 	started := time.Now()
 	r, d := t.decideQuestion(client, q)
-	return d.refusal == nil && d.channel.BeginGiven(until, q, t.check(r.Target), func(a *dnswire.Answer, err error) {
+	return d.refusal == nil && d.part.BeginGiven(until, q, t.check(r.Target), func(a *dnswire.Answer, err error) {
 		if err = t.report(r, d, started, err); err != nil {
 			a = nil
 		}

@@ -128,7 +128,7 @@ func (t *Table) DialPacket(ctx context.Context, r Request) (net.Conn, error) {
 	var flow net.Conn
 	err := d.refusal
 	if err == nil {
-		flow, err = d.channel.DialPacketChecked(ctx, r.Target, oneReceiver(t.check(r.Target)))
+		flow, err = d.part.DialPacketChecked(ctx, r.Target, oneReceiver(t.check(r.Target)))
 	}
 	if err = t.report(r, d, started, err); err != nil {
 		return nil, err
