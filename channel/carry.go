@@ -28,11 +28,15 @@ type Carrier struct {
 // another.
 var carriers = []Carrier{
 	{Hop: "direct", Datagrams: true},
-	{Hop: hop.SchemeSOCKS5},
-	{Hop: hop.SchemeSOCKS5TLS},
-	{Hop: hop.SchemeSOCKS4a},
-	{Hop: hop.SchemeHTTP},
-	{Hop: hop.SchemeHTTPS},
+	through(hop.SchemeSOCKS5),
+	through(hop.SchemeSOCKS5TLS),
+	through(hop.SchemeSOCKS4a),
+	through(hop.SchemeHTTP),
+	through(hop.SchemeHTTPS),
+}
+
+func through(scheme string) Carrier {
+	return Carrier{Hop: scheme, Datagrams: hop.Proxy{Scheme: scheme}.CarriesDatagrams()}
 }
 
 // Carriers gives the capability table.
@@ -41,7 +45,11 @@ func Carriers() []Carrier { return append([]Carrier(nil), carriers...) }
 // Carries says whether the hop carries a kind of upstream.
 func (c Carrier) Carries(k upstream.Kind) bool { return c.Datagrams || !k.Packets() }
 
-// Carry gives an error that names both where one of the proxies of a way out cannot carry a kind of upstream.
+// minRoom is how many octets a datagram of QUIC needs room for (RFC 9000, section 14).
+const minRoom = 1200
+
+// Carry gives an error that names both where one of the proxies of a way out cannot carry a kind of upstream, or where all
+// of them leave no room for it.
 func Carry(k upstream.Kind, proxies []hop.Proxy) error {
 	for _, p := range proxies {
 		for _, c := range carriers {
@@ -49,6 +57,9 @@ func Carry(k upstream.Kind, proxies []hop.Proxy) error {
 				return fmt.Errorf("%s travels in datagrams, and the hop %v carries connections only", k.Name(), p)
 			}
 		}
+	}
+	if room := hop.RoomBehind(0, proxies); k.Packets() && len(proxies) > 0 && room < minRoom {
+		return fmt.Errorf("%s travels in datagrams of %d octets, and a chain of %d hops leaves room for fewer", k.Name(), minRoom, len(proxies))
 	}
 	return nil
 }
@@ -80,6 +91,9 @@ func (c *Channel) carried() error {
 		if err == nil && u.Kind.Packets() && c.packets == nil {
 			err = fmt.Errorf("%s travels in datagrams, and what the channel stands on carries connections only", u.Kind.Name())
 		}
+		if room := hop.PacketRoom(c.packets); err == nil && u.Kind.Packets() && room != 0 && room < minRoom {
+			err = fmt.Errorf("%s travels in datagrams of %d octets, and all the hops together leave room for fewer", u.Kind.Name(), minRoom)
+		}
 		if _, ok := Dialled(u, c.ipv6); err == nil && !ok {
 			err = errors.New("it has IPv6 addresses only, and the way out carries none")
 		}
@@ -106,7 +120,7 @@ func (c *Channel) Packets() hop.PacketDialer { return c.packets }
 func (c *Channel) way() transport.Way {
 	w := transport.Way{Dial: c.dialAddr, Lookup: c.lookup}
 	if c.packets != nil {
-		w.DialPacket = c.dialPacketAddr
+		w.DialPacket, w.PacketRoom = c.dialPacketAddr, hop.PacketRoom(c.packets)
 	}
 	return w
 }

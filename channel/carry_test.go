@@ -2,6 +2,7 @@ package channel
 
 import (
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -76,21 +77,27 @@ func TestWhatAHopCannotCarryIsAnErrorThatNamesBoth(t *testing.T) {
 
 func TestAChannelCarriesDatagramsOnlyWhereWhatItStandsOnDoes(t *testing.T) {
 	w := newWorld(t, nil)
-	p, err := hop.ParseProxy("socks5://192.0.2.7:1080")
-	if err != nil {
-		t.Fatal(err)
-	}
 	direct := w.direct(t)
-	through := w.open(t, Spec{Name: "through", Proxies: []hop.Proxy{p}, Resolver: w.resolver(t, "tls://9.9.9.9")}, direct)
-	if direct.Packets() == nil || through.Packets() != nil {
-		t.Error("datagrams: direct carries them, and SOCKS does not")
+	open := func(proxy string, below Below) *Channel {
+		return w.open(t, Spec{Name: "through", Proxies: []hop.Proxy{mustProxy(t, proxy)}, Resolver: w.resolver(t, "tls://9.9.9.9")}, below)
+	}
+	connect, socks := open("http://192.0.2.7:3128", direct), open("socks5://192.0.2.7:1080", direct)
+	above := open("socks5://192.0.2.8:1080", connect)
+	if direct.Packets() == nil || socks.Packets() == nil || connect.Packets() != nil || above.Packets() != nil {
+		t.Error("datagrams: direct and SOCKS carry them, HTTP does not, nor does what stands on it")
 	}
 	u, err := upstream.Parse("quic://9.9.9.9")
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = Open(Spec{Name: "above", Resolver: resolve.Options{Upstreams: []upstream.Upstream{u}, Sink: event.Discard{}}}, through)
+	resolver := resolve.Options{Upstreams: []upstream.Upstream{u}, Sink: event.Discard{}}
+	_, err = Open(Spec{Name: "above", Resolver: resolver}, connect)
 	if err == nil || !strings.Contains(err.Error(), "quic://9.9.9.9") || !strings.Contains(err.Error(), "stands on") {
 		t.Errorf("it gave %v", err)
+	}
+	many := slices.Repeat([]hop.Proxy{mustProxy(t, "socks5://192.0.2.7")}, 8)
+	_, err = Open(Spec{Name: "long", Proxies: many, Resolver: resolver}, direct)
+	if err == nil || !strings.Contains(err.Error(), "quic://9.9.9.9") || !strings.Contains(err.Error(), "1200 octets") {
+		t.Errorf("a chain that leaves no room for QUIC: %v", err)
 	}
 }

@@ -120,11 +120,12 @@ func open(s Spec, below Below) (*Channel, error) {
 	var dialer hop.Dialer = hop.DialerFunc(below.Dial)
 	packets := below.Packets()
 	if len(s.Proxies) > 0 {
-		chain, err := hop.Chain(hop.Under{First: dialer, Lookup: below.Lookup, Now: s.now(), Floor: s.Floor}, s.Proxies)
+		under := hop.Under{First: dialer, Packets: packets, Lookup: below.Lookup, Now: s.now(), Floor: s.Floor}
+		chain, err := hop.Chain(under, s.Proxies)
 		if err != nil {
 			return nil, fmt.Errorf("channel %s: %w", s.Name, err)
 		}
-		dialer, packets = chain, nil
+		dialer, packets = chain, chain.Packets()
 	}
 	c := &Channel{spec: s, dialer: dialer, packets: packets, lookup: lookupOf(below), given: given{most: givenMost}, ipv6: carriesIPv6(s, below), ready: make(chan struct{}), tried: make(chan struct{})}
 	if s.ResolveAtExit {
@@ -329,6 +330,7 @@ func (c *Channel) noResolver() error {
 		Message: "channel " + c.spec.Name + " leaves names to its exit and has no resolver",
 		Channel: c.spec.Name,
 		Hint:    "set `resolve: here` for the channel and give it a resolver",
+		Err:     hop.ErrExitResolves,
 	}
 }
 

@@ -26,6 +26,8 @@ const MaxProxies = 16
 type Under struct {
 	// First dials the first proxy, as name or address.
 	First Dialer
+	// Packets is how datagrams leave, to an address, or to a name where First takes names of relays; nil where none do.
+	Packets PacketDialer
 	// Lookup resolves the name of a later one, because the proxy before it is not trusted with names.
 	Lookup func(ctx context.Context, host string) ([]netip.Addr, error)
 	// Now is the clock by which certificates are checked.
@@ -54,7 +56,7 @@ func Chain(u Under, proxies []Proxy) (*Chained, error) {
 	if err := Linked(proxies); err != nil {
 		return nil, fmt.Errorf("hop: %w", err)
 	}
-	c := &Chained{first: u.First, lookup: u.Lookup}
+	c := &Chained{first: u.First, packets: u.Packets, lookup: u.Lookup}
 	for i, p := range proxies {
 		l, err := newLink(p, u)
 		if err != nil {
@@ -77,9 +79,10 @@ func Linked(proxies []Proxy) error {
 
 // Chained is a way out through a chain of proxies.
 type Chained struct {
-	first  Dialer
-	lookup func(ctx context.Context, host string) ([]netip.Addr, error)
-	links  []*link
+	first   Dialer
+	packets PacketDialer // nil where there is none
+	lookup  func(ctx context.Context, host string) ([]netip.Addr, error)
+	links   []*link
 }
 
 // link is one proxy of a chain, ready to be spoken to.
@@ -196,7 +199,8 @@ func (l *link) takes(t name.Target) error {
 	return f
 }
 
-// addresses resolves the name of l, and gives at least one address for which the proxy before can be asked, or an error.
+// addresses resolves the name of l, and gives at least one address for which the proxy before can be asked, or an error. before
+// is nil where there is none.
 func (c *Chained) addresses(ctx context.Context, l, before *link) ([]name.Target, error) {
 	host, _ := l.at.Host().Name()
 	found, err := c.lookup(ctx, host)
@@ -204,7 +208,7 @@ func (c *Chained) addresses(ctx context.Context, l, before *link) ([]name.Target
 		return nil, err
 	}
 	var targets []name.Target
-	if !before.CarriesIPv6() {
+	if before != nil && !before.CarriesIPv6() {
 		found = slices.DeleteFunc(slices.Clone(found), func(a netip.Addr) bool { return !a.Unmap().Is4() })
 	}
 	found = alternating(found)
@@ -215,7 +219,10 @@ func (c *Chained) addresses(ctx context.Context, l, before *link) ([]name.Target
 		}
 		targets = append(targets, t)
 	}
-	if len(targets) == 0 {
+	switch {
+	case len(targets) == 0 && before == nil:
+		return nil, fault.New(fault.DNSNoData, l.label+" has no address", nil)
+	case len(targets) == 0:
 		return nil, fault.New(fault.DNSNoData, l.label+" has no address that "+before.label+" can be asked for", nil)
 	}
 	return targets, nil

@@ -154,6 +154,13 @@ func (l *link) refusedSOCKS(code socks.Reply) error {
 	return fault.New(fault.HopRefused, l.label+" refused the request: "+code.String(), cause)
 }
 
+// noDatagrams is a proxy that does not do what DNS over QUIC and HTTP/3 need of it. It is not about the target.
+func (l *link) noDatagrams(why string, cause error) error {
+	f := fault.New(fault.HopRefused, l.label+" refused to carry datagrams: "+why, cause)
+	f.Hint = "choose a proxy that carries UDP, or upstreams that travel in connections (https://, tls://)"
+	return f
+}
+
 // refusedHTTP maps a response that is not 2xx: by its Proxy-Status if it has one that says enough, else by status.
 func (l *link) refusedHTTP(resp connect.Response, t name.Target) error {
 	said := strconv.Itoa(resp.Status)

@@ -24,13 +24,15 @@ type traits struct {
 	http     bool // a user is one of HTTP (RFC 7617)
 	password bool // the protocol has room for one
 	v6       bool // the protocol has room for an IPv6 address
+	// datagrams says that the protocol carries them, no less hidden than connections.
+	datagrams bool
 }
 
 // socksPort is what IANA has for socks. HTTP proxies in clear text have no port that most of them use.
 const socksPort = 1080
 
 var schemes = map[string]traits{
-	SchemeSOCKS5:    {kind: "a SOCKS5 proxy", port: socksPort, password: true, v6: true},
+	SchemeSOCKS5:    {kind: "a SOCKS5 proxy", port: socksPort, password: true, v6: true, datagrams: true},
 	SchemeSOCKS4a:   {kind: "a SOCKS4a proxy", port: socksPort},
 	SchemeHTTP:      {kind: "an HTTP proxy", http: true, password: true, v6: true},
 	SchemeHTTPS:     {kind: "an HTTP proxy", port: 443, tls: true, http: true, password: true, v6: true},
@@ -46,6 +48,10 @@ func (p Proxy) Encrypted() bool { return schemes[p.Scheme].tls }
 
 // CarriesIPv6 says whether the proxy can be asked for an IPv6 address.
 func (p Proxy) CarriesIPv6() bool { return schemes[p.Scheme].v6 }
+
+// CarriesDatagrams says whether the proxy speaks a protocol that carries datagrams. Whether it is willing shows when it is
+// asked.
+func (p Proxy) CarriesDatagrams() bool { return schemes[p.Scheme].datagrams }
 
 // aliases are other ways to write a scheme, which mean the same here: no name is ever resolved before a proxy gets it.
 var aliases = map[string]string{

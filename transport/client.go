@@ -25,6 +25,8 @@ type Way struct {
 	// DialPacket opens a flow of datagrams: each Write sends one, each Read gives one of that address's. It is nil where
 	// the channel carries none.
 	DialPacket Dial
+	// PacketRoom is how many octets a datagram may have at least; 0 where that is not known.
+	PacketRoom int
 	// Lookup gives the addresses of an upstream that is known by its name alone: the channel underneath resolves it. It is
 	// nil where nothing underneath does.
 	Lookup func(ctx context.Context, host string) ([]netip.Addr, error)

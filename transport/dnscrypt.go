@@ -62,19 +62,18 @@ func newDNSCrypt(c *Client) (opener, error) {
 func (o *cryptOpener) forget() {}
 
 // open fetches the certificate, in datagrams where the way out carries them. What cannot be used of it that came so is
-// asked for again over TCP, since anybody can send a datagram.
+// asked for again over TCP, since anybody can send a datagram; and so is everything where a hop that could carry datagrams
+// does not.
 func (o *cryptOpener) open(ctx context.Context) (link, *Failure) {
 	if o.c.options.Way.DialPacket != nil {
-		flow, fail := o.c.dialPacket(ctx, o.to)
-		if fail != nil {
-			return nil, fail
-		}
-		if records, err := o.askPackets(ctx, flow); err == nil {
-			if session, fail := o.session(records); fail == nil {
-				return newCryptLink(o, session, flow), nil
+		if flow, fail := o.c.dialPacket(ctx, o.to); fail == nil {
+			if records, err := o.askPackets(ctx, flow); err == nil {
+				if session, fail := o.session(records); fail == nil {
+					return newCryptLink(o, session, flow), nil
+				}
 			}
+			flow.Close()
 		}
-		flow.Close()
 	}
 	records, fail := o.askTCP(ctx)
 	if fail != nil {

@@ -50,6 +50,7 @@ func (s *secure) tryQUIC(ctx context.Context, to netip.AddrPort, config *tls.Con
 		MaxIdleTimeout:        s.c.options.IdleTimeout,
 		MaxIncomingStreams:    -1, // a resolver opens none: neither in DoQ (RFC 9250, section 4.2) nor in HTTP/3
 		MaxIncomingUniStreams: s.speaks.uniStreams,
+		InitialPacketSize:     s.c.packetSize(),
 	})
 	c := &quicConn{Conn: conn, transport: transport, flow: flow, code: s.speaks.noError}
 	if err != nil {
@@ -66,14 +67,29 @@ func (s *secure) tryQUIC(ctx context.Context, to netip.AddrPort, config *tls.Con
 	return c, nil
 }
 
+// packetSize is that of QUIC's packets at first, in octets; 0 leaves it to QUIC. It is the least that there is where
+// somebody on the way adds headers of his own.
+func (c *Client) packetSize() uint16 {
+	if c.options.Way.PacketRoom == 0 {
+		return 0
+	}
+	return minPacket
+}
+
+// minPacket is the least that a path of QUIC has to carry (RFC 9000, section 14).
+const minPacket = 1200
+
 // failureQUIC is failure for what QUIC makes of the same mistakes.
 func (s *secure) failureQUIC(ctx context.Context, err error) *Failure {
 	const noApplicationProtocol = 0x100 + 120 // RFC 9001, section 4.8; RFC 8446, section 6
 	var (
 		version   *quic.VersionNegotiationError
 		transport *quic.TransportError
+		hop       *fault.Error
 	)
 	switch {
+	case errors.As(err, &hop): // the flow broke, and whoever carried it says why
+		return s.c.dialFailure(ctx, err)
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return s.c.unreachable("refused the connection", err)
 	case errors.As(err, &version):

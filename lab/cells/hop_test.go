@@ -18,6 +18,7 @@ import (
 	"watertight/dnswire"
 	"watertight/lab"
 	"watertight/lab/internet"
+	"watertight/lab/proxytest"
 	"watertight/name"
 	"watertight/socks"
 )
@@ -32,17 +33,32 @@ type kind struct {
 
 var kinds = []kind{{"socks5", "socks5", 1080}, {"http", "http", 3128}}
 
+// datagrams says whether hops of the kind carry them.
+func (k kind) datagrams() bool { return k.scheme == "socks5" }
+
+// peers are whom a client of the hop exchanges packets with.
+func (h *hop) peers(k kind) []capture.Peer {
+	peers := h.Peers(capture.TCP, k.port)
+	if k.datagrams() {
+		peers = append(peers, h.Peers(capture.UDP, k.port)...)
+		peers = append(peers, h.Peers(capture.Other, 0)...) // what the relay's header makes too long comes in fragments
+	}
+	return peers
+}
+
 // hop is an upstream proxy that notes what it was asked for.
 type hop struct {
 	*internet.Host
 	authority netip.AddrPort
 
 	bound   string      // the name in its replies of SOCKS; empty: none
+	streams atomic.Bool // it refuses to carry datagrams
 	cut     atomic.Bool // it ends each connection with the first octets that it should carry to port 443
 	hangsUp atomic.Bool // it ends each connection at once
 
 	mu       sync.Mutex
 	listener net.Listener
+	relay    *proxytest.SOCKSRelay // of datagrams, on the port of the listener
 	conns    []net.Conn
 	asked    []string // as it was sent: names as names, addresses as addresses
 }
@@ -71,6 +87,14 @@ func (h *hop) open(t testing.TB, k kind) {
 	h.mu.Lock()
 	h.listener = l
 	h.mu.Unlock()
+	if k.datagrams() {
+		relay := proxytest.ServeSOCKSRelay(lab.Must(h.ListenUDP(k.port))(t), func(target name.Target) (net.Conn, error) {
+			return h.reach(context.Background(), target, h.DialUDP)
+		})
+		h.mu.Lock()
+		h.relay = relay
+		h.mu.Unlock()
+	}
 	go func() {
 		for {
 			conn, err := l.Accept()
@@ -93,6 +117,9 @@ func (h *hop) close(t testing.TB) {
 	lab.Must(0, h.listener.Close())(t)
 	for _, conn := range h.conns {
 		_ = conn.Close()
+	}
+	if h.relay != nil {
+		_ = h.relay.Close()
 	}
 }
 
@@ -121,6 +148,10 @@ func (h *hop) serve(ctx context.Context, k kind, near net.Conn) {
 		refuse = []byte("HTTP/1.1 502 Bad Gateway\r\nProxy-Status: hop; error=connection_refused\r\nContent-Length: 0\r\n\r\n")
 	} else {
 		request, early, err := socks.ReadRequest(near, nil, &buf)
+		if request.Command == socks.Associate && (err == nil || errors.Is(err, socks.ErrCommand)) {
+			h.associate(near, request, k)
+			return
+		}
 		if err != nil || len(early) > 0 {
 			return
 		}
@@ -134,10 +165,7 @@ func (h *hop) serve(ctx context.Context, k kind, near net.Conn) {
 			reply = append([]byte{5, 0, 0, domain, byte(len(h.bound))}, h.bound+"\x01\xbb"...)
 		}
 	}
-	h.mu.Lock()
-	h.asked = append(h.asked, target.String())
-	h.mu.Unlock()
-	far, err := h.reach(ctx, target)
+	far, err := h.reach(ctx, target, h.Dial)
 	if errors.Is(err, syscall.ECONNREFUSED) {
 		_, _ = near.Write(refuse)
 	}
@@ -159,10 +187,30 @@ func (h *hop) serve(ctx context.Context, k kind, near net.Conn) {
 	_, _ = io.Copy(near, far)
 }
 
-// reach connects to a target. A name is resolved as hops do it: in plaintext, here by asking the authority itself.
-func (h *hop) reach(ctx context.Context, target name.Target) (net.Conn, error) {
+// associate lets the relay carry datagrams as long as the client's connection lives.
+func (h *hop) associate(near net.Conn, request socks.Request, k kind) {
+	code := socks.Succeeded
+	if h.streams.Load() {
+		code = socks.CommandUnsupported
+	}
+	reply := request.AppendReply(nil, code, netip.AddrPortFrom(netip.IPv4Unspecified(), k.port))
+	if h.bound != "" {
+		const domain = 3
+		reply = append([]byte{5, 0, 0, domain, byte(len(h.bound))}, h.bound+"\x01\xbb"...)
+	}
+	if _, err := near.Write(reply); err == nil && code == socks.Succeeded {
+		_, _ = io.Copy(io.Discard, near)
+	}
+}
+
+// reach notes a target and connects to it by dial. A name is resolved as hops do it: in plaintext, here by asking the authority
+// itself.
+func (h *hop) reach(ctx context.Context, target name.Target, dial func(context.Context, netip.AddrPort) (net.Conn, error)) (net.Conn, error) {
+	h.mu.Lock()
+	h.asked = append(h.asked, target.String())
+	h.mu.Unlock()
 	if at, ok := target.AddrPort(); ok {
-		return h.Dial(ctx, at)
+		return dial(ctx, at)
 	}
 	host, _ := target.Host().Name()
 	q := dnswire.Question{Name: host, Type: dnswire.A}
@@ -182,7 +230,7 @@ func (h *hop) reach(ctx context.Context, target name.Target) (net.Conn, error) {
 		return nil, err
 	}
 	for _, a := range answer.Addrs() {
-		return h.Dial(ctx, netip.AddrPortFrom(a, target.Port()))
+		return dial(ctx, netip.AddrPortFrom(a, target.Port()))
 	}
 	return nil, fmt.Errorf("%s has no address", host)
 }
@@ -216,7 +264,7 @@ func (f *farChannel) arrange(t testing.TB, s *lab.Scene) {
 	if f.named != "" {
 		lab.Must(0, s.Authority.Publish("dns2.example.net", f.resolver.Host))(t)
 	}
-	s.Permitted = append(s.Resolver.Peers(), f.hop.Peers(capture.TCP, f.kind.port)...)
+	s.Permitted = append(s.Resolver.Peers(), f.hop.peers(f.kind)...)
 	s.Readers = f.hop.Peers(capture.TCP, f.kind.port)
 	s.Asking = []*internet.Host{f.resolver.Host}
 }

@@ -53,6 +53,11 @@ type pathTo struct {
 	hops []kind
 }
 
+// datagrams says whether every hop carries them.
+func (w pathTo) datagrams() bool {
+	return !slices.ContainsFunc(w.hops, func(k kind) bool { return !k.datagrams() })
+}
+
 var paths = []pathTo{
 	{"direct", nil},
 	{"SOCKS5", kinds[:1]},
@@ -289,8 +294,11 @@ func prove(t testing.TB, in world, r row, w pathTo, c choice) (end netip.AddrPor
 	p := in.site(t)
 	s := r.said(p)
 	want := c.say(r, w, p, s)
-	if r.packets && len(w.hops) > 0 && want.dies == "" {
+	switch {
+	case r.packets && !w.datagrams() && want.dies == "":
 		want = death("datagrams") // whatever else is said
+	case r.packets && len(w.hops) > 0 && want.at == p.vacant:
+		want.code = fault.DNSTimeout // a relay does not say that nobody is there
 	}
 	if want.kills != "" {
 		in.kill(t, w, want.kills)

@@ -206,6 +206,9 @@ func (m *memoryWorld) play(t *testing.T, c choice) {
 	for i, h := range m.hops {
 		allowed.Dials[h.Name] = append(allowed.Dials[h.Name], along[i+1])
 	}
+	if len(m.hops) > 0 && m.way.datagrams() {
+		allowed.Dials[memory.Program] = append(allowed.Dials[memory.Program], m.hops[0].Relays()...)
+	}
 	if len(m.hops) > 0 {
 		allowed.Dials[memory.Program] = append(allowed.Dials[memory.Program], netip.AddrPortFrom(matrixBelow, 853))
 	}
@@ -223,6 +226,7 @@ func (m *memoryWorld) play(t *testing.T, c choice) {
 type packetWorld struct {
 	s         *lab.Scene
 	row       row
+	way       pathTo
 	resolver  *internet.Resolver // of the row
 	under     *internet.Resolver
 	hops      []*hop
@@ -232,7 +236,7 @@ type packetWorld struct {
 
 func newPackets(t testing.TB, s *lab.Scene, r row, w pathTo) *packetWorld {
 	t.Helper()
-	l := &packetWorld{s: s, row: r, resolver: s.Resolver}
+	l := &packetWorld{s: s, row: r, way: w, resolver: s.Resolver}
 	relays := relays(s)
 	p := &l.place
 	p.resolver, p.relay = s.Resolver.Addr(), relays.Addr()
@@ -250,7 +254,7 @@ func newPackets(t testing.TB, s *lab.Scene, r row, w pathTo) *packetWorld {
 	}
 	if len(l.hops) > 0 {
 		l.under = lab.Must(s.AddResolver("below.example.net"))(t)
-		l.permitted = append(l.under.Host.Peers(capture.TCP, 853), l.hops[0].Peers(capture.TCP, w.hops[0].port)...)
+		l.permitted = append(l.under.Host.Peers(capture.TCP, 853), l.hops[0].peers(w.hops[0])...)
 	}
 	if err := s.Client.AwaitLink(t.Context()); err != nil {
 		t.Fatal(err)
@@ -330,7 +334,7 @@ func (l *packetWorld) verdict(t testing.TB, s *lab.Scene) {
 	for _, leak := range s.Leaks(e) {
 		t.Error("LEAK:", leak)
 	}
-	if l.row.packets && len(l.hops) > 0 {
+	if l.row.packets && !l.way.datagrams() {
 		return // nothing ever started
 	}
 	if !strings.Contains(fmt.Sprint(peersOf(e.Packets)), l.expected().String()) {

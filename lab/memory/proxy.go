@@ -18,6 +18,7 @@ import (
 
 	"watertight/dnswire"
 	"watertight/lab/dnstest"
+	"watertight/socks"
 )
 
 // Trouble is one way in which a proxy fails.
@@ -47,6 +48,9 @@ type Proxy struct {
 	stop    func()
 	asked   []string
 	conns   map[net.Conn]bool
+
+	streamsOnly bool
+	relays      uint16 // of datagrams, so far
 }
 
 type credentials struct{ user, password string }
@@ -222,12 +226,16 @@ func (p *Proxy) serveSOCKS(r *bufio.Reader, conn net.Conn) {
 	if method == 2 && !readPassword(r, conn, want) {
 		return
 	}
-	host, port, err := readSOCKSRequest(r)
+	command, host, port, err := readSOCKSRequest(r)
 	if err != nil {
 		return
 	}
 	if p.denies() {
 		_, _ = conn.Write([]byte{5, 2, 0, 1, 0, 0, 0, 0, 0, 0})
+		return
+	}
+	if command == byte(socks.Associate) {
+		p.associate(r, conn)
 		return
 	}
 	far, err := p.reach(host, port)
@@ -271,29 +279,29 @@ func readPassword(r *bufio.Reader, conn net.Conn, want credentials) bool {
 	return true
 }
 
-func readSOCKSRequest(r io.Reader) (host string, port uint16, err error) {
+func readSOCKSRequest(r io.Reader) (command byte, host string, port uint16, err error) {
 	head := make([]byte, 4)
 	if _, err := io.ReadFull(r, head); err != nil {
-		return "", 0, err
+		return 0, "", 0, err
 	}
 	size := map[byte]int{1: 4, 4: 16}[head[3]]
 	if head[3] == 3 {
 		var n [1]byte
 		if _, err := io.ReadFull(r, n[:]); err != nil {
-			return "", 0, err
+			return 0, "", 0, err
 		}
 		size = int(n[0])
 	}
 	b := make([]byte, size+2)
 	if _, err := io.ReadFull(r, b); err != nil {
-		return "", 0, err
+		return 0, "", 0, err
 	}
 	host = string(b[:size])
 	if head[3] != 3 {
 		addr, _ := netip.AddrFromSlice(b[:size])
 		host = addr.String()
 	}
-	return host, binary.BigEndian.Uint16(b[size:]), nil
+	return head[1], host, binary.BigEndian.Uint16(b[size:]), nil
 }
 
 func socksCode(err error) byte {
