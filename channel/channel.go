@@ -16,6 +16,7 @@ import (
 	"sync"
 	"time"
 
+	"watertight/client"
 	"watertight/clock"
 	"watertight/dnswire"
 	"watertight/fault"
@@ -91,6 +92,9 @@ type Channel struct {
 	ipv6     bool        // the way out carries it
 	parts    *partitions // of the channel, by identity; nil of a partition
 	byClient bool        // the client's address decides about the way out
+	under    *Channel    // nil on the ground
+	seed     []byte      // of sessions that nobody asked for
+	unfit    error       // why it works for nobody without a name; nil where it does
 
 	ready     chan struct{} // closed when the resolver has answered once
 	readyOnce sync.Once
@@ -104,24 +108,34 @@ type Channel struct {
 // Open builds the dialer first and the resolver over it: there is no other way to get either.
 // The caller runs the channel ([Channel.Run]) and closes it.
 func Open(s Spec, below Below) (*Channel, error) {
-	c, err := open(s, below)
+	if err := s.validate(below); err != nil {
+		return nil, err
+	}
+	seed := newSeed()
+	proxies, unfit := s.filled(client.Identity{}, seed)
+	over := below
+	if unfit != nil {
+		over = refusing{unfit}
+	}
+	c, err := open(s, over, proxies)
 	if err != nil {
 		return nil, err
 	}
+	c.seed, c.unfit = seed, unfit
+	c.under, _ = below.(*Channel)
+	c.byClient = c.under != nil && c.under.byClient
 	c.parts = newPartitions(c, below)
 	return c, nil
 }
 
-// open opens a channel, or a partition of one over the partition of the same identity below.
-func open(s Spec, below Below) (*Channel, error) {
-	if err := s.validate(below); err != nil {
-		return nil, err
-	}
+// open opens a channel, or a partition of one over the partition of the same identity below. proxies are those of the spec
+// with their templates filled in.
+func open(s Spec, below Below, proxies []hop.Proxy) (*Channel, error) {
 	var dialer hop.Dialer = hop.DialerFunc(below.Dial)
 	packets := below.Packets()
-	if len(s.Proxies) > 0 {
+	if len(proxies) > 0 {
 		under := hop.Under{First: dialer, Packets: packets, Lookup: below.Lookup, Now: s.now(), Floor: s.Floor}
-		chain, err := hop.Chain(under, s.Proxies)
+		chain, err := hop.Chain(under, proxies)
 		if err != nil {
 			return nil, fmt.Errorf("channel %s: %w", s.Name, err)
 		}
@@ -185,11 +199,14 @@ func (c *Channel) Dial(ctx context.Context, t name.Target) (net.Conn, error) {
 // check, and the very address that passed is dialled (RFC 8305 where there are several). The error is a
 // [*fault.Error].
 func (c *Channel) DialChecked(ctx context.Context, t name.Target, check Check) (net.Conn, error) {
-	ctx, cancel := context.WithTimeout(ctx, DialLimit)
-	defer cancel()
 	if !t.IsValid() {
 		return nil, fault.New(fault.BadRequest, "the target is not valid", nil)
 	}
+	if c.unfit != nil {
+		return nil, c.unfit
+	}
+	ctx, cancel := context.WithTimeout(ctx, DialLimit)
+	defer cancel()
 	if ap, ok := t.AddrPort(); ok {
 		if err := check(ap.Addr()); err != nil {
 			return nil, err
@@ -224,8 +241,11 @@ func (c *Channel) attempt(ctx context.Context, to netip.AddrPort) (net.Conn, err
 
 // Lookup gives the addresses of host, IPv6 first. The error is a [*fault.Error].
 func (c *Channel) Lookup(ctx context.Context, host string) ([]netip.Addr, error) {
-	if c.resolver == nil {
+	switch {
+	case c.resolver == nil:
 		return nil, c.noResolver()
+	case c.unfit != nil:
+		return nil, c.unfit
 	}
 	if err := c.readyFor(ctx, dnswire.Question{Name: host, Type: dnswire.A}, readyWait); err != nil {
 		return nil, err
@@ -259,6 +279,9 @@ func (c *Channel) Exchange(ctx context.Context, q dnswire.Question) (*dnswire.An
 			return a, nil
 		}
 		return nil, c.noResolver()
+	}
+	if c.unfit != nil && !c.IsLocal(q) {
+		return nil, c.unfit
 	}
 	if err := c.readyFor(ctx, q, askWait); err != nil {
 		return nil, err
@@ -332,38 +355,6 @@ func (c *Channel) noResolver() error {
 		Hint:    "set `resolve: here` for the channel and give it a resolver",
 		Err:     hop.ErrExitResolves,
 	}
-}
-
-// ResolverStats tells how the resolver does, those of all partitions included; false where the exit resolves. How the
-// upstreams are is told of the channel's own.
-func (c *Channel) ResolverStats() (resolve.Stats, bool) {
-	s, ok := c.ownStats()
-	if ok && c.parts != nil {
-		s = c.parts.stats(s)
-	}
-	return s, ok
-}
-
-func (c *Channel) ownStats() (resolve.Stats, bool) {
-	if c.resolver == nil {
-		return resolve.Stats{}, false
-	}
-	return c.resolver.Stats(), true
-}
-
-// Flush empties the cache, and says how much it held. Connections to the resolver are left, and TLS sessions and
-// failures forgotten. What was given out to clients stays given out: they may be about to come back with it. So it is with
-// every partition.
-func (c *Channel) Flush() (entries, octets int) {
-	if c.resolver == nil {
-		return 0, 0
-	}
-	entries, octets = c.resolver.Flush()
-	if c.parts != nil {
-		e, o := c.parts.flush()
-		entries, octets = entries+e, octets+o
-	}
-	return entries, octets
 }
 
 // Close ends the resolver with its look-ups and its connections, and every partition. Connections that Dial gave stay open.

@@ -3,6 +3,7 @@ package channel
 import (
 	"bufio"
 	"context"
+	"encoding/base64"
 	"errors"
 	"io"
 	"net"
@@ -11,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -47,6 +49,9 @@ type world struct {
 	ca  *dnstest.CA
 	dns *dnstest.Server
 	dir string
+
+	mu   sync.Mutex
+	told []string // what the proxies were told of who asks: USER:PASSWORD TARGET
 }
 
 func newWorld(t *testing.T, zone dnstest.Zone) *world {
@@ -276,16 +281,24 @@ func (w *world) proxy(t *testing.T, at string, names map[string]string) func() [
 				defer conn.Close()
 				r := bufio.NewReader(conn)
 				line, err := r.ReadString('\n')
+				who := ""
 				for err == nil {
 					var field string
 					if field, err = r.ReadString('\n'); strings.TrimSpace(field) == "" {
 						break
+					}
+					if encoded, ok := strings.CutPrefix(field, "Proxy-Authorization: Basic "); ok {
+						b, _ := base64.StdEncoding.DecodeString(strings.TrimSpace(encoded))
+						who = string(b)
 					}
 				}
 				if err != nil {
 					return
 				}
 				target := strings.Fields(line)[1]
+				w.mu.Lock()
+				w.told = append(w.told, who+" "+target)
+				w.mu.Unlock()
 				asked <- append(<-asked, target)
 				if to, ok := names[target]; ok {
 					target = to

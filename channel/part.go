@@ -23,8 +23,9 @@ func (w who) isZero() bool { return w == who{} }
 // Part is a channel as it works for one identity: a partition of it, with a resolver, a cache and connections that no other
 // identity shares. It is made when it is first used. Its methods may be called from many goroutines.
 type Part struct {
-	of  *Channel
-	who who
+	of    *Channel
+	who   who
+	below bool // it stands under a part of the same identity, which has answered for its labels
 }
 
 // For gives the part of the channel for an identity that asks from an address. The address counts only where the way out
@@ -41,7 +42,9 @@ func (c *Channel) For(id client.Identity, from netip.Addr) Part {
 // ground.
 func partOf(below Below, w who) Below {
 	if c, ok := below.(*Channel); ok {
-		return c.For(w.Identity, w.addr)
+		p := c.For(w.Identity, w.addr)
+		p.below = true
+		return p
 	}
 	return below
 }
@@ -50,6 +53,11 @@ func partOf(below Below, w who) Below {
 func (p Part) with(f func(c *Channel) error) error {
 	if p.who.isZero() {
 		return f(p.of)
+	}
+	if !p.below {
+		if err := p.of.honours(p.who.Identity); err != nil {
+			return err
+		}
 	}
 	one, err := p.of.parts.hold(p.who)
 	if err != nil {

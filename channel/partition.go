@@ -114,6 +114,11 @@ func (ps *partitions) expire(p *partition) {
 
 // make opens a partition, and closes the one that was used least recently where there are too many. The caller holds mu.
 func (ps *partitions) make(w who) (*partition, error) {
+	spec := ps.spec()
+	proxies, err := spec.filled(w.Identity, ps.base.seed)
+	if err != nil {
+		return nil, err
+	}
 	if used, most := ps.budget.Used(); len(ps.all) >= maxPartitions || used > most-most/partitionShare {
 		oldest := ps.oldest()
 		switch {
@@ -123,7 +128,7 @@ func (ps *partitions) make(w who) (*partition, error) {
 			return nil, fault.New(fault.Limit, fmt.Sprintf("channel %s works for %d users and sessions at once already", ps.base.spec.Name, maxPartitions), nil)
 		}
 	}
-	c, err := open(ps.spec(), partOf(ps.below, w))
+	c, err := open(spec, partOf(ps.below, w), proxies)
 	if err != nil {
 		return nil, fault.New(fault.Internal, "the channel cannot be opened for this user and session", err)
 	}

@@ -29,6 +29,11 @@ func (c *Channel) Run(ctx context.Context) error {
 // run asks the resolver once, again and again with growing pauses, until it has answered, authenticated; then it
 // connects to the others that will be asked, and waits for ctx. It gives ctx's error.
 func (c *Channel) run(ctx context.Context) error {
+	if c.unfit != nil {
+		c.markReady() // to refuse
+		<-ctx.Done()
+		return ctx.Err()
+	}
 	pause := probeFirst
 	for !c.Ready() {
 		err := c.resolver.Probe(ctx)

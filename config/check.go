@@ -27,6 +27,7 @@ func (l *loader) check(c *Config) {
 	l.checkShadows(c)
 	if sound {
 		l.checkReached(c)
+		l.checkLabels(c)
 	}
 }
 

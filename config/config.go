@@ -168,7 +168,9 @@ type Route struct {
 	To      []route.Pattern
 	Channel string // empty if Refuse
 	Refuse  bool   // `channel: refuse`
-	Line    int    // of the file, from 1; 0 for a route that the command line made
+	// Labels are what it asks of the way out.
+	Labels route.Labels
+	Line   int // of the file, from 1; 0 for a route that the command line made
 }
 
 // Policy says what is refused whatever the route.

@@ -47,6 +47,7 @@ var exercised = map[string]string{
 	"Routes.To":                         "TestRoutes_AreReadInOrder",
 	"Routes.Channel":                    "TestRoutes_AreReadInOrder",
 	"Routes.Refuse":                     "TestRoutes_AreReadInOrder",
+	"Routes.Labels":                     "TestRoutes_AskForACountryAndASession",
 	"Routes.Line":                       "TestRoutes_AreReadInOrder",
 	"Policy.PlainHTTP":                  "TestPolicy_IsReadKeyByKey",
 	"Policy.PlainDNS":                   "TestPlainDNS_CannotBeAllowed",

@@ -98,6 +98,10 @@ var Keys = []Key{
 		Doc: "The upstream proxy: a URL with the scheme socks5, socks4a, http, or https and socks5+tls over TLS. A list is a chain, first hop first.",
 	},
 	{Path: "channels.*.proxy.url", form: formText, Doc: "The proxy, where more is said of it."},
+	{
+		Path: "channels.*.proxy.template", form: formText,
+		Doc: "The provider by whose template the user and password of the URL, those of the account, are written for each client.",
+	},
 	{Path: "channels.*.proxy.ca", form: formText, Doc: "A PEM file with the only authorities that may certify a proxy over TLS."},
 	{
 		Path: "channels.*.proxy.pins", form: formText, list: true,
@@ -178,6 +182,8 @@ var Keys = []Key{
 		Doc: "What it is for: `*`, a name, `*.suffix` (below it), `.suffix` (it and below), an IP address, a network.",
 	},
 	{Path: "routes.channel", form: formText, Doc: "The channel that takes it, or `refuse`."},
+	{Path: "routes.country", form: formText, Doc: "Two letters: where the exit is to be. The channel's proxy has to have a template that says so."},
+	{Path: "routes.session", form: formText, Doc: "A session that all of it shares, for each user; or per_request: one for each connection."},
 
 	{Path: "policy", form: formMap, Doc: "What is refused, whatever the route."},
 	{

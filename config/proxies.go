@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"strings"
 
+	"watertight/credential"
 	"watertight/hop"
 )
 
@@ -48,6 +49,8 @@ func (l *loader) proxy(n *node, path string) (p hop.Proxy, s proxySource, ok boo
 		case "url":
 			p, s.spec.URL, ok = l.proxyURL(n, path)
 			s.shown.URL = p.String()
+		case "template":
+			word(n, path, &s.spec.Template, &s.shown.Template)
 		case "ca":
 			word(n, path, &s.spec.CA, &s.shown.CA)
 		case "pins":
@@ -128,6 +131,8 @@ func (s proxySource) told(f specFault) (what, mend string) {
 	files := map[string]string{"ca": s.shown.CA, "cert": s.shown.Cert, "key": s.shown.Key}
 	var path *fs.PathError
 	switch {
+	case f.field == "template":
+		return templateFault(f.err)
 	case strings.Contains(text, "has no TLS"):
 		return text, fmt.Sprintf("remove `%s`, or use a proxy over TLS: https:// or socks5+tls://", f.field)
 	case errors.As(f.err, &path):
@@ -145,6 +150,17 @@ func (s proxySource) told(f specFault) (what, mend string) {
 	return text, "give PEM files: the certificate with its chain, and the key that belongs to it"
 }
 
+// templateFault says what is wrong with a proxy's template.
+func templateFault(err error) (what, mend string) {
+	switch {
+	case errors.Is(err, credential.ErrProvider):
+		return "`template`: there is no such template", "write one of " + strings.Join(credential.Providers(), ", ") + "; or the provider's form itself in the user and password of the URL, with {session} and the like"
+	case errors.Is(err, hop.ErrTemplates):
+		return "two templates fit: `template`, and the places in the user and password of the URL", "keep one of the two: give the bare user and password of the account, or remove `template`"
+	}
+	return "`template`: " + strings.TrimPrefix(clipError(err), credential.ErrTemplate.Error()+": "), "give the user and password of the account in the URL: http://USER:PASSWORD@HOST:PORT"
+}
+
 // tree gives one text where that says it all, and else a map. url is the URL as it is to be shown.
 func (s proxySource) tree(url string) any {
 	m := entries{{"url", url}}
@@ -153,6 +169,7 @@ func (s proxySource) tree(url string) any {
 			m = append(m, entry{key, value})
 		}
 	}
+	add("template", s.shown.Template)
 	add("ca", s.shown.CA)
 	if len(s.shown.Pins) > 0 {
 		m = append(m, entry{"pins", texts(s.shown.Pins, same)})

@@ -193,6 +193,10 @@ func (l *loader) routes(n *node, c *Config) {
 				if t, ok := l.text(n, path); ok {
 					r.Channel = t.value
 				}
+			case "country":
+				l.country(n, path, &r.Labels)
+			case "session":
+				l.session(n, path, &r.Labels)
 			}
 		})
 		if isMap && !l.stands(path+".to") {
@@ -203,6 +207,7 @@ func (l *loader) routes(n *node, c *Config) {
 		}
 		if r.Refuse = r.Channel == RefuseName; r.Refuse {
 			r.Channel = ""
+			l.refusesLabels(path, &r.Labels)
 		}
 		c.Routes = append(c.Routes, r)
 	})

@@ -227,7 +227,16 @@ func (c *Config) routesTree() []any {
 		if r.Refuse {
 			channel = RefuseName
 		}
-		list = append(list, entries{{"to", to}, {"channel", c.text(fmt.Sprintf("routes[%d].channel", i), channel)}})
+		one := entries{{"to", to}, {"channel", c.text(fmt.Sprintf("routes[%d].channel", i), channel)}}
+		if r.Labels.Country != "" {
+			one = append(one, entry{"country", c.text(fmt.Sprintf("routes[%d].country", i), r.Labels.Country)})
+		}
+		if r.Labels.PerRequest {
+			one = append(one, entry{"session", c.text(fmt.Sprintf("routes[%d].session", i), PerRequest)})
+		} else if r.Labels.Session != "" {
+			one = append(one, entry{"session", c.text(fmt.Sprintf("routes[%d].session", i), r.Labels.Session)})
+		}
+		list = append(list, one)
 	}
 	return list
 }

@@ -98,6 +98,9 @@ func newLink(p Proxy, u Under) (*link, error) {
 	if err := p.validate(); err != nil {
 		return nil, err
 	}
+	if !p.Template.IsZero() {
+		return nil, fmt.Errorf("%w: its template is not filled in", ErrCredential)
+	}
 	at, err := p.target()
 	if err != nil {
 		return nil, err

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 
+	"watertight/credential"
 	"watertight/name"
 	"watertight/socks"
 	"watertight/trust"
@@ -27,6 +28,8 @@ type Proxy struct {
 	Password string // at most 255 octets
 	// Server is whom the proxy has to prove to be; zero where the scheme has no TLS.
 	Server trust.Server
+	// Template writes User and Password, which are empty then; the zero Template is none. See [Proxy.For].
+	Template credential.Template
 }
 
 // Errors of [ParseProxy]. None of them shows a part of its input that could be a credential.
@@ -79,6 +82,9 @@ func (p *Proxy) readCredentials(userinfo string) error {
 		return fmt.Errorf("%w: write / ? # and @ as %%2F %%3F %%23 and %%40", ErrCredential)
 	}
 	user, password, _ := strings.Cut(userinfo, ":")
+	if credential.IsTemplate(userinfo) {
+		return p.readTemplate(user, password)
+	}
 	var err error
 	if p.User, err = url.PathUnescape(user); err != nil {
 		return fmt.Errorf("%w: a percent sign in the user is not followed by two hexadecimal digits; write it as %%25", ErrCredential)
@@ -147,6 +153,8 @@ func (p Proxy) validate() error {
 		return fmt.Errorf("%w: at most %d octets each (RFC 1929)", ErrCredential, socks.MaxCredential)
 	case p.User == "" && p.Password != "":
 		return fmt.Errorf("%w: the user is empty", ErrCredential)
+	case p.User != "" && !p.Template.IsZero():
+		return fmt.Errorf("%w: %w", ErrCredential, ErrTemplates)
 	case p.Password != "" && !speaks.password:
 		return fmt.Errorf("%w: %s takes a user and no password; a proxy that wants one speaks socks5:// or http://", ErrCredential, speaks.kind)
 	case speaks.tls != (p.Server.Name != ""), !speaks.tls && !p.Server.IsZero():
@@ -168,6 +176,8 @@ func (p Proxy) String() string {
 	var b strings.Builder
 	b.WriteString(p.Scheme + "://")
 	switch {
+	case !p.Template.IsZero():
+		b.WriteString(p.written())
 	case p.Password != "":
 		b.WriteString(url.User(p.User).String() + ":***@")
 	case p.User != "":

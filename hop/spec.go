@@ -8,14 +8,16 @@ import (
 	"watertight/trust"
 )
 
-// Spec is a proxy as a configuration file describes it. All but URL is for a proxy over TLS.
+// Spec is a proxy as a configuration file describes it. All but URL and Template is for a proxy over TLS.
 type Spec struct {
-	URL  string   // as ParseProxy reads it
-	CA   string   // path of a PEM file; only the authorities in it are trusted
-	Pins []string // base64 of the SHA-256 of a SubjectPublicKeyInfo
-	Name string   // the name that its certificate has to cover, instead of the URL's host
-	Cert string   // path of a PEM file: the certificate that the proxy is shown, with its chain
-	Key  string   // path of a PEM file: its key
+	URL string // as ParseProxy reads it
+	// Template is the name of a provider by whose template the user and password of the URL are written.
+	Template string
+	CA       string   // path of a PEM file; only the authorities in it are trusted
+	Pins     []string // base64 of the SHA-256 of a SubjectPublicKeyInfo
+	Name     string   // the name that its certificate has to cover, instead of the URL's host
+	Cert     string   // path of a PEM file: the certificate that the proxy is shown, with its chain
+	Key      string   // path of a PEM file: its key
 }
 
 // Build checks the spec and reads its files. Every error in the spec is reported, each as a [*trust.FieldError], joined.
@@ -24,6 +26,11 @@ func (s Spec) Build() (Proxy, error) {
 	p, err := ParseProxy(s.URL)
 	if err != nil {
 		return Proxy{}, &trust.FieldError{Field: "url", Err: err}
+	}
+	if s.Template != "" {
+		if p, err = p.WithTemplate(s.Template); err != nil {
+			return Proxy{}, &trust.FieldError{Field: "template", Err: err}
+		}
 	}
 	var errs []error
 	fail := func(field string, err error) { errs = append(errs, &trust.FieldError{Field: field, Err: err}) }

@@ -61,14 +61,21 @@ func (t *Table) Cached(client netip.AddrPort, q dnswire.Question) (*dnswire.Answ
 func (t *Table) decideQuestion(client netip.AddrPort, q dnswire.Question) (Request, decision) {
 	r := Request{Door: event.DoorDNS, Client: client}
 	var d decision
+	var rule Rule
 	if subject, named := subjectOf(q.Name); !named {
-		d.channel, d.refusal = t.everything()
+		rule.Channel, d.refusal = t.everything()
 	} else if r.Target, d.refusal = name.New(subject, 1); d.refusal == nil { // a question has no port, and no policy is about this one
-		d.channel, d.refusal = t.Channel(subject)
+		rule, d.refusal = t.rule(subject)
 	}
-	if d.channel != nil {
-		d.part = d.channel.For(r.Identity, client.Addr())
+	if d.channel = rule.Channel; d.channel == nil {
+		return r, d
 	}
+	id, err := rule.Labels.of(r.Identity, false)
+	if err != nil {
+		d.refusal = err
+		return r, d
+	}
+	d.part = d.channel.For(id, client.Addr())
 	return r, d
 }
 

@@ -23,6 +23,8 @@ type Rule struct {
 	To      []Pattern
 	Channel *channel.Channel
 	Refuse  bool
+	// Labels are what the rule asks of the way out.
+	Labels Labels
 }
 
 // Spec is what a table is made of.
@@ -65,6 +67,9 @@ func New(s Spec) (*Table, error) {
 		if len(r.To) == 0 || (r.Channel == nil) != r.Refuse {
 			return nil, errors.New("route: a rule needs a pattern, and a channel or the word to refuse")
 		}
+		if r.Refuse && r.Labels != (Labels{}) {
+			return nil, errors.New("route: a rule that refuses asks nothing of a way out")
+		}
 	}
 	if err := s.Policy.validate(); err != nil {
 		return nil, err
@@ -78,17 +83,23 @@ func New(s Spec) (*Table, error) {
 
 // Channel gives the channel for a host. The error is a [*fault.Error]: no rule matches, or one that refuses.
 func (t *Table) Channel(h name.Host) (*channel.Channel, error) {
+	r, err := t.rule(h)
+	return r.Channel, err
+}
+
+// rule is Channel with all that the rule says; on an error it is the zero Rule.
+func (t *Table) rule(h name.Host) (Rule, error) {
 	i, p, ok := t.match(h)
 	switch {
 	case !ok:
-		return nil, fault.New(fault.PolicyRoute, "no route leads to "+h.String(), nil)
+		return Rule{}, fault.New(fault.PolicyRoute, "no route leads to "+h.String(), nil)
 	case t.rules[i].Refuse:
-		return nil, &fault.Error{
+		return Rule{}, &fault.Error{
 			Code: fault.PolicyRoute, Message: "the route for " + p.String() + " refuses " + h.String(),
 			Hint: "change that entry of `routes` if it should be reached",
 		}
 	}
-	return t.rules[i].Channel, nil
+	return t.rules[i], nil
 }
 
 // match gives the first rule for a host, and the pattern of it that matches.
@@ -169,11 +180,17 @@ func (t *Table) decide(r Request) decision {
 	if !r.Target.IsValid() {
 		return decision{refusal: fault.New(fault.BadRequest, "the target is not valid", nil)}
 	}
-	c, err := t.Channel(r.Target.Host())
+	rule, err := t.rule(r.Target.Host())
 	if err != nil {
 		return decision{refusal: err}
 	}
-	d := decision{channel: c, part: c.For(r.Identity, r.Client.Addr())}
+	d := decision{channel: rule.Channel}
+	id, err := rule.Labels.of(r.Identity, r.Door != event.DoorResolve)
+	if err != nil {
+		d.refusal = err
+		return d
+	}
+	d.part = d.channel.For(id, r.Client.Addr())
 	addr, isAddr := r.Target.Host().Addr()
 	if isAddr && r.Door != event.DoorResolve {
 		d.clientResolved = !d.part.Gave(addr)
