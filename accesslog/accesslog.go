@@ -2,7 +2,7 @@
 // operator sees what clients run into, and everything that went well at level debug. A fault of the program itself
 // (INTERNAL) is written at level error.
 //
-// It promises that a target's name or address stands in a line only if the configuration says `log.names: true`, at
+// It promises that a target's name or address, and who a client is, stand in a line only if the configuration says `log.names: true`, at
 // any level; that the one who reports an event never waits for the log, not even when nobody reads it: lines that do
 // not fit are dropped, and counted in the next line that does; and that no client can fill the log with refusals: of
 // each code 60 are written at once and then one a second, and the rest are counted. It never reads anything and never
@@ -44,6 +44,7 @@ type line struct {
 
 	door     event.Door
 	client   netip.AddrPort
+	identity string      // empty if it is hidden
 	target   name.Target // not valid if it is hidden
 	channel  string
 	upstream string
@@ -105,7 +106,7 @@ func (l *Log) Request(r *event.Request) {
 	n.door, n.client, n.channel, n.code = r.Door, r.Client, r.Channel, string(r.Code)
 	n.port, n.took, n.mark = r.Target.Port(), r.Took, r.ClientResolved
 	if l.names.Load() {
-		n.target = r.Target
+		n.target, n.identity = r.Target, r.Identity.String()
 	}
 	l.put(n)
 }
@@ -207,6 +208,9 @@ func (n line) aboutRequest() []slog.Attr {
 	}
 	if n.client.IsValid() {
 		attrs = append(attrs, slog.String("client", n.client.String()))
+	}
+	if n.identity != "" {
+		attrs = append(attrs, slog.String("user", n.identity))
 	}
 	switch {
 	case n.target.IsValid():

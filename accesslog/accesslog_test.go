@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"watertight/client"
 	"watertight/event"
 	"watertight/fault"
 	"watertight/name"
@@ -43,7 +44,7 @@ func written(t *testing.T, level slog.Level, names bool, report func(event.Sink)
 
 var refused = &event.Request{
 	Door: event.DoorSOCKS5, Client: netip.MustParseAddrPort("127.0.0.1:4242"), Target: name.Must("api.example.com:8443"),
-	Channel: "office", Code: fault.DNSNXDomain, Took: 3 * time.Millisecond,
+	Identity: client.Identity{User: "alice", Session: "k3v9"}, Channel: "office", Code: fault.DNSNXDomain, Took: 3 * time.Millisecond,
 }
 
 func everything(s event.Sink) {
@@ -94,14 +95,14 @@ func TestSuccess_IsWrittenAtDebugOnly(t *testing.T) {
 	}
 }
 
-func TestTargets_AreHiddenAtEveryLevelUnlessNamesAreOn(t *testing.T) {
+func TestTargetsAndUsers_AreHiddenAtEveryLevelUnlessNamesAreOn(t *testing.T) {
 	for _, names := range []bool{false, true} {
 		for _, level := range []slog.Level{slog.LevelDebug, slog.LevelInfo} {
 			text, err := json.Marshal(written(t, level, names, everything))
 			if err != nil {
 				t.Fatal(err)
 			}
-			for _, target := range []string{"api.example.com", "192.0.2.7"} {
+			for _, target := range []string{"api.example.com", "192.0.2.7", "alice-session-k3v9"} {
 				if strings.Contains(string(text), target) != names {
 					t.Errorf("names: %v, level %v: %s", names, level, text)
 				}

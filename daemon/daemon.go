@@ -23,6 +23,7 @@ import (
 	"watertight/front/httpproxy"
 	"watertight/front/mixed"
 	"watertight/front/socksproxy"
+	"watertight/gate"
 	"watertight/hop"
 	"watertight/metrics"
 	"watertight/wire"
@@ -88,6 +89,7 @@ type Daemon struct {
 	board   switchboard
 	http    *httpproxy.Door
 	port    *mixed.Port
+	keeper  *gate.Keeper
 	dns     *dns.Door
 	manager wire.Manager
 
@@ -117,7 +119,7 @@ func New(o Options) (*Daemon, error) {
 	if err := o.validate(); err != nil {
 		return nil, err
 	}
-	d := &Daemon{o: o, started: time.Now(), closeControl: func() {}}
+	d := &Daemon{o: o, started: time.Now(), closeControl: func() {}, keeper: gate.NewKeeper()}
 	d.history.loaded(o.Config, nil)
 	var err error
 	if d.access, err = accesslog.New(o.Log, o.Config.Log.Names); err != nil {
@@ -147,6 +149,7 @@ func New(o Options) (*Daemon, error) {
 	}
 	d.port, err = mixed.New(mixed.Options{
 		Handlers:    mixed.Handlers{HTTP: d.http, SOCKS4: socks, SOCKS5: socks},
+		Keeper:      d.keeper,
 		Logger:      d.access.Sparing(),
 		Connections: o.Config.Limits.Connections,
 		DrainLimit:  o.Config.Limits.Drain,
@@ -239,7 +242,7 @@ func (d *Daemon) serve(ctx context.Context, l *listener) {
 	var err error
 	switch l.kind {
 	case kindProxy:
-		err = d.port.Serve(ctx, l.socket)
+		err = d.port.Serve(ctx, l.socket, func() *mixed.Way { return &mixed.Way{Rules: gate.Open()} })
 	case kindAdmin:
 		err = d.serveAdmin(ctx, l.socket)
 	case kindDNS:

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"time"
 
+	"watertight/client"
 	"watertight/fault"
 	"watertight/name"
 )
@@ -31,12 +32,14 @@ const (
 
 // Request is the canonical record of one request to a door: one is reported for each, when it is decided.
 type Request struct {
-	Door    Door
-	Client  netip.AddrPort
-	Target  name.Target
-	Channel string        // empty if none was chosen
-	Code    fault.Code    // empty if the far side was connected
-	Took    time.Duration // from the request's last octet to the decision
+	Door   Door
+	Client netip.AddrPort
+	// Identity is who the client is, as the door knows it.
+	Identity client.Identity
+	Target   name.Target
+	Channel  string        // empty if none was chosen
+	Code     fault.Code    // empty if the far side was connected
+	Took     time.Duration // from the request's last octet to the decision
 	// ClientResolved says that the target was an address that no resolver of ours gave out.
 	ClientResolved bool
 }

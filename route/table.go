@@ -203,7 +203,7 @@ func (t *Table) decide(r Request) decision {
 // copied, never changed.
 func (t *Table) report(r Request, d decision, started time.Time, err error) error {
 	e := event.Request{
-		Door: r.Door, Client: r.Client, Target: r.Target,
+		Door: r.Door, Client: r.Client, Identity: r.Identity, Target: r.Target,
 		Took: time.Since(started), ClientResolved: d.clientResolved,
 	}
 	if d.channel != nil {

@@ -3,6 +3,7 @@ package socks
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"net/netip"
@@ -60,17 +61,21 @@ func (in *input) take(n int) []byte {
 // early is what the client sent after its request, not waiting for the reply; it is a part of head or of buf. Where
 // err is not nil, the Request holds what is known, so that the client can be told ([ReplyTo], [Request.AppendReply]).
 //
-// Any user with any password is let in, and is forgotten at once.
-func ReadRequest(rw io.ReadWriter, head []byte, buf *Buffer) (req Request, early []byte, err error) {
+// a decides who is let in. It is asked once, before the request is read in version 5, and after it in version 4. What it
+// says against a client is wrapped by [ErrAuth].
+func ReadRequest(rw io.ReadWriter, head []byte, buf *Buffer, a Admission) (req Request, early []byte, err error) {
 	in := input{unread: head, buf: buf[:], from: rw}
 	if err := in.need(1); err != nil {
 		return Request{}, nil, err
 	}
 	switch in.unread[0] {
 	case Version4:
-		req, err = in.request4()
+		var user string
+		if req, user, err = in.request4(); err == nil {
+			err = admit(a, user, "")
+		}
 	case Version5:
-		if err := in.negotiate(rw); err != nil {
+		if err := in.negotiate(rw, a); err != nil {
 			return Request{Version: Version5}, nil, err
 		}
 		req, err = in.request5()
@@ -80,9 +85,26 @@ func ReadRequest(rw io.ReadWriter, head []byte, buf *Buffer) (req Request, early
 	return req, in.unread, err
 }
 
-// negotiate agrees on a method of authentication (RFC 1928, section 3). None is preferred to a password, which
-// nobody would check: it saves a round trip.
-func (in *input) negotiate(w io.Writer) error {
+// Admission says who is let in.
+type Admission interface {
+	// NeedsPassword says that who has no password is refused.
+	NeedsPassword() bool
+	// Admit lets a client in, or says why not. Who offers no name has neither user nor password; version 4 knows no
+	// password.
+	Admit(user, password string) error
+}
+
+// admit asks for a client's admission.
+func admit(a Admission, user, password string) error {
+	if err := a.Admit(user, password); err != nil {
+		return fmt.Errorf("%w: %w", ErrAuth, err)
+	}
+	return nil
+}
+
+// negotiate agrees on a method of authentication (RFC 1928, section 3). Who offers a password has a name to give, which
+// may say more than that the client is let in.
+func (in *input) negotiate(w io.Writer, a Admission) error {
 	if err := in.need(2); err != nil {
 		return err
 	}
@@ -91,13 +113,16 @@ func (in *input) negotiate(w io.Writer) error {
 		return err
 	}
 	switch methods := in.take(2 + count)[2:]; {
-	case slices.Contains(methods, MethodNone):
-		return say(w, chooseNone)
 	case slices.Contains(methods, MethodPassword):
 		if err := say(w, choosePassword); err != nil {
 			return err
 		}
-		return in.password(w)
+		return in.password(w, a)
+	case slices.Contains(methods, MethodNone) && !a.NeedsPassword():
+		if err := say(w, chooseNone); err != nil {
+			return err
+		}
+		return admit(a, "", "")
 	}
 	if err := say(w, chooseRefused); err != nil {
 		return err
@@ -113,6 +138,7 @@ var (
 	passwordGood    = []byte{subVersion, 0}
 	passwordGood5   = []byte{subVersionLoose, 0}
 	passwordRefused = []byte{subVersion, 1}
+	passwordBad5    = []byte{subVersionLoose, 1}
 )
 
 func say(w io.Writer, octets []byte) error {
@@ -122,7 +148,7 @@ func say(w io.Writer, octets []byte) error {
 
 // password reads a user and a password (RFC 1929, section 2) and answers in the client's version: those that send
 // 5 expect 5.
-func (in *input) password(w io.Writer) error {
+func (in *input) password(w io.Writer, a Admission) error {
 	if err := in.need(2); err != nil {
 		return err
 	}
@@ -140,11 +166,15 @@ func (in *input) password(w io.Writer) error {
 	if err := in.need(length); err != nil {
 		return err
 	}
-	in.take(length)
+	message := in.take(length)
+	good, bad := passwordGood, passwordRefused
 	if version == subVersionLoose {
-		return say(w, passwordGood5)
+		good, bad = passwordGood5, passwordBad5
 	}
-	return say(w, passwordGood)
+	if err := admit(a, string(message[2:2+userLen]), string(message[2+userLen+1:])); err != nil {
+		return errors.Join(ErrPassword, err, say(w, bad))
+	}
+	return say(w, good)
 }
 
 // request5 reads a request of version 5 (RFC 1928, section 4). It is read whole before it is judged, so that what
@@ -200,41 +230,41 @@ func hostOf(atyp byte, b []byte) (name.Host, error) {
 	return host, nil
 }
 
-// request4 reads a request of version 4. An address of 0.0.0.x with x not 0 announces a name after the user's
-// (SOCKS 4a). The user is forgotten.
-func (in *input) request4() (Request, error) {
-	req := Request{Version: Version4}
+// request4 reads a request of version 4, and the user. An address of 0.0.0.x with x not 0 announces a name after the
+// user's (SOCKS 4a).
+func (in *input) request4() (req Request, user string, err error) {
+	req = Request{Version: Version4}
 	if err := in.need(8); err != nil {
-		return req, err
+		return req, "", err
 	}
 	fixed := in.take(8)
 	req.Command = Command(fixed[1])
 	req.Port = binary.BigEndian.Uint16(fixed[2:])
 	addr := netip.AddrFrom4([4]byte(fixed[4:]))
-	if _, err := in.text(); err != nil {
-		return req, err
+	octets, err := in.text()
+	if err != nil {
+		return req, "", err
 	}
+	user = string(octets)
 	var named []byte
 	four := addr.As4()
 	is4a := four[0] == 0 && four[1] == 0 && four[2] == 0 && four[3] != 0
 	if is4a {
-		var err error
 		if named, err = in.text(); err != nil {
-			return req, err
+			return req, user, err
 		}
 	}
 	switch req.Command {
 	case Connect, Resolve:
 	default:
-		return req, fmt.Errorf("%w: command %d", ErrCommand, req.Command)
+		return req, user, fmt.Errorf("%w: command %d", ErrCommand, req.Command)
 	}
-	var err error
 	if is4a {
 		req.Host, err = hostOf(atypName, named)
 	} else {
 		req.Host, err = name.FromAddr(addr)
 	}
-	return req, err
+	return req, user, err
 }
 
 // text reads up to an octet 0, which it removes.

@@ -33,6 +33,12 @@ func octets(parts ...any) []byte {
 	return b
 }
 
+// all lets everyone in.
+type all struct{}
+
+func (all) NeedsPassword() bool               { return false }
+func (all) Admit(user, password string) error { return nil }
+
 func connect5(rest ...any) []byte {
 	return append([]byte{5, 1, 0, 5, 1, 0}, octets(rest...)...)
 }
@@ -66,7 +72,7 @@ func TestARequestIsReadHoweverItArrives(t *testing.T) {
 		{"port 0 is for the caller to judge", connect5(3, 1, "a", 0, 0), Request{5, Connect, name.MustHost("a"), 0}, "\x05\x00"},
 		{"a name is resolved", octets(5, 1, 0, 5, 0xf0, 0, 3, 9, "a.example", 0, 0), Request{5, Resolve, name.MustHost("a.example"), 0}, "\x05\x00"},
 		{"an address is resolved", octets(5, 1, 0, 5, 0xf1, 0, 1, 192, 0, 2, 1, 0, 0), Request{5, ResolvePTR, name.MustHost("192.0.2.1"), 0}, "\x05\x00"},
-		{"none before password", octets(5, 3, 1, 2, 0, 5, 1, 0, 3, 1, "a", 0, 80), Request{5, Connect, name.MustHost("a"), 80}, "\x05\x00"},
+		{"password before none", octets(5, 3, 1, 0, 2, 1, 1, "u", 0, 5, 1, 0, 3, 1, "a", 0, 80), Request{5, Connect, name.MustHost("a"), 80}, "\x05\x02\x01\x00"},
 		{"password", octets(5, 1, 2, 1, 4, "user", 4, "pass", 5, 1, 0, 3, 1, "a", 0, 80), Request{5, Connect, name.MustHost("a"), 80}, "\x05\x02\x01\x00"},
 		{"empty user and password", octets(5, 1, 2, 1, 0, 0, 5, 1, 0, 3, 1, "a", 0, 80), Request{5, Connect, name.MustHost("a"), 80}, "\x05\x02\x01\x00"},
 		{"password in version 5", octets(5, 1, 2, 5, 1, "u", 1, "p", 5, 1, 0, 3, 1, "a", 0, 80), Request{5, Connect, name.MustHost("a"), 80}, "\x05\x02\x05\x00"},
@@ -88,7 +94,7 @@ func TestARequestIsReadHoweverItArrives(t *testing.T) {
 				t.Run(tt.title+"/"+reading, func(t *testing.T) {
 					r, head := arrive(append(bytes.Clone(tt.sent), early...))
 					client := &talk{Reader: r}
-					got, rest, err := ReadRequest(client, head, new(Buffer))
+					got, rest, err := ReadRequest(client, head, new(Buffer), all{})
 					if err != nil {
 						t.Fatal(err)
 					}
@@ -151,7 +157,7 @@ func TestARequestThatIsWrongIsRefusedInTheClientsLanguage(t *testing.T) {
 			t.Run(tt.title+"/"+reading, func(t *testing.T) {
 				r, head := arrive(tt.sent)
 				client := &talk{Reader: r}
-				req, _, err := ReadRequest(client, head, new(Buffer))
+				req, _, err := ReadRequest(client, head, new(Buffer), all{})
 				if !errors.Is(err, tt.want) && !(tt.want == io.EOF && errors.Is(err, io.ErrUnexpectedEOF)) {
 					t.Fatalf("got %v, want %v", err, tt.want)
 				}
@@ -173,7 +179,7 @@ func TestEarlyDataLongerThanTheBufferIsLeftInTheConnection(t *testing.T) {
 	early := strings.Repeat("x", 4*bufferSize)
 	sent := append(connect5(3, 1, "a", 0, 80), early...)
 	client := &talk{Reader: bytes.NewReader(sent)}
-	_, rest, err := ReadRequest(client, nil, new(Buffer))
+	_, rest, err := ReadRequest(client, nil, new(Buffer), all{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -188,7 +194,7 @@ func TestEarlyDataLongerThanTheBufferIsLeftInTheConnection(t *testing.T) {
 
 func TestAReaderThatGivesNothingIsGivenUp(t *testing.T) {
 	client := &talk{Reader: nothing{}}
-	if _, _, err := ReadRequest(client, nil, new(Buffer)); !errors.Is(err, io.ErrNoProgress) {
+	if _, _, err := ReadRequest(client, nil, new(Buffer), all{}); !errors.Is(err, io.ErrNoProgress) {
 		t.Errorf("got %v", err)
 	}
 }
@@ -230,7 +236,7 @@ func TestReadingARequestForAnAddressAllocatesNothing(t *testing.T) {
 	client := &quiet{Reader: r}
 	allocs := testing.AllocsPerRun(100, func() {
 		r.Reset(sent)
-		if _, _, err := ReadRequest(client, nil, buf); err != nil {
+		if _, _, err := ReadRequest(client, nil, buf, all{}); err != nil {
 			t.Fatal(err)
 		}
 	})
@@ -258,9 +264,9 @@ func FuzzReadRequest(f *testing.F) {
 		cut = max(0, min(cut, len(sent)))
 		r := bytes.NewReader(sent[cut:])
 		client := &talk{Reader: r}
-		req, rest, err := ReadRequest(client, sent[:cut], new(Buffer))
+		req, rest, err := ReadRequest(client, sent[:cut], new(Buffer), all{})
 		byOne := &talk{Reader: iotest.OneByteReader(bytes.NewReader(sent))}
-		req1, _, err1 := ReadRequest(byOne, nil, new(Buffer))
+		req1, _, err1 := ReadRequest(byOne, nil, new(Buffer), all{})
 		if req != req1 || (err == nil) != (err1 == nil) {
 			t.Fatalf("it depends on how the octets arrive: %+v %v, %+v %v", req, err, req1, err1)
 		}

@@ -90,6 +90,8 @@ var (
 	ErrVersion     = errors.New("socks: the first octet is neither version 4 nor 5")
 	ErrNoMethod    = errors.New("socks: no method of authentication that is offered here")
 	ErrAuthMessage = errors.New("socks: the message with user and password is malformed")
+	ErrAuth        = errors.New("socks: the client is not let in")
+	ErrPassword    = errors.New("socks: the client is not let in with that user and password") // beside ErrAuth
 	ErrMalformed   = errors.New("socks: the request is malformed")
 	ErrTooLong     = errors.New("socks: a text of more than 255 octets")
 	ErrCommand     = errors.New("socks: the command is not supported")
@@ -105,6 +107,8 @@ func ReplyTo(err error) (Reply, bool) {
 		return CommandUnsupported, true
 	case errors.Is(err, ErrAddressType):
 		return AddressUnsupported, true
+	case errors.Is(err, ErrAuth) && !errors.Is(err, ErrPassword):
+		return NotAllowed, true
 	case errors.Is(err, ErrHost), errors.Is(err, ErrMalformed), errors.Is(err, ErrTooLong):
 		return Reply(fault.BadRequest.SOCKSReply()), true
 	}

@@ -48,12 +48,12 @@ func (s *session) connect(ctx context.Context, q *httphead.Request) (more bool) 
 // dialTunnel connects to the far side of a tunnel, unless the client hangs up before. gone says that it did, and that
 // there is nobody to answer.
 func (s *session) dialTunnel(ctx context.Context, t name.Target) (server net.Conn, gone bool, err error) {
-	r := route.Request{Door: event.DoorCONNECT, Client: s.client, Target: t}
+	r := route.Request{Door: event.DoorCONNECT, Client: s.client, Identity: s.identity, Target: t}
 	if s.r.HasAhead() {
 		server, err = s.d.o.Dialer.Dial(ctx, r)
 		return server, false, err
 	}
-	watched, stop := wire.WatchHangUp(ctx, s.conn)
+	watched, stop := s.guest.WatchHangUp(ctx)
 	server, err = s.d.o.Dialer.Dial(watched, r)
 	stop()
 	return server, err != nil && errors.Is(context.Cause(watched), wire.ErrHungUp), err

@@ -17,8 +17,10 @@ import (
 	"sync/atomic"
 	"time"
 
+	"watertight/client"
 	"watertight/event"
 	"watertight/fault"
+	"watertight/gate"
 	"watertight/httphead"
 	"watertight/name"
 	"watertight/route"
@@ -76,7 +78,7 @@ type Door struct {
 
 	mu       sync.Mutex
 	draining bool
-	idle     map[*net.TCPConn]struct{} // between two requests
+	idle     map[gate.Conn]struct{} // between two requests
 }
 
 // New makes a door.
@@ -84,7 +86,7 @@ func New(o Options) (*Door, error) {
 	if err := o.validate(); err != nil {
 		return nil, err
 	}
-	return &Door{o: o, idle: make(map[*net.TCPConn]struct{})}, nil
+	return &Door{o: o, idle: make(map[gate.Conn]struct{})}, nil
 }
 
 // RoutesChanged makes every request from now on ask the dialer: connections to origins that stand open are not used
@@ -113,32 +115,28 @@ const maxLinger = 1 << 20
 
 // session is one client connection.
 type session struct {
-	d      *Door
-	conn   *net.TCPConn
-	r      *httphead.Reader
-	client netip.AddrPort
-	self   netip.AddrPort // the address that the client connected to
-	origin origins
+	d        *Door
+	guest    *gate.Guest
+	conn     gate.Conn // the guest's
+	r        *httphead.Reader
+	client   netip.AddrPort
+	self     netip.AddrPort  // the address that the client connected to
+	identity client.Identity // for whom the request is that is being served
+	last     bool            // no other request is taken
+	origin   origins
 }
 
-// ServeConn serves a connection of which head was read ahead, until it ends, and closes it. Ending ctx ends dials,
-// exchanges and tunnels; a client that is silent is ended by closing conn.
-func (d *Door) ServeConn(ctx context.Context, conn *net.TCPConn, head []byte) {
+// ServeConn serves a client of which head was read ahead, until it ends, and closes its connection. Ending ctx ends dials,
+// exchanges and tunnels; a client that is silent is ended by closing the connection.
+func (d *Door) ServeConn(ctx context.Context, guest *gate.Guest, head []byte) {
+	conn := guest.Conn
 	defer conn.Close()
-	s := &session{d: d, conn: conn, r: httphead.NewReader(conn, head)}
+	s := &session{d: d, guest: guest, conn: conn, r: httphead.NewReader(conn, head), client: guest.Client, self: guest.Self}
 	defer s.r.Release()
 	defer s.origin.close()
-	if a, ok := conn.RemoteAddr().(*net.TCPAddr); ok {
-		s.client = a.AddrPort()
-	}
-	if a, ok := conn.LocalAddr().(*net.TCPAddr); ok {
-		s.self = unmap(a.AddrPort())
-	}
 	for s.request(ctx) && ctx.Err() == nil && s.awaitRequest() {
 	}
 }
-
-func unmap(ap netip.AddrPort) netip.AddrPort { return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port()) }
 
 // awaitRequest waits for the first octet of another request.
 func (s *session) awaitRequest() bool {
@@ -181,10 +179,20 @@ func (s *session) request(ctx context.Context) (more bool) {
 	default:
 		return false // the client is gone
 	}
+	door, serve := event.DoorHTTP, s.plain
 	if q.Method == "CONNECT" {
-		return s.connect(ctx, q)
+		door, serve = event.DoorCONNECT, s.connect
 	}
-	return s.plain(ctx, q)
+	s.identity = client.Identity{}
+	if f := s.admit(ctx, q); f != nil {
+		return s.reject(q, door, name.Target{}, f)
+	}
+	leave, err := s.guest.Enter(s.identity)
+	if err != nil {
+		return s.reject(q, door, name.Target{}, fault.Of(err))
+	}
+	defer leave()
+	return serve(ctx, q)
 }
 
 // refuseHead answers what is not a request. Where the next one would begin is unknown: the connection ends.
@@ -198,7 +206,7 @@ func (s *session) refuseHead(message, hint string) bool {
 
 // refuse answers a request, and keeps the connection where it is certain where the next request begins.
 func (s *session) refuse(q *httphead.Request, f *fault.Error) (more bool) {
-	more = q.KeepAlive() && !q.HasBody() && !s.d.isDraining()
+	more = q.KeepAlive() && !q.HasBody() && !s.last && !s.d.isDraining()
 	if q.Method == "CONNECT" && s.r.HasAhead() {
 		more = false // the client began to use a tunnel that it did not get
 	}
@@ -222,7 +230,7 @@ func (s *session) reject(q *httphead.Request, door event.Door, t name.Target, f 
 }
 
 func (s *session) report(door event.Door, t name.Target, f *fault.Error) {
-	s.d.o.Sink.Request(&event.Request{Door: door, Client: s.client, Target: t, Code: f.Code})
+	s.d.o.Sink.Request(&event.Request{Door: door, Client: s.client, Identity: s.identity, Target: t, Code: f.Code})
 }
 
 // write sends to the client, who must take it in time.

@@ -93,7 +93,7 @@ func (x *exchange) request(ctx context.Context) *http.Request {
 				c.user.Store(x.body)
 			}
 			if i.Reused { // the dialer was not asked, so it did not report
-				x.d.o.Sink.Request(&event.Request{Door: event.DoorHTTP, Client: x.client, Target: x.target})
+				x.d.o.Sink.Request(&event.Request{Door: event.DoorHTTP, Client: x.client, Identity: x.identity, Target: x.target})
 			}
 		},
 		Got1xxResponse: x.interim,

@@ -36,7 +36,7 @@ func TestARequestIsForwardedWithNothingAddedAndOnlyHopByHopFieldsRemoved(t *test
 	p := serve(t, nil)
 	c := p.raw(t)
 	c.send("GET HTTP://Example.COM:"+port+"/a%2Fb/|?q=%zz&\" HTTP/1.1", "Host: example.com:"+port, "X-One: 1", "X-One: 2",
-		"Connection: keep-alive, X-Listed", "X-Listed: gone", "Proxy-Connection: keep-alive", "Proxy-Authorization: Basic c2VjcmV0",
+		"Connection: keep-alive, X-Listed", "X-Listed: gone", "Proxy-Connection: keep-alive", "Proxy-Authorization: Basic c2VjcmV0OnA=",
 		"Keep-Alive: 5", "TE: trailers, deflate", "Upgrade: h2c", "Accept: */*")
 	resp, body := c.response("GET")
 	if resp.Status != "299 Quite Fine" || body != "ok" || resp.Header.Get("X-Keep") != "2" || len(resp.Header) != 2 {

@@ -12,10 +12,12 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"watertight/event"
+	"watertight/gate"
 	"watertight/route"
 )
 
@@ -113,11 +115,20 @@ type proxy struct {
 	dialer *dialer
 	sink   *sink
 	served sync.WaitGroup
+	keeper *gate.Keeper
+	rules  atomic.Pointer[gate.Rules] // nil: everyone is let in
+}
+
+func (p *proxy) inForce() *gate.Rules {
+	if r := p.rules.Load(); r != nil {
+		return r
+	}
+	return gate.Open()
 }
 
 func serve(t testing.TB, change func(*Options)) *proxy {
 	t.Helper()
-	p := &proxy{dialer: &dialer{}, sink: &sink{tunnels: make(chan event.Tunnel, 100)}}
+	p := &proxy{keeper: gate.NewKeeper(), dialer: &dialer{}, sink: &sink{tunnels: make(chan event.Tunnel, 100)}}
 	o := Options{Dialer: p.dialer, Relay: copyBoth, Sink: p.sink}
 	if change != nil {
 		change(&o)
@@ -144,7 +155,7 @@ func serve(t testing.TB, change func(*Options)) *proxy {
 			mu.Lock()
 			conns = append(conns, c)
 			mu.Unlock()
-			p.served.Go(func() { d.ServeConn(ctx, c, nil) })
+			p.served.Go(func() { d.ServeConn(ctx, gate.NewGuest(c, p.keeper, p.inForce), nil) })
 		}
 	})
 	t.Cleanup(func() {

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"watertight/client"
 	"watertight/event"
 	"watertight/name"
 	"watertight/route"
@@ -24,23 +25,24 @@ const (
 )
 
 // origins are the connections to origins of one client connection. They are shared with no other client, since
-// another one may have another channel; and they are not used across a change of routes.
+// another one may have another channel; and they are not used across a change of routes, nor for another identity.
 type origins struct {
 	transport *http.Transport
 	epoch     uint64
+	identity  client.Identity
 }
 
 // errNoTLS is what a bug would get: the door fetches http:// only.
 var errNoTLS = errors.New("httpproxy: the door does not speak TLS to origins")
 
-// get gives the transport for the routes in force.
+// get gives the transport for the routes in force and the identity of the request.
 func (o *origins) get(s *session) *http.Transport {
 	now := s.d.epoch.Load()
-	if o.transport != nil && o.epoch == now {
+	if o.transport != nil && o.epoch == now && o.identity == s.identity {
 		return o.transport
 	}
 	o.close()
-	o.epoch = now
+	o.epoch, o.identity = now, s.identity
 	o.transport = &http.Transport{
 		Proxy: nil,
 		DialContext: func(ctx context.Context, _, addr string) (net.Conn, error) {
@@ -93,5 +95,5 @@ func (o *origins) close() {
 
 // dialPlain connects to an origin for a request in clear text.
 func (s *session) dialPlain(ctx context.Context, t name.Target) (net.Conn, error) {
-	return s.d.o.Dialer.Dial(ctx, route.Request{Door: event.DoorHTTP, Client: s.client, Target: t, PlainHTTP: true})
+	return s.d.o.Dialer.Dial(ctx, route.Request{Door: event.DoorHTTP, Client: s.client, Identity: s.identity, Target: t, PlainHTTP: true})
 }

@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+
+	"watertight/gate"
 )
 
 const (
@@ -51,7 +53,7 @@ func (x *exchange) respond(resp *http.Response) (more bool) {
 	switch {
 	case err != nil:
 		if how == byClose {
-			_ = x.conn.SetLinger(0) // a clean end would say that this was all
+			gate.Abort(x.conn) // a clean end would say that this was all
 		}
 		return false
 	case more && ended:

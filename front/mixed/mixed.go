@@ -18,15 +18,17 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"watertight/gate"
 )
 
 // Handler serves connections of one protocol.
 //
 //  1. head are the octets read already, at least one. The handler owns them.
-//  2. The handler closes conn before it returns. No deadline is set on conn.
+//  2. The handler closes the guest's connection before it returns. No deadline is set on it.
 //  3. When ctx ends the handler ends what it waits for; its client connection is closed under it.
 type Handler interface {
-	ServeConn(ctx context.Context, conn *net.TCPConn, head []byte)
+	ServeConn(ctx context.Context, guest *gate.Guest, head []byte)
 }
 
 // Drainer is a handler with connections that wait for another request. Drain tells it to let them wait no longer.
@@ -42,6 +44,7 @@ type Handlers struct {
 // Options are what a port is made of.
 type Options struct {
 	Handlers Handlers
+	Keeper   *gate.Keeper
 	Logger   *slog.Logger // told of faults of the program and of the host, never of names
 	// Connections bounds the connections at one time, over all listeners. Zero means 20,000.
 	Connections int
@@ -56,6 +59,8 @@ func (o *Options) validate() error {
 	switch {
 	case o.Handlers.HTTP == nil || o.Handlers.SOCKS4 == nil || o.Handlers.SOCKS5 == nil:
 		return errors.New("mixed: a port needs a handler for each protocol")
+	case o.Keeper == nil:
+		return errors.New("mixed: a port needs someone who keeps the gate")
 	case o.Logger == nil:
 		return errors.New("mixed: a port needs a logger")
 	case o.Connections < 0 || o.FirstOctet < 0 || o.DrainLimit < 0:
@@ -135,12 +140,19 @@ func (p *Port) Stats() Stats {
 	}
 }
 
+// Way is what a listener asks of those who come by it.
+type Way struct {
+	// Rules say who is let in.
+	Rules *gate.Rules
+}
+
 // Serve accepts connections on l until ctx ends, and closes l. It gives nil then, or the error that ended the listener.
-// The connections stay until [Port.Drain]. It may be called for several listeners at once.
-func (p *Port) Serve(ctx context.Context, l *net.TCPListener) error {
+// The connections stay until [Port.Drain]. It may be called for several listeners at once. way gives what is in force for
+// the listener; it is called for each connection and for each request, and never gives nil.
+func (p *Port) Serve(ctx context.Context, l *net.TCPListener, way func() *Way) error {
 	stop := context.AfterFunc(ctx, func() { _ = l.Close() })
 	defer stop()
-	err := p.accept(ctx, l)
+	err := p.accept(ctx, l, way)
 	_ = l.Close()
 	if ctx.Err() != nil {
 		return nil
@@ -188,7 +200,8 @@ func (p *Port) Drain() {
 }
 
 // accept takes connections until the listener is closed.
-func (p *Port) accept(ctx context.Context, l *net.TCPListener) error {
+func (p *Port) accept(ctx context.Context, l *net.TCPListener, way func() *Way) error {
+	rules := func() *gate.Rules { return way().Rules }
 	var pause time.Duration
 	for {
 		conn, err := l.AcceptTCP()
@@ -224,7 +237,7 @@ func (p *Port) accept(ctx context.Context, l *net.TCPListener) error {
 			go p.turnAway(conn)
 			continue
 		}
-		go p.serveConn(conn)
+		go p.serveConn(conn, rules)
 	}
 }
 
@@ -259,7 +272,7 @@ func isTemporary(err error) bool {
 }
 
 // serveConn waits for the first octet and hands the connection on.
-func (p *Port) serveConn(conn *net.TCPConn) {
+func (p *Port) serveConn(conn *net.TCPConn, rules func() *gate.Rules) {
 	defer p.leave(conn)
 	defer p.stats.open.Add(-1)
 	defer p.contain(conn)
@@ -280,7 +293,7 @@ func (p *Port) serveConn(conn *net.TCPConn) {
 		_ = conn.Close()
 		return
 	}
-	h.ServeConn(p.ctx, conn, head)
+	h.ServeConn(p.ctx, gate.NewGuest(conn, p.o.Keeper, rules), head)
 }
 
 // tlsHandshake is the first octet of a client that speaks TLS: the type of the record (RFC 8446, section 5.1).

@@ -14,6 +14,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"watertight/gate"
 )
 
 // patience bounds what must come; nothing waits for it unless it is broken.
@@ -26,8 +28,8 @@ type handler struct {
 	drains int
 }
 
-func (h *handler) ServeConn(ctx context.Context, conn *net.TCPConn, head []byte) {
-	h.serve(ctx, conn, head)
+func (h *handler) ServeConn(ctx context.Context, g *gate.Guest, head []byte) {
+	h.serve(ctx, g.Conn.(*net.TCPConn), head)
 }
 
 func (h *handler) Drain() { h.mu.Lock(); h.drains++; h.mu.Unlock() }
@@ -69,6 +71,7 @@ func (b *syncBuffer) String() string {
 func serve(t *testing.T, o Options) *port {
 	t.Helper()
 	log := &syncBuffer{}
+	o.Keeper = gate.NewKeeper()
 	o.Logger = slog.New(slog.NewTextHandler(log, nil))
 	for h, word := range map[*Handler]string{&o.Handlers.HTTP: "http", &o.Handlers.SOCKS4: "socks4", &o.Handlers.SOCKS5: "socks5"} {
 		if *h == nil {
@@ -87,7 +90,7 @@ func serve(t *testing.T, o Options) *port {
 	r := &port{Port: p, addr: l.Addr().String(), log: log, stop: cancel, done: make(chan error, 1)}
 	r.closed = make(chan struct{})
 	go func() {
-		err := p.Serve(ctx, l)
+		err := p.Serve(ctx, l, func() *Way { return &Way{Rules: gate.Open()} })
 		close(r.closed)
 		p.Drain()
 		r.done <- err
@@ -323,10 +326,11 @@ func TestAPortWithoutItsCollaboratorsIsAnError(t *testing.T) {
 	h := Handlers{HTTP: says(""), SOCKS4: says(""), SOCKS5: says("")}
 	for _, o := range []Options{
 		{},
-		{Handlers: h},
-		{Logger: slog.Default()},
-		{Handlers: Handlers{HTTP: says("")}, Logger: slog.Default()},
-		{Handlers: h, Logger: slog.Default(), Connections: -1},
+		{Handlers: h, Keeper: gate.NewKeeper()},
+		{Keeper: gate.NewKeeper(), Logger: slog.Default()},
+		{Handlers: h, Logger: slog.Default()},
+		{Handlers: Handlers{HTTP: says("")}, Keeper: gate.NewKeeper(), Logger: slog.Default()},
+		{Handlers: h, Keeper: gate.NewKeeper(), Logger: slog.Default(), Connections: -1},
 	} {
 		if _, err := New(o); err == nil {
 			t.Errorf("%+v is accepted", o)

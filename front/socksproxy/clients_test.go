@@ -33,7 +33,7 @@ func runs(t *testing.T, command string, args ...string) (string, error) {
 func serveDoor(t *testing.T, in *inside) string {
 	t.Helper()
 	door := newDoor(t, in, 0)
-	return listen(t, func(conn *net.TCPConn) { door.ServeConn(context.Background(), conn, nil) })
+	return listen(t, func(conn *net.TCPConn) { door.ServeConn(context.Background(), guestOf(conn), nil) })
 }
 
 func hello(t *testing.T) string {

@@ -15,8 +15,10 @@ import (
 	"sync"
 	"time"
 
+	"watertight/client"
 	"watertight/event"
 	"watertight/fault"
+	"watertight/gate"
 	"watertight/name"
 	"watertight/route"
 	"watertight/socks"
@@ -103,35 +105,63 @@ var (
 	success5 = socks.Request{Version: socks.Version5}.AppendReply(nil, socks.Succeeded, netip.AddrPort{})
 )
 
-// ServeConn serves one client and closes its connection. head holds octets that were read from conn already; it is
+// ServeConn serves one client and closes its connection. head holds octets that were read from it already; it is
 // not kept. Cancelling ctx ends the handshake, the dialling and the farewell; the relay has it too.
-func (d *Door) ServeConn(ctx context.Context, conn *net.TCPConn, head []byte) {
+func (d *Door) ServeConn(ctx context.Context, guest *gate.Guest, head []byte) {
+	conn := guest.Conn
 	defer conn.Close()
 	began := time.Now()
-	req, early, err := d.handshake(ctx, conn, head, began)
+	v := &visitor{Guest: guest, ctx: ctx}
+	req, early, err := d.handshake(ctx, v, head, began)
 	if err != nil {
-		d.refuse(ctx, conn, req, err, began)
+		d.refuse(ctx, v, req, err, began)
 		return
 	}
+	leave, err := guest.Enter(v.identity)
+	if err != nil {
+		d.report(v, doorOf(req), fault.Of(err).Code, time.Since(began))
+		d.fail(ctx, conn, req, err)
+		return
+	}
+	defer leave()
 	switch req.Command {
 	case socks.Resolve:
-		d.resolve(ctx, conn, req)
+		d.resolve(ctx, v, req)
 	case socks.ResolvePTR:
-		d.resolvePTR(ctx, conn, req)
+		d.resolvePTR(ctx, v, req)
 	default:
-		d.connect(ctx, conn, req, early)
+		d.connect(ctx, v, req, early)
 	}
 }
 
+// visitor is a client with what it says of itself.
+type visitor struct {
+	*gate.Guest
+	ctx      context.Context // of its connection, for what is called back in the handshake
+	identity client.Identity
+}
+
+// Admit is of [socks.Admission].
+func (v *visitor) Admit(user, password string) (err error) {
+	v.identity, err = v.Guest.Admit(v.ctx, gate.Credentials{Username: user, Password: password})
+	return err
+}
+
+// asks gives the request for a target.
+func (v *visitor) asks(door event.Door, t name.Target) route.Request {
+	return route.Request{Door: door, Client: v.Client, Identity: v.identity, Target: t}
+}
+
 // handshake reads the request. The connection has no deadline when it succeeds.
-func (d *Door) handshake(ctx context.Context, conn *net.TCPConn, head []byte, began time.Time) (socks.Request, []byte, error) {
+func (d *Door) handshake(ctx context.Context, v *visitor, head []byte, began time.Time) (socks.Request, []byte, error) {
+	conn := v.Conn
 	buf := buffers.Get().(*socks.Buffer)
 	defer buffers.Put(buf)
 	if err := conn.SetDeadline(began.Add(d.o.Handshake)); err != nil {
 		return socks.Request{}, nil, err
 	}
 	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(longAgo) })
-	req, early, err := socks.ReadRequest(conn, head, buf)
+	req, early, err := socks.ReadRequest(conn, head, buf, v)
 	if !stop() {
 		return req, nil, ctx.Err()
 	}
@@ -144,16 +174,16 @@ func (d *Door) handshake(ctx context.Context, conn *net.TCPConn, head []byte, be
 	return req, early, conn.SetDeadline(time.Time{})
 }
 
-// refuse says no to a request that was not understood, and reports it. A client that merely went away is not
-// reported.
-func (d *Door) refuse(ctx context.Context, conn *net.TCPConn, req socks.Request, err error, began time.Time) {
+// refuse says no to a request that was not understood, or to a client that is not let in, and reports it. A client that
+// merely went away is not reported.
+func (d *Door) refuse(ctx context.Context, v *visitor, req socks.Request, err error, began time.Time) {
 	code, toldHere := socks.ReplyTo(err)
-	toldBefore := errors.Is(err, socks.ErrNoMethod) || errors.Is(err, socks.ErrAuthMessage)
+	toldBefore := errors.Is(err, socks.ErrNoMethod) || errors.Is(err, socks.ErrAuthMessage) || errors.Is(err, socks.ErrPassword)
 	late := errors.Is(err, os.ErrDeadlineExceeded) && req.Version != 0
 	if !toldHere && !toldBefore && !late && !errors.Is(err, socks.ErrVersion) {
 		return
 	}
-	d.report(conn, doorOf(req), time.Since(began))
+	d.report(v, doorOf(req), codeOf(v, err), time.Since(began))
 	if late {
 		return // whoever took so long gets no more time
 	}
@@ -161,23 +191,36 @@ func (d *Door) refuse(ctx context.Context, conn *net.TCPConn, req socks.Request,
 	if toldHere {
 		reply = req.AppendReply(nil, code, netip.AddrPort{})
 	}
-	d.farewell(ctx, conn, reply)
+	d.farewell(ctx, v.Conn, reply)
+}
+
+// codeOf says what kind of refusal an error of the handshake is.
+func codeOf(v *visitor, err error) fault.Code {
+	var f *fault.Error
+	switch {
+	case errors.As(err, &f):
+		return f.Code
+	case errors.Is(err, socks.ErrNoMethod) && v.NeedsPassword():
+		return fault.AuthRequired
+	}
+	return fault.BadRequest
 }
 
 // report tells the sink of a request that nobody else will tell it of.
-func (d *Door) report(conn *net.TCPConn, door event.Door, took time.Duration) {
-	d.o.Sink.Request(&event.Request{Door: door, Client: clientOf(conn), Code: fault.BadRequest, Took: took})
+func (d *Door) report(v *visitor, door event.Door, code fault.Code, took time.Duration) {
+	d.o.Sink.Request(&event.Request{Door: door, Client: v.Client, Identity: v.identity, Code: code, Took: took})
 }
 
 // connect serves the command CONNECT.
-func (d *Door) connect(ctx context.Context, conn *net.TCPConn, req socks.Request, early []byte) {
+func (d *Door) connect(ctx context.Context, v *visitor, req socks.Request, early []byte) {
+	conn := v.Conn
 	target, err := name.New(req.Host, req.Port)
 	if err != nil {
-		d.report(conn, doorOf(req), 0)
+		d.report(v, doorOf(req), fault.BadRequest, 0)
 		d.farewell(ctx, conn, req.AppendReply(nil, socks.Reply(fault.BadRequest.SOCKSReply()), netip.AddrPort{}))
 		return
 	}
-	server, gone, err := d.dial(ctx, conn, route.Request{Door: doorOf(req), Client: clientOf(conn), Target: target}, early)
+	server, gone, err := d.dial(ctx, v, v.asks(doorOf(req), target), early)
 	if gone {
 		return
 	}
@@ -200,26 +243,26 @@ func (d *Door) connect(ctx context.Context, conn *net.TCPConn, req socks.Request
 
 // dial connects to the far side, unless the client hangs up before. gone says that it did, and that there is nobody
 // to answer.
-func (d *Door) dial(ctx context.Context, conn *net.TCPConn, r route.Request, early []byte) (server net.Conn, gone bool, err error) {
+func (d *Door) dial(ctx context.Context, v *visitor, r route.Request, early []byte) (server net.Conn, gone bool, err error) {
 	if len(early) > 0 {
 		server, err = d.o.Dialer.Dial(ctx, r)
 		return server, false, err
 	}
-	watched, stop := wire.WatchHangUp(ctx, conn)
+	watched, stop := v.WatchHangUp(ctx)
 	server, err = d.o.Dialer.Dial(watched, r)
 	stop()
 	return server, err != nil && errors.Is(context.Cause(watched), wire.ErrHungUp), err
 }
 
 // fail says why the far side was not reached, as well as SOCKS can.
-func (d *Door) fail(ctx context.Context, conn *net.TCPConn, req socks.Request, err error) {
+func (d *Door) fail(ctx context.Context, conn gate.Conn, req socks.Request, err error) {
 	code := socks.Reply(fault.Of(err).Code.SOCKSReply())
 	d.farewell(ctx, conn, req.AppendReply(nil, code, netip.AddrPort{}))
 }
 
 // farewell says reply, ends the connection in our direction, and reads for a while what the client still has to
 // say: to close a socket with octets unread resets it, and the client may lose the reply.
-func (d *Door) farewell(ctx context.Context, conn *net.TCPConn, reply []byte) {
+func (d *Door) farewell(ctx context.Context, conn gate.Conn, reply []byte) {
 	if conn.SetDeadline(time.Now().Add(d.linger)) != nil {
 		return
 	}
@@ -253,13 +296,4 @@ func doorOf(req socks.Request) event.Door {
 		return event.DoorSOCKS4
 	}
 	return event.DoorSOCKS5
-}
-
-func clientOf(conn *net.TCPConn) netip.AddrPort {
-	addr, ok := conn.RemoteAddr().(*net.TCPAddr)
-	if !ok {
-		return netip.AddrPort{}
-	}
-	ap := addr.AddrPort()
-	return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
 }

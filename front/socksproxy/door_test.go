@@ -136,7 +136,7 @@ func TestSuccessIsNotSaidBeforeTheFarSideIsConnected(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	conn := dial(t, listen(t, func(conn *net.TCPConn) { door.ServeConn(context.Background(), conn, nil) }))
+	conn := dial(t, listen(t, func(conn *net.TCPConn) { door.ServeConn(context.Background(), guestOf(conn), nil) }))
 	send(t, conn, "\x05\x01\x00"+request5Name)
 	expect(t, conn, "\x05\x00")
 	release <- struct{}{} // the dialer was called
@@ -233,7 +233,7 @@ func openLingering(t *testing.T, in *inside) (*net.TCPConn, context.CancelFunc, 
 	door.linger = time.Hour
 	served := make(chan struct{})
 	return dial(t, listen(t, func(conn *net.TCPConn) {
-		door.ServeConn(ctx, conn, nil)
+		door.ServeConn(ctx, guestOf(conn), nil)
 		close(served)
 	})), cancel, served
 }
@@ -245,7 +245,7 @@ func TestASlowClientIsCutOffAndReported(t *testing.T) {
 		door.linger = time.Hour
 		served := make(chan struct{})
 		conn := dial(t, listen(t, func(conn *net.TCPConn) {
-			door.ServeConn(context.Background(), conn, nil)
+			door.ServeConn(context.Background(), guestOf(conn), nil)
 			close(served)
 		}))
 		send(t, conn, sent)

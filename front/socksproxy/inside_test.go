@@ -10,8 +10,12 @@ import (
 	"time"
 
 	"watertight/event"
+	"watertight/gate"
 	"watertight/route"
 )
+
+// guestOf makes a guest of a connection; everyone is let in.
+func guestOf(conn *net.TCPConn) *gate.Guest { return gate.NewGuest(conn, gate.NewKeeper(), gate.Open) }
 
 // inside is what stands behind a door in tests. Every target is one origin, or an error.
 type inside struct {
@@ -145,7 +149,7 @@ func open(t *testing.T, in *inside, headLen int) *net.TCPConn {
 		if _, err := io.ReadFull(conn, head); err != nil {
 			t.Error(err)
 		}
-		door.ServeConn(context.Background(), conn, head)
+		door.ServeConn(context.Background(), guestOf(conn), head)
 	})
 	return dial(t, at)
 }

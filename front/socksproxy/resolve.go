@@ -2,12 +2,11 @@ package socksproxy
 
 import (
 	"context"
-	"net"
 	"net/netip"
 
 	"watertight/event"
+	"watertight/fault"
 	"watertight/name"
-	"watertight/route"
 	"watertight/socks"
 )
 
@@ -17,23 +16,23 @@ const noPort = 1
 
 // resolve serves Tor's RESOLVE: the reply carries one address of the name (socks-extensions, section 2). IPv4 is
 // preferred, as Tor does, and because version 4 has room for nothing else.
-func (d *Door) resolve(ctx context.Context, conn *net.TCPConn, req socks.Request) {
+func (d *Door) resolve(ctx context.Context, v *visitor, req socks.Request) {
 	target, err := name.New(req.Host, noPort)
 	if err != nil {
-		d.fail(ctx, conn, req, err)
+		d.fail(ctx, v.Conn, req, err)
 		return
 	}
-	addrs, err := d.o.Resolver.Resolve(ctx, route.Request{Door: event.DoorResolve, Client: clientOf(conn), Target: target})
+	addrs, err := d.o.Resolver.Resolve(ctx, v.asks(event.DoorResolve, target))
 	if err != nil {
-		d.fail(ctx, conn, req, err)
+		d.fail(ctx, v.Conn, req, err)
 		return
 	}
 	found, ok := choose(addrs, req.Version == socks.Version4)
 	if !ok {
-		d.farewell(ctx, conn, req.AppendReply(nil, socks.HostUnreachable, netip.AddrPort{}))
+		d.farewell(ctx, v.Conn, req.AppendReply(nil, socks.HostUnreachable, netip.AddrPort{}))
 		return
 	}
-	d.farewell(ctx, conn, req.AppendReply(nil, socks.Succeeded, netip.AddrPortFrom(found, 0)))
+	d.farewell(ctx, v.Conn, req.AppendReply(nil, socks.Succeeded, netip.AddrPortFrom(found, 0)))
 }
 
 // choose gives the first IPv4 address, or else the first address unless only IPv4 will do.
@@ -50,17 +49,17 @@ func choose(addrs []netip.Addr, only4 bool) (netip.Addr, bool) {
 }
 
 // resolvePTR serves Tor's RESOLVE_PTR: an address comes in, and the reply carries its name.
-func (d *Door) resolvePTR(ctx context.Context, conn *net.TCPConn, req socks.Request) {
+func (d *Door) resolvePTR(ctx context.Context, v *visitor, req socks.Request) {
 	addr, ok := req.Host.Addr()
 	if !ok {
-		d.report(conn, event.DoorResolve, 0)
-		d.farewell(ctx, conn, req.AppendReply(nil, socks.AddressUnsupported, netip.AddrPort{}))
+		d.report(v, event.DoorResolve, fault.BadRequest, 0)
+		d.farewell(ctx, v.Conn, req.AppendReply(nil, socks.AddressUnsupported, netip.AddrPort{}))
 		return
 	}
-	found, err := d.o.Resolver.ResolvePTR(ctx, clientOf(conn), addr)
+	found, err := d.o.Resolver.ResolvePTR(ctx, v.Client, addr)
 	if err != nil {
-		d.fail(ctx, conn, req, err)
+		d.fail(ctx, v.Conn, req, err)
 		return
 	}
-	d.farewell(ctx, conn, req.AppendNameReply(nil, found))
+	d.farewell(ctx, v.Conn, req.AppendNameReply(nil, found))
 }
