@@ -88,6 +88,7 @@ type Daemon struct {
 	access  *accesslog.Log
 	board   switchboard
 	http    *httpproxy.Door
+	socks   *socksproxy.Door
 	port    *mixed.Port
 	keeper  *gate.Keeper
 	dns     *dns.Door
@@ -136,8 +137,9 @@ func New(o Options) (*Daemon, error) {
 	if d.http, err = httpproxy.New(httpproxy.Options{Dialer: &d.board, Relay: d.relay, Sink: sink}); err != nil {
 		return nil, err
 	}
-	socks, err := socksproxy.New(socksproxy.Options{Dialer: &d.board, Resolver: &d.board, Relay: d.relay, Sink: sink})
-	if err != nil {
+	if d.socks, err = socksproxy.New(socksproxy.Options{
+		Dialer: &d.board, Packets: &d.board, Resolver: &d.board, Relay: d.relay, Sink: sink,
+	}); err != nil {
 		return nil, err
 	}
 	// Who reaches a socket beyond loopback is on a network of the user's own: the configuration has his word.
@@ -148,7 +150,7 @@ func New(o Options) (*Daemon, error) {
 		return nil, err
 	}
 	d.port, err = mixed.New(mixed.Options{
-		Handlers:    mixed.Handlers{HTTP: d.http, SOCKS4: socks, SOCKS5: socks},
+		Handlers:    mixed.Handlers{HTTP: d.http, SOCKS4: d.socks, SOCKS5: d.socks},
 		Keeper:      d.keeper,
 		Logger:      d.access.Sparing(),
 		Connections: o.Config.Limits.Connections,

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 
+	"watertight/event"
 	"watertight/front/dns"
 	"watertight/metrics"
 	"watertight/relay"
@@ -41,6 +42,9 @@ func (d *Daemon) state() metrics.State {
 	}
 	if stats := d.dnsStats(); stats != nil {
 		s.DNS = &metrics.DNSState{Queries: stats.Queries, Dropped: stats.Dropped(), Truncated: stats.Truncated}
+	}
+	for reason, n := range d.socks.Dropped().ByReason() {
+		s.Datagrams = append(s.Datagrams, metrics.DroppedDatagrams{Door: event.DoorSOCKS5UDP, Reason: reason, Number: n})
 	}
 	for _, r := range g.channels {
 		c := metrics.ChannelState{Name: r.Name(), Identities: r.Partitions()}

@@ -62,6 +62,9 @@ func (s *switchboard) DialPacket(ctx context.Context, r route.Request) (net.Conn
 	return g.table.DialPacket(ctx, r)
 }
 
+// CarriesPackets says whether datagrams can go anywhere.
+func (s *switchboard) CarriesPackets() bool { return s.look().table.CarriesPackets() }
+
 // Resolve looks up for a door.
 func (s *switchboard) Resolve(ctx context.Context, r route.Request) ([]netip.Addr, error) {
 	g := s.acquire()

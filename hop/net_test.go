@@ -102,7 +102,7 @@ func script(t *testing.T, texts ...string) func(net.Conn) {
 
 // socksProxy is a SOCKS server on the net.
 func (m *memory) socksProxy(conn net.Conn) {
-	req, early, err := socks.ReadRequest(conn, nil, new(socks.Buffer))
+	req, early, err := socks.ReadRequest(conn, nil, new(socks.Buffer), socks.Everyone{})
 	if err != nil {
 		return
 	}

@@ -28,6 +28,7 @@ func options() Options {
 		State: func() State {
 			return State{
 				Ready: true, Connections: 7, Tunnels: 3, OverLimit: 11, Unknown: 12, Faults: 13,
+				Datagrams: []DroppedDatagrams{{Door: event.DoorSOCKS5UDP, Reason: "fragment", Number: 14}},
 				Channels: []ChannelState{
 					{Name: "direct", SeesName: 1, Upstreams: []bool{true, false}, Identities: 6, Cache: CacheState{5, 2000, 4096, 40, 4, 3, 2, 1}},
 					{Name: "office"},
@@ -99,6 +100,7 @@ func TestMetrics_ShowTheStateOfTheProgram(t *testing.T) {
 		`watertight_clients_turned_away_total{reason="limit"} 11`,
 		`watertight_clients_turned_away_total{reason="protocol"} 12`,
 		`watertight_clients_turned_away_total{reason="fault"} 13`,
+		`watertight_datagrams_dropped_total{door="socks5-udp",reason="fragment"} 14`,
 		`watertight_host_resolver_trapped_total 0`,
 		`watertight_upstream_up{channel="direct",upstream="1"} 1`,
 		`watertight_upstream_up{channel="direct",upstream="2"} 0`,

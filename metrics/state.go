@@ -5,6 +5,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"watertight/event"
 	"watertight/wire"
 )
 
@@ -17,6 +18,7 @@ type State struct {
 	OverLimit uint64 // more connections than the limit
 	Unknown   uint64 // a first octet of no protocol spoken there
 	Faults    uint64 // of the program itself
+	Datagrams []DroppedDatagrams
 	Channels  []ChannelState
 	DNS       *DNSState // nil where no DNS is served
 }
@@ -26,6 +28,13 @@ type DNSState struct {
 	Queries   map[string]uint64 // read, by transport
 	Dropped   map[string]uint64 // queries and connections that got no answer of a channel, by reason
 	Truncated uint64
+}
+
+// DroppedDatagrams counts datagrams of clients that were not sent on, since the program started.
+type DroppedDatagrams struct {
+	Door   event.Door
+	Reason string // of a closed set
+	Number uint64
 }
 
 // ChannelState is how one channel does. A channel whose exit resolves has no upstreams and no cache.
@@ -50,7 +59,7 @@ type stateCollector struct {
 	state func() State
 
 	ready, connections, tunnels, turned, trapped, up, sees, may *prometheus.Desc
-	identities                                                  *prometheus.Desc
+	identities, datagrams                                       *prometheus.Desc
 	entries, octets, most, hits, misses, stale, evicted, ahead  *prometheus.Desc
 	queries, dropped, truncated                                 *prometheus.Desc
 }
@@ -65,6 +74,7 @@ func newStateCollector(state func() State) *stateCollector {
 		connections: desc("connections", "Connections of clients that are open."),
 		tunnels:     desc("tunnels_active", "Relays between a client and a destination that are running."),
 		turned:      desc("clients_turned_away_total", "Connections that were closed at the port: over the limit, of no protocol spoken there, or by a fault of Watertight.", "reason"),
+		datagrams:   desc("datagrams_dropped_total", "Datagrams of clients that were not sent on: malformed, fragments, from strangers, or over a limit and to refused targets.", "door", "reason"),
 		trapped:     desc("host_resolver_trapped_total", "Look-ups and requests by the host's own resolver and client, all refused. Anything but 0 is a fault of Watertight."),
 		up:          desc("upstream_up", "Whether the last exchange with a channel's resolver went well (1) or not (0). Upstreams are numbered from 1 in the order of the configuration.", "channel", "upstream"),
 		sees:        desc("resolvers_per_name", "Upstreams that see a name which a channel looks up, as long as all can be reached.", "channel"),
@@ -87,7 +97,7 @@ func newStateCollector(state func() State) *stateCollector {
 // Describe implements [prometheus.Collector].
 func (c *stateCollector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		c.ready, c.connections, c.tunnels, c.turned, c.trapped, c.up, c.sees, c.may, c.identities,
+		c.ready, c.connections, c.tunnels, c.turned, c.datagrams, c.trapped, c.up, c.sees, c.may, c.identities,
 		c.entries, c.octets, c.most, c.hits, c.misses, c.stale, c.evicted, c.ahead,
 		c.queries, c.dropped, c.truncated,
 	} {
@@ -110,6 +120,9 @@ func (c *stateCollector) Collect(ch chan<- prometheus.Metric) {
 	counter(c.turned, s.OverLimit, "limit")
 	counter(c.turned, s.Unknown, "protocol")
 	counter(c.turned, s.Faults, "fault")
+	for _, d := range s.Datagrams {
+		counter(c.datagrams, d.Number, string(d.Door), d.Reason)
+	}
 	counter(c.trapped, wire.Trapped())
 	if s.DNS != nil {
 		for transport, n := range s.DNS.Queries {

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"slices"
 	"time"
 
 	"watertight/channel"
@@ -145,6 +146,11 @@ func (t *Table) DialPacket(ctx context.Context, r Request) (net.Conn, error) {
 		return nil, err
 	}
 	return flow, nil
+}
+
+// CarriesPackets says whether any channel that a request can take carries datagrams.
+func (t *Table) CarriesPackets() bool {
+	return slices.ContainsFunc(t.rules, func(r Rule) bool { return !r.Refuse && r.Channel.Packets() != nil })
 }
 
 // Resolve gives the addresses of the request's target, for a client that asks for no connection. Each address is

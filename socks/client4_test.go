@@ -77,7 +77,7 @@ func TestAServerUnderstandsAClientOfVersion4(t *testing.T) {
 		req, early, err := ReadRequest(struct {
 			io.Reader
 			io.Writer
-		}{bytes.NewReader(said), io.Discard}, nil, new(Buffer))
+		}{bytes.NewReader(said), io.Discard}, nil, new(Buffer), Everyone{})
 		if err != nil || len(early) > 0 || req.Command != Connect || req.Host != name.Must(to).Host() || req.Port != name.Must(to).Port() {
 			t.Errorf("%s: got %+v, %q, %v", to, req, early, err)
 		}

@@ -184,7 +184,7 @@ func TestAServerUnderstandsAClient(t *testing.T) {
 			t.Fatal(err)
 		}
 		sent = AppendRequest(sent, Connect, want)
-		req, rest, err := ReadRequest(&talk{Reader: bytes.NewReader(sent)}, nil, new(Buffer), all{})
+		req, rest, err := ReadRequest(&talk{Reader: bytes.NewReader(sent)}, nil, new(Buffer), Everyone{})
 		if err != nil || len(rest) > 0 || req != (Request{5, Connect, want.Host(), want.Port()}) {
 			t.Errorf("%s: %+v, %v", target, req, err)
 		}

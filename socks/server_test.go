@@ -33,12 +33,6 @@ func octets(parts ...any) []byte {
 	return b
 }
 
-// all lets everyone in.
-type all struct{}
-
-func (all) NeedsPassword() bool               { return false }
-func (all) Admit(user, password string) error { return nil }
-
 func connect5(rest ...any) []byte {
 	return append([]byte{5, 1, 0, 5, 1, 0}, octets(rest...)...)
 }
@@ -94,7 +88,7 @@ func TestARequestIsReadHoweverItArrives(t *testing.T) {
 				t.Run(tt.title+"/"+reading, func(t *testing.T) {
 					r, head := arrive(append(bytes.Clone(tt.sent), early...))
 					client := &talk{Reader: r}
-					got, rest, err := ReadRequest(client, head, new(Buffer), all{})
+					got, rest, err := ReadRequest(client, head, new(Buffer), Everyone{})
 					if err != nil {
 						t.Fatal(err)
 					}
@@ -114,6 +108,17 @@ func TestARequestIsReadHoweverItArrives(t *testing.T) {
 	}
 }
 
+func TestAnAssociationIsAskedForWhateverAddressStandsThere(t *testing.T) {
+	for _, where := range [][]byte{octets(1, 0, 0, 0, 0), octets(1, 192, 0, 2, 1), octets(3, 0), octets(3, 1, "0"), octets(4, strings.Repeat("\x00", 16))} {
+		sent := octets(5, 1, 0, 5, 3, 0, string(where), 0x13, 0xc4)
+		client := &talk{Reader: bytes.NewReader(sent)}
+		req, _, err := ReadRequest(client, nil, new(Buffer), Everyone{})
+		if want := (Request{Version: Version5, Command: Associate, Port: 5060}); err != nil || req != want {
+			t.Errorf("%x: %+v, %v", sent, req, err)
+		}
+	}
+}
+
 func TestARequestThatIsWrongIsRefusedInTheClientsLanguage(t *testing.T) {
 	for _, tt := range []struct {
 		title string
@@ -127,8 +132,8 @@ func TestARequestThatIsWrongIsRefusedInTheClientsLanguage(t *testing.T) {
 		{"GSSAPI only", octets(5, 1, 1), ErrNoMethod, "\x05\xff"},
 		{"password in version 2", octets(5, 1, 2, 2, 1, "u", 1, "p"), ErrAuthMessage, "\x05\x02\x01\x01"},
 		{"bind", octets(5, 1, 0, 5, 2, 0, 1, 192, 0, 2, 1, 0, 80), ErrCommand, "\x05\x00\x05\x07\x00\x01\x00\x00\x00\x00\x00\x00"},
-		{"associate", octets(5, 1, 0, 5, 3, 0, 1, 0, 0, 0, 0, 0, 0), ErrCommand, "\x05\x00\x05\x07\x00\x01\x00\x00\x00\x00\x00\x00"},
-		{"associate with no host at all", octets(5, 1, 0, 5, 3, 0, 3, 0, 0, 0), ErrCommand, "\x05\x00\x05\x07\x00\x01\x00\x00\x00\x00\x00\x00"},
+		{"version 4, associate", octets(4, 3, 0, 80, 192, 0, 2, 1, 0), ErrCommand, "\x00\x5b\x00\x00\x00\x00\x00\x00"},
+		{"associate with an address of no type", octets(5, 1, 0, 5, 3, 0, 2, 0, 0, 0, 0), ErrAddressType, "\x05\x00\x05\x08\x00\x01\x00\x00\x00\x00\x00\x00"},
 		{"command 0", connect5()[:3], io.EOF, "\x05\x00"},
 		{"address type 2", connect5(2, 0, 0, 0, 0), ErrAddressType, "\x05\x00\x05\x08\x00\x01\x00\x00\x00\x00\x00\x00"},
 		{"request in version 4", octets(5, 1, 0, 4, 1, 0, 1, 192, 0, 2, 1, 0, 80), ErrMalformed, "\x05\x00\x05\x01\x00\x01\x00\x00\x00\x00\x00\x00"},
@@ -157,7 +162,7 @@ func TestARequestThatIsWrongIsRefusedInTheClientsLanguage(t *testing.T) {
 			t.Run(tt.title+"/"+reading, func(t *testing.T) {
 				r, head := arrive(tt.sent)
 				client := &talk{Reader: r}
-				req, _, err := ReadRequest(client, head, new(Buffer), all{})
+				req, _, err := ReadRequest(client, head, new(Buffer), Everyone{})
 				if !errors.Is(err, tt.want) && !(tt.want == io.EOF && errors.Is(err, io.ErrUnexpectedEOF)) {
 					t.Fatalf("got %v, want %v", err, tt.want)
 				}
@@ -179,7 +184,7 @@ func TestEarlyDataLongerThanTheBufferIsLeftInTheConnection(t *testing.T) {
 	early := strings.Repeat("x", 4*bufferSize)
 	sent := append(connect5(3, 1, "a", 0, 80), early...)
 	client := &talk{Reader: bytes.NewReader(sent)}
-	_, rest, err := ReadRequest(client, nil, new(Buffer), all{})
+	_, rest, err := ReadRequest(client, nil, new(Buffer), Everyone{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -194,7 +199,7 @@ func TestEarlyDataLongerThanTheBufferIsLeftInTheConnection(t *testing.T) {
 
 func TestAReaderThatGivesNothingIsGivenUp(t *testing.T) {
 	client := &talk{Reader: nothing{}}
-	if _, _, err := ReadRequest(client, nil, new(Buffer), all{}); !errors.Is(err, io.ErrNoProgress) {
+	if _, _, err := ReadRequest(client, nil, new(Buffer), Everyone{}); !errors.Is(err, io.ErrNoProgress) {
 		t.Errorf("got %v", err)
 	}
 }
@@ -236,7 +241,7 @@ func TestReadingARequestForAnAddressAllocatesNothing(t *testing.T) {
 	client := &quiet{Reader: r}
 	allocs := testing.AllocsPerRun(100, func() {
 		r.Reset(sent)
-		if _, _, err := ReadRequest(client, nil, buf, all{}); err != nil {
+		if _, _, err := ReadRequest(client, nil, buf, Everyone{}); err != nil {
 			t.Fatal(err)
 		}
 	})
@@ -264,9 +269,9 @@ func FuzzReadRequest(f *testing.F) {
 		cut = max(0, min(cut, len(sent)))
 		r := bytes.NewReader(sent[cut:])
 		client := &talk{Reader: r}
-		req, rest, err := ReadRequest(client, sent[:cut], new(Buffer), all{})
+		req, rest, err := ReadRequest(client, sent[:cut], new(Buffer), Everyone{})
 		byOne := &talk{Reader: iotest.OneByteReader(bytes.NewReader(sent))}
-		req1, _, err1 := ReadRequest(byOne, nil, new(Buffer), all{})
+		req1, _, err1 := ReadRequest(byOne, nil, new(Buffer), Everyone{})
 		if req != req1 || (err == nil) != (err1 == nil) {
 			t.Fatalf("it depends on how the octets arrive: %+v %v, %+v %v", req, err, req1, err1)
 		}

@@ -119,8 +119,8 @@ func ReplyTo(err error) (Reply, bool) {
 type Request struct {
 	Version byte
 	Command Command
-	Host    name.Host
-	Port    uint16 // as sent: 0 is possible, and usual for Resolve
+	Host    name.Host // not valid for Associate: it is not the client's to say where its datagrams come from
+	Port    uint16    // as sent: 0 is possible, and usual for Resolve and Associate
 }
 
 // Bound is the address in a reply: what a server dialled from, or what it resolved. A name is kept as text.

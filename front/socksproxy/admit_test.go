@@ -65,7 +65,7 @@ func TestWithoutProofNothingIsDialled_AndWhyIsReported(t *testing.T) {
 		{"\x05\x02\x00\x02\x01\x05alice\x06s3cret" + request5Name, "\x05\x02\x01\x00" + reply5(5), ""},
 	} {
 		in := &inside{err: fault.New(fault.ConnectRefused, "no", nil)}
-		door, err := New(Options{Dialer: in, Resolver: in, Relay: in.relay, Sink: in})
+		door, err := New(Options{Dialer: in, Packets: in, Resolver: in, Relay: in.relay, Sink: in})
 		if err != nil {
 			t.Fatal(err)
 		}

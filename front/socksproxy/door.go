@@ -1,4 +1,5 @@
-// Package socksproxy is the door for SOCKS clients: versions 4, 4a and 5, with Tor's RESOLVE and RESOLVE_PTR.
+// Package socksproxy is the door for SOCKS clients: versions 4, 4a and 5 with its datagrams, and Tor's RESOLVE and
+// RESOLVE_PTR.
 //
 // It promises that success is said only once the far side is connected, that a failure is said before the
 // connection ends, and that what a client sends early is passed on. It never resolves or dials by itself: a name
@@ -18,6 +19,7 @@ import (
 	"watertight/client"
 	"watertight/event"
 	"watertight/fault"
+	"watertight/flow"
 	"watertight/gate"
 	"watertight/name"
 	"watertight/route"
@@ -54,6 +56,7 @@ const (
 // Options is what a door is made of.
 type Options struct {
 	Dialer   Dialer
+	Packets  PacketDialer
 	Resolver Resolver
 	Relay    Relay
 	// Sink hears of requests that never came as far as Dialer or Resolver, and of the ends of tunnels.
@@ -65,6 +68,8 @@ func (o Options) validate() error {
 	switch {
 	case o.Dialer == nil:
 		return errors.New("socksproxy: a door needs a dialer")
+	case o.Packets == nil:
+		return errors.New("socksproxy: a door needs a dialer for datagrams")
 	case o.Resolver == nil:
 		return errors.New("socksproxy: a door needs a resolver")
 	case o.Relay == nil:
@@ -79,8 +84,10 @@ func (o Options) validate() error {
 
 // Door serves SOCKS clients. Its methods may be called from many goroutines.
 type Door struct {
-	o      Options
-	linger time.Duration // how long a farewell may take
+	o       Options
+	linger  time.Duration // how long a farewell may take
+	flows   *flow.Budget
+	dropped dropped
 }
 
 // New checks the options.
@@ -91,7 +98,7 @@ func New(o Options) (*Door, error) {
 	if o.Handshake == 0 {
 		o.Handshake = DefaultHandshake
 	}
-	return &Door{o, lingerTime}, nil
+	return &Door{o: o, linger: lingerTime, flows: flow.NewBudget(maxFlows)}, nil
 }
 
 var buffers = sync.Pool{New: func() any { return new(socks.Buffer) }}
@@ -129,6 +136,8 @@ func (d *Door) ServeConn(ctx context.Context, guest *gate.Guest, head []byte) {
 		d.resolve(ctx, v, req)
 	case socks.ResolvePTR:
 		d.resolvePTR(ctx, v, req)
+	case socks.Associate:
+		d.associate(ctx, v, req)
 	default:
 		d.connect(ctx, v, req, early)
 	}
@@ -294,6 +303,8 @@ func doorOf(req socks.Request) event.Door {
 		return event.DoorResolve
 	case req.Version == socks.Version4:
 		return event.DoorSOCKS4
+	case req.Command == socks.Associate:
+		return event.DoorSOCKS5UDP
 	}
 	return event.DoorSOCKS5
 }

@@ -132,7 +132,7 @@ func TestSuccessIsNotSaidBeforeTheFarSideIsConnected(t *testing.T) {
 	release := make(chan struct{})
 	in := &inside{origin: echoOrigin(t)}
 	slow := slowDialer{in, release}
-	door, err := New(Options{Dialer: slow, Resolver: in, Relay: in.relay, Sink: in})
+	door, err := New(Options{Dialer: slow, Packets: in, Resolver: in, Relay: in.relay, Sink: in})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -168,7 +168,6 @@ func TestARequestThatIsWrongIsAnsweredAndReported(t *testing.T) {
 		reported           int
 	}{
 		{"bind", "\x05\x01\x00\x05\x02\x00\x03\x09a.example\x01\xbb", "\x05\x00" + reply5(7), 1},
-		{"associate", "\x05\x01\x00\x05\x03\x00\x01\x00\x00\x00\x00\x00\x00", "\x05\x00" + reply5(7), 1},
 		{"address type", "\x05\x01\x00\x05\x01\x00\x02\x00\x00\x00\x00", "\x05\x00" + reply5(8), 1},
 		{"no method", "\x05\x01\x01", "\x05\xff", 1},
 		{"password message", "\x05\x01\x02\x07\x01u\x01p", "\x05\x02\x01\x01", 1},
@@ -272,9 +271,10 @@ func TestCancellingEndsTheHandshakeAndTheFarewell(t *testing.T) {
 
 func TestADoorWithAPartMissingIsAnError(t *testing.T) {
 	in := &inside{}
-	whole := Options{Dialer: in, Resolver: in, Relay: in.relay, Sink: in}
+	whole := Options{Dialer: in, Packets: in, Resolver: in, Relay: in.relay, Sink: in}
 	for title, take := range map[string]func(*Options){
 		"dialer":   func(o *Options) { o.Dialer = nil },
+		"packets":  func(o *Options) { o.Packets = nil },
 		"resolver": func(o *Options) { o.Resolver = nil },
 		"relay":    func(o *Options) { o.Relay = nil },
 		"sink":     func(o *Options) { o.Sink = nil },

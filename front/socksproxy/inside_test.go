@@ -11,6 +11,7 @@ import (
 
 	"watertight/event"
 	"watertight/gate"
+	"watertight/name"
 	"watertight/route"
 )
 
@@ -19,11 +20,13 @@ func guestOf(conn *net.TCPConn) *gate.Guest { return gate.NewGuest(conn, gate.Ne
 
 // inside is what stands behind a door in tests. Every target is one origin, or an error.
 type inside struct {
-	origin string // where every name leads; empty for err
-	err    error
-	addrs  []netip.Addr
-	ptr    string
-	hold   func(context.Context) error // waits before anything is dialled
+	origin  string // where every name leads; empty for err
+	packets string // where every datagram goes; empty for a way out that carries none
+	refused name.Target
+	err     error
+	addrs   []netip.Addr
+	ptr     string
+	hold    func(context.Context) error // waits before anything is dialled
 
 	mu       sync.Mutex
 	asked    []route.Request
@@ -133,7 +136,7 @@ func echoOrigin(t *testing.T) string {
 
 func newDoor(t *testing.T, in *inside, handshake time.Duration) *Door {
 	t.Helper()
-	d, err := New(Options{Dialer: in, Resolver: in, Relay: in.relay, Sink: in, Handshake: handshake})
+	d, err := New(Options{Dialer: in, Packets: in, Resolver: in, Relay: in.relay, Sink: in, Handshake: handshake})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -147,7 +147,7 @@ func (h *hop) serve(ctx context.Context, k kind, near net.Conn) {
 		from, reply = r, []byte("HTTP/1.1 200 OK\r\n\r\n")
 		refuse = []byte("HTTP/1.1 502 Bad Gateway\r\nProxy-Status: hop; error=connection_refused\r\nContent-Length: 0\r\n\r\n")
 	} else {
-		request, early, err := socks.ReadRequest(near, nil, &buf)
+		request, early, err := socks.ReadRequest(near, nil, &buf, socks.Everyone{})
 		if request.Command == socks.Associate && (err == nil || errors.Is(err, socks.ErrCommand)) {
 			h.associate(near, request, k)
 			return

@@ -12,22 +12,12 @@ import (
 	"watertight/lab"
 	"watertight/lab/internet"
 	"watertight/lab/servers"
-	"watertight/socks"
 )
 
 func TestD_TheRightNameTheWrongPath(t *testing.T) {
 	for _, scheme := range lab.Curl.Schemes {
 		play(t, "D1/connect/"+scheme, lab.Cell{Scheme: scheme, Start: with(doh)})
 	}
-	play(t, "D1/UDP is refused", lab.Cell{Scheme: "socks5h", Start: with(doh), After: func(t testing.TB, s *lab.Scene) {
-		before := conversed(t, s)
-		if reply := socksRequest(t, s, socks.Associate, s.Canary); reply != socks.CommandUnsupported {
-			t.Errorf("a client that asks for UDP is told: %s", reply)
-		}
-		if after := conversed(t, s); after != before {
-			t.Errorf("%d packets were exchanged for it", after-before)
-		}
-	}})
 
 	for _, families := range internet.AllFamilies() {
 		for _, kind := range kinds {
