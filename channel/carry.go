@@ -33,6 +33,7 @@ var carriers = []Carrier{
 	through(hop.SchemeSOCKS4a),
 	through(hop.SchemeHTTP),
 	through(hop.SchemeHTTPS),
+	through(hop.SchemeH2),
 }
 
 func through(scheme string) Carrier {

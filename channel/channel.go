@@ -85,6 +85,7 @@ func (s Spec) now() func() time.Time {
 type Channel struct {
 	spec     Spec
 	dialer   hop.Dialer
+	chain    *hop.Chained                                                 // the same, where there are proxies; else nil
 	packets  hop.PacketDialer                                             // nil where the way out carries none
 	lookup   func(ctx context.Context, host string) ([]netip.Addr, error) // of the channel underneath; nil where that resolves nothing
 	resolver *resolve.Resolver                                            // nil where the exit resolves
@@ -132,16 +133,17 @@ func Open(s Spec, below Below) (*Channel, error) {
 // with their templates filled in.
 func open(s Spec, below Below, proxies []hop.Proxy) (*Channel, error) {
 	var dialer hop.Dialer = hop.DialerFunc(below.Dial)
+	var chain *hop.Chained
 	packets := below.Packets()
 	if len(proxies) > 0 {
-		under := hop.Under{First: dialer, Packets: packets, Lookup: below.Lookup, Now: s.now(), Floor: s.Floor}
-		chain, err := hop.Chain(under, proxies)
+		var err error
+		chain, err = hop.Chain(hop.Under{First: dialer, Packets: packets, Lookup: below.Lookup, Now: s.now(), Floor: s.Floor}, proxies)
 		if err != nil {
 			return nil, fmt.Errorf("channel %s: %w", s.Name, err)
 		}
 		dialer, packets = chain, chain.Packets()
 	}
-	c := &Channel{spec: s, dialer: dialer, packets: packets, lookup: lookupOf(below), given: given{most: givenMost}, ipv6: carriesIPv6(s, below), ready: make(chan struct{}), tried: make(chan struct{})}
+	c := &Channel{spec: s, dialer: dialer, chain: chain, packets: packets, lookup: lookupOf(below), given: given{most: givenMost}, ipv6: carriesIPv6(s, below), ready: make(chan struct{}), tried: make(chan struct{})}
 	if s.ResolveAtExit {
 		c.markReady()
 		return c, nil
@@ -362,10 +364,14 @@ func (c *Channel) Close() error {
 	if c.parts != nil {
 		c.parts.close()
 	}
-	if c.resolver == nil {
-		return nil
+	var err error
+	if c.resolver != nil {
+		err = c.resolver.Close()
 	}
-	return c.resolver.Close()
+	if c.chain != nil {
+		err = errors.Join(err, c.chain.Close())
+	}
+	return err
 }
 
 // allow gives the addresses that pass, and the refusal of the first that does not.

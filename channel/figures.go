@@ -23,10 +23,12 @@ func (c *Channel) ownStats() (resolve.Stats, bool) {
 // failures forgotten. What was given out to clients stays given out: they may be about to come back with it. So it is with
 // every partition.
 func (c *Channel) Flush() (entries, octets int) {
-	if c.resolver == nil {
-		return 0, 0
+	if c.chain != nil {
+		c.chain.Forget()
 	}
-	entries, octets = c.resolver.Flush()
+	if c.resolver != nil {
+		entries, octets = c.resolver.Flush()
+	}
 	if c.parts != nil {
 		e, o := c.parts.flush()
 		entries, octets = entries+e, octets+o

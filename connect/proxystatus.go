@@ -66,3 +66,15 @@ func word(b []byte) string {
 	}
 	return string(b)
 }
+
+// ResponseOf makes a response of what another version of HTTP has read: its status, and the values of its Proxy-Status
+// fields.
+func ResponseOf(status int, proxyStatus []string) Response {
+	r := Response{Status: status}
+	for _, value := range proxyStatus {
+		if r.Error == "" {
+			r.Error, r.RCode = proxyError([]byte(value))
+		}
+	}
+	return r
+}

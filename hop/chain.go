@@ -92,6 +92,7 @@ type link struct {
 	label       string        // `the proxy HOST:PORT`
 	credentials string        // the value of Proxy-Authorization, empty for none
 	trusted     *trust.Client // nil where the scheme has no TLS
+	mux         *mux          // nil where each tunnel has a connection of its own
 }
 
 func newLink(p Proxy, u Under) (*link, error) {
@@ -114,7 +115,33 @@ func newLink(p Proxy, u Under) (*link, error) {
 			return nil, err
 		}
 	}
+	if p.Scheme == SchemeH2 {
+		l.mux = &mux{l: l}
+	}
 	return l, nil
+}
+
+// Close takes no more targets. Connections that Dial gave stay open, and those that carry several close with the last.
+func (c *Chained) Close() error {
+	for _, l := range c.links {
+		if l.mux != nil {
+			l.mux.close()
+		}
+	}
+	return nil
+}
+
+// Forget leaves connections that carry several tunnels to those that they have, and drops TLS sessions: what is dialled next
+// is linked to nothing before it.
+func (c *Chained) Forget() {
+	for _, l := range c.links {
+		if l.mux != nil {
+			l.mux.forget()
+		}
+		if l.trusted != nil {
+			l.trusted.Forget()
+		}
+	}
 }
 
 // Dial connects to t through the whole chain.
@@ -130,6 +157,9 @@ func (c *Chained) through(ctx context.Context, last int, t name.Target) (net.Con
 	l := c.links[last]
 	if err := l.takes(t); err != nil { // before anything is dialled
 		return nil, err
+	}
+	if l.mux != nil {
+		return l.mux.tunnel(ctx, t, func() (net.Conn, error) { return c.reach(ctx, last) })
 	}
 	conn, err := c.reach(ctx, last)
 	if err != nil {

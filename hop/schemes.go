@@ -12,6 +12,7 @@ const (
 	SchemeHTTP      = "http"
 	SchemeHTTPS     = "https"      // HTTP CONNECT over TLS
 	SchemeSOCKS5TLS = "socks5+tls" // SOCKS5 over TLS
+	SchemeH2        = "h2"         // HTTP/2 CONNECT over TLS (RFC 9113, section 8.5)
 )
 
 // traits is what tells schemes apart before anything is sent.
@@ -36,6 +37,7 @@ var schemes = map[string]traits{
 	SchemeSOCKS4a:   {kind: "a SOCKS4a proxy", port: socksPort},
 	SchemeHTTP:      {kind: "an HTTP proxy", http: true, password: true, v6: true},
 	SchemeHTTPS:     {kind: "an HTTP proxy", port: 443, tls: true, http: true, password: true, v6: true},
+	SchemeH2:        {kind: "an HTTP/2 proxy", port: 443, tls: true, http: true, password: true, v6: true},
 	SchemeSOCKS5TLS: {kind: "a SOCKS5 proxy", port: socksPort, tls: true, password: true, v6: true},
 }
 
@@ -61,7 +63,6 @@ var aliases = map[string]string{
 
 // unsupported are schemes that people write, with why they are not taken.
 var unsupported = map[string]string{
-	"h2":        "a proxy over HTTP/2 is not carried by this version",
 	"h3":        "a proxy over HTTP/3 is not carried by this version",
 	"masque":    "MASQUE is not carried by this version",
 	"wireguard": "WireGuard is not carried by this version",

@@ -10,10 +10,16 @@ import (
 	"watertight/trust"
 )
 
+// protocolH2 is the identification of HTTP/2 (RFC 9113, section 3.2).
+const protocolH2 = "h2"
+
 // protocols gives what is offered in the TLS handshake with a proxy (RFC 7301).
 func protocols(scheme string) []string {
-	if scheme == SchemeHTTPS {
+	switch scheme {
+	case SchemeHTTPS:
 		return []string{"http/1.1"}
+	case SchemeH2:
+		return []string{protocolH2}
 	}
 	return nil // SOCKS has no identification
 }
@@ -78,4 +84,17 @@ func (l *link) unwelcome(err error) error {
 	f := fault.New(fault.HopAuth, l.label+what, err)
 	f.Hint = hint
 	return f
+}
+
+// refusal gives what the other end said before it closed, where err says that it is gone: with TLS 1.3 it judges our
+// certificate while we speak already.
+func refusal(conn net.Conn, err error) error {
+	secured, ok := conn.(*tls.Conn)
+	if !ok || !isClosed(err) {
+		return err
+	}
+	if _, said := secured.Read(make([]byte, 1)); trust.Refused(said) {
+		return said
+	}
+	return err
 }

@@ -11,6 +11,7 @@ import (
 	"watertight/fault"
 	"watertight/name"
 	"watertight/socks"
+	"watertight/trust"
 	"watertight/wire"
 )
 
@@ -27,8 +28,13 @@ func (l *link) tunnel(ctx context.Context, raw net.Conn, t name.Target) (net.Con
 	var conn net.Conn
 	var head []byte
 	err := l.handshake(ctx, raw, func() (err error) {
-		if conn, err = l.own(ctx, raw); err == nil {
-			head, err = l.ask(ctx, conn, t)
+		if conn, err = l.own(ctx, raw); err != nil {
+			return err
+		}
+		if head, err = l.ask(ctx, conn, t); err != nil {
+			if said := refusal(conn, err); trust.Refused(said) {
+				err = l.unwelcome(said)
+			}
 		}
 		return err
 	})
