@@ -29,6 +29,9 @@ func carriesIPv6(s Spec, below Below) bool {
 	return CarriesIPv6(s.Proxies)
 }
 
+// Upstreams gives the upstreams of the channel's own resolver, each with the addresses that are dialled.
+func (c *Channel) Upstreams() []upstream.Upstream { return c.reachable(c.spec.Resolver).Upstreams }
+
 // families are the types of the addresses that can be dialled, the one that is liked best first.
 func (c *Channel) families() []dnswire.Type {
 	if !c.ipv6 {

@@ -158,7 +158,9 @@ func (e *Explanation) ask(way []*running, host name.Host) {
 		e.Name.By = byHere
 	default:
 		e.Name.By = byResolver
-		e.Name.fill(spec.Resolver, host)
+		asked := spec.Resolver
+		asked.Upstreams = way[0].Upstreams()
+		e.Name.fill(asked, host)
 	}
 	e.findResolvers(way)
 }

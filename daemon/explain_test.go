@@ -257,3 +257,57 @@ func TestWhoSeesWhat(t *testing.T) {
 		t.Errorf("an address: %+v", address)
 	}
 }
+
+func TestWhoSeesWhatWhereProxiesAreOverTLS(t *testing.T) {
+	w := &world{t: t}
+	conf := func(proxies, resolve string) string {
+		return "channels: {out: {proxy: [" + proxies + "], " + resolve + "}}\nroutes: [{to: \"*\", channel: out}]\n"
+	}
+	const plain, tls, other = `"socks5://first.example.net"`, `"h2://gate.example.net"`, `{url: "socks5+tls://192.0.2.9", name: cert.example.net}`
+	for _, tt := range []struct {
+		proxies, resolve string
+		network          string // what it sees: to, how it learns the name, names on the way
+		hops             []string
+	}{
+		{
+			tls, "resolve: exit", "[gate.example.net:443] [] [gate.example.net]",
+			[]string{"[www.example.com:443] [proxy_request sni] []"},
+		},
+		{
+			tls, "resolver: {upstreams: [quad9]}", "[gate.example.net:443 dns.quad9.net] [] [gate.example.net]",
+			[]string{"[www.example.com:443 dns.quad9.net] [sni] []"},
+		},
+		{ // the first says in clear to whom it leads, and the second who it is
+			plain + ", " + other, "resolve: exit", "[first.example.net:1080 192.0.2.9:1080] [] [cert.example.net]",
+			[]string{"[192.0.2.9:1080] [] [cert.example.net]", "[www.example.com:443] [proxy_request sni] []"},
+		},
+		{ // what follows the last proxy over TLS can be read there
+			other + ", " + plain, "resolve: exit", "[192.0.2.9:1080] [] [cert.example.net]",
+			[]string{"[first.example.net:1080] [proxy_request sni] []", "[www.example.com:443] [proxy_request sni] []"},
+		},
+	} {
+		e := w.explained(conf(tt.proxies, tt.resolve), "www.example.com:443")
+		var got []string
+		for _, s := range e.Sees {
+			slices.Sort(s.TargetName)
+			switch s.Kind {
+			case placeNetwork:
+				s.To = slices.DeleteFunc(s.To, func(to string) bool { return to == "dns.quad9.net" && tt.resolve == "resolve: exit" }) // asked for the proxy's name
+				got = append([]string{fmt.Sprint(s.To, s.TargetName, s.HopNames)}, got...)
+			case placeHop:
+				got = append(got, fmt.Sprint(s.To, s.TargetName, s.HopNames))
+			}
+		}
+		if want := append([]string{tt.network}, tt.hops...); !slices.Equal(got, want) {
+			t.Errorf("%s, %s:\n got %q\nwant %q", tt.proxies, tt.resolve, got, want)
+		}
+	}
+}
+
+func TestAnExplanationNamesOnlyTheAddressesThatTheWayCarries(t *testing.T) {
+	w := &world{t: t}
+	e := w.explained("channels: {out: {proxy: \"socks4a://192.0.2.9\", resolver: {upstreams: [quad9]}}}\nroutes: [{to: \"*\", channel: out}]\n", "www.example.com:443")
+	if got := fmt.Sprint(e.Name.Resolvers[0].Addresses); got != "[9.9.9.9:443 149.112.112.112:443]" {
+		t.Errorf("dialled are said to be %s", got)
+	}
+}

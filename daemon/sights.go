@@ -58,7 +58,8 @@ func (f flow) read(i int, s *Sight) {
 	named := false // the end is known by its name, and its address not yet
 	for ; i < len(f.legs); i++ {
 		s.goesTo(f.legs[i].at())
-		if f.legs[i].proxy.Encrypted() {
+		if p := f.legs[i].proxy; p.Encrypted() {
+			s.shown(p)
 			return
 		}
 		f.told(i, s)
@@ -85,6 +86,15 @@ func (f flow) told(i int, s *Sight) {
 		s.hopName(f.legs[next].proxy.Host.String())
 	case next == len(f.legs) && f.atExit:
 		s.learns(inRequest)
+	}
+}
+
+// shown books the name that a TLS handshake with a proxy says in clear (SNI).
+func (s *Sight) shown(p hop.Proxy) {
+	if h, err := name.ParseHost(p.Server.Name); err == nil {
+		if host, named := h.Name(); named {
+			s.hopName(host)
+		}
 	}
 }
 
