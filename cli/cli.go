@@ -133,7 +133,7 @@ func newRoot() *cobra.Command {
 		return usageError{fmt.Errorf("%w\n`%s --help` shows the flags", err, cmd.CommandPath())}
 	})
 	root.AddCommand(
-		newRun(), newResolve(), newExplain(), newStatus(), newReload(), newCache(), newConfig(), newEnv(), newDemo(), newVersion(), newCompletion(),
+		newRun(), newResolve(), newExplain(), newStatus(), newReload(), newCache(), newConfig(), newEnv(), newUser(), newDemo(), newVersion(), newCompletion(),
 	)
 	return root
 }

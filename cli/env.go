@@ -29,7 +29,11 @@ func newEnv() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			at := c.Listen.Proxy[0].Address
+			plain := c.Listen.Plain()
+			if plain < 0 {
+				return usageError{fmt.Errorf("every listener of listen.proxy has TLS or users, and many clients go past a proxy whose URL has https:// or a password: add one on 127.0.0.1 without them")}
+			}
+			at := c.Listen.Proxy[plain].Address
 			if at.Port() == 0 {
 				return usageError{fmt.Errorf("listen.proxy has port 0, so the port is known only to the running proxy: write one")}
 			}

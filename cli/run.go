@@ -129,11 +129,12 @@ func banner(w io.Writer, c *config.Config, l daemon.Listening) {
 	for _, ch := range c.Channels {
 		fmt.Fprintf(w, "channel %s: %s\n", ch.Name, describe(ch))
 	}
-	if len(l.Proxy) == 0 {
+	plain := c.Listen.Plain() // the listeners are in the order of the configuration
+	if plain < 0 || plain >= len(l.Proxy) {
 		return
 	}
 	fmt.Fprintf(w, "\nto use it from this shell (also: eval \"$(watertight env)\"):\n\n")
-	_ = proxyenv.Write(w, proxyenv.Sh, proxyenv.Vars(l.Proxy[0])) // the shell is known, and the terminal's trouble is not ours
+	_ = proxyenv.Write(w, proxyenv.Sh, proxyenv.Vars(l.Proxy[plain])) // the shell is known, and the terminal's trouble is not ours
 	fmt.Fprintln(w)
 }
 

@@ -64,9 +64,9 @@ type Config struct {
 
 // Listen says where the program listens.
 type Listen struct {
-	Proxy []Listener    // the mixed port; at least one
-	Admin []Listener    // health, metrics, status; none by default
-	DNS   []DNSListener // for programs that resolve by themselves; none by default
+	Proxy []ProxyListener // the mixed port; at least one
+	Admin []Listener      // health, metrics, status; none by default
+	DNS   []DNSListener   // for programs that resolve by themselves; none by default
 }
 
 // Listener is one listening socket.

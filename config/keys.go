@@ -51,6 +51,18 @@ var Keys = []Key{
 		Path: "listen.proxy.allow_insecure", form: formBool, Default: "false",
 		Doc: "Your word that an address beyond loopback may be served without TLS and users.",
 	},
+	{Path: "listen.proxy.tls", form: formMap, Doc: "TLS 1.3 at the port, with HTTP/2 for clients that ask for it."},
+	{Path: "listen.proxy.tls.cert", form: formText, Doc: "A PEM file: the certificate with its chain. Read again at every reload."},
+	{Path: "listen.proxy.tls.key", form: formText, Doc: "A PEM file: the certificate's key."},
+	{
+		Path: "listen.proxy.tls.client_ca", form: formText,
+		Doc: "A PEM file: who issues certificates to clients. Each client has to show one, whose common name is its user.",
+	},
+	{
+		Path: "listen.proxy.users", form: formText,
+		Doc: "A file of `watertight user`: who may come in, by password. Read again at every reload.",
+	},
+	{Path: "listen.proxy.token_key", form: formText, Doc: "The file with the key of `watertight user token`: a token is taken in place of a password."},
 	{
 		Path: "listen.admin", form: formText, list: true, orMap: true,
 		Doc: "Health, readiness, metrics and status over HTTP. Not served unless written.",
@@ -231,8 +243,6 @@ var later = map[string]string{
 	"listen.dns.users":        "remove the key, and tell clients by their certificates: `client_ca` in `tls`",
 	"listen.gateway":          "remove the key: give the client a proxy setting (`watertight env` prints it)",
 	"listen.transparent":      "remove the key: give the client a proxy setting (`watertight env` prints it)",
-	"listen.proxy.tls":        "remove the key and listen on 127.0.0.1, or put a TLS server before it and write `allow_insecure: true`",
-	"listen.proxy.users":      "remove the key and listen on 127.0.0.1, where only this host's users reach it",
 	"listen.admin.tls":        "remove the key and listen on 127.0.0.1, or put a TLS server before it and write `allow_insecure: true`",
 	"listen.admin.users":      "remove the key and listen on 127.0.0.1, where only this host's users reach it",
 	"channels.*.wireguard":    "remove the channel, or give it a `proxy` with a socks5:// or http:// URL",

@@ -102,7 +102,7 @@ func Parse(file string, data []byte, host Host) (*Config, error) {
 func (l *loader) complete(c *Config) {
 	if !l.stands("listen.proxy") {
 		address, _ := parseSocket(DefaultListen)
-		c.Listen.Proxy = []Listener{{Address: address}}
+		c.Listen.Proxy = []ProxyListener{{Listener: Listener{Address: address}}}
 	}
 	if _, ok := c.Channel(DirectName); !ok {
 		c.Channels = append([]Channel{newChannel(DirectName)}, c.Channels...)

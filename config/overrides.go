@@ -50,7 +50,7 @@ func (c *Config) Override(o Overrides) (*Config, error) {
 	if len(o.Listen) > 0 {
 		n.forget("listen.proxy")
 		n.Listen.Proxy = nil
-		p.listen(&n, "--listen", o.Listen, "proxy", func(one Listener) { n.Listen.Proxy = append(n.Listen.Proxy, one) })
+		p.listen(&n, "--listen", o.Listen, "proxy", func(one Listener) { n.Listen.Proxy = append(n.Listen.Proxy, ProxyListener{Listener: one}) })
 	}
 	if len(o.DNS) > 0 {
 		n.forget("listen.dns")
@@ -90,7 +90,7 @@ func (p *override) listen(c *Config, flag string, values []string, kind string, 
 			p.problem(fmt.Sprintf("%s: `%s` is no address to listen on", flag, clip(s)), mend)
 			continue
 		case !address.Addr().IsLoopback():
-			what := "anyone there could use this proxy: it has no TLS and no users yet"
+			what := "anyone there could use this proxy: it has no TLS and no users"
 			if kind == "dns" {
 				what = "names would travel there in clear text: it has no TLS and no users"
 			}

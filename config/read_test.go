@@ -17,7 +17,7 @@ import (
 	"watertight/route"
 )
 
-func socketsOf(listeners []Listener) string {
+func socketsOf(listeners []ProxyListener) string {
 	var all []string
 	for _, l := range listeners {
 		all = append(all, l.Address.String())

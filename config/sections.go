@@ -43,10 +43,12 @@ func (l *loader) listen(n *node, c *Listen) {
 			return
 		}
 		l.items(n, path, func(n *node, path string) {
+			if key == "proxy" {
+				c.Proxy = append(c.Proxy, l.proxyListener(n, "listen.proxy", path))
+				return
+			}
 			one := l.listener(n, "listen."+key, path)
 			switch key {
-			case "proxy":
-				c.Proxy = append(c.Proxy, one.Listener)
 			case "admin":
 				c.Admin = append(c.Admin, one.Listener)
 			case "dns":
@@ -144,7 +146,7 @@ func (l *loader) loopback(one DNSListener, at pos, path string) {
 	shown := l.say(path, one.Address.String())
 	local, known := one.Address.Addr().IsLoopback(), one.ClientCAFile != ""
 	if !local && !known && !one.AllowInsecure {
-		what := "%s can be reached from other hosts, and anyone there could use this proxy: it has no TLS and no users yet"
+		what := "%s can be reached from other hosts, and anyone there could read what this proxy does: it has no TLS and no users yet"
 		mend := fmt.Sprintf("listen on 127.0.0.1:%d, or, where a firewall protects it, write {address: %q, allow_insecure: true}", one.Address.Port(), shown)
 		switch {
 		case one.Scheme != "":
@@ -152,8 +154,6 @@ func (l *loader) loopback(one DNSListener, at pos, path string) {
 			mend = "write `client_ca: FILE` in its `tls`, and clients need a certificate of that authority; or, where a firewall protects it, `allow_insecure: true` beside its address"
 		case strings.HasPrefix(path, "listen.dns"):
 			what = "%s can be reached from other hosts, and names would travel there in clear text: it has no TLS and no users"
-		case strings.HasPrefix(path, "listen.admin"):
-			what = "%s can be reached from other hosts, and anyone there could read what this proxy does: it has no TLS and no users yet"
 		}
 		l.problem(at, fmt.Sprintf(what, shown), mend)
 		return

@@ -45,7 +45,7 @@ func (c *Config) from() string {
 }
 
 func (c *Config) tree() entries {
-	listen := entries{{"proxy", c.listeners("listen.proxy", c.Listen.Proxy)}}
+	listen := entries{{"proxy", c.proxyListeners()}}
 	if len(c.Listen.Admin) > 0 {
 		listen = append(listen, entry{"admin", c.listeners("listen.admin", c.Listen.Admin)})
 	}

@@ -244,7 +244,7 @@ func (d *Daemon) serve(ctx context.Context, l *listener) {
 	var err error
 	switch l.kind {
 	case kindProxy:
-		err = d.port.Serve(ctx, l.socket, func() *mixed.Way { return &mixed.Way{Rules: gate.Open()} })
+		err = d.port.Serve(ctx, l.socket, l.way.Load)
 	case kindAdmin:
 		err = d.serveAdmin(ctx, l.socket)
 	case kindDNS:
@@ -302,11 +302,6 @@ func (d *Daemon) announce(ctx context.Context) {
 	d.announced.Store(true)
 	d.tell(d.manager.Ready("ready"))
 }
-
-// current is the generation in force, for a look at it.
-func (d *Daemon) current() *generation { return d.board.look() }
-
-func (d *Daemon) drainLimit() time.Duration { return d.current().config.Limits.Drain }
 
 // finish takes nothing new, gives open connections their time, and closes the channels.
 func (d *Daemon) finish() {

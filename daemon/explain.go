@@ -71,7 +71,10 @@ func (n nowhere) DialPacketAddr(ctx context.Context, to netip.AddrPort) (net.Con
 
 // ownAddresses are the program's own listeners as far as the configuration says them.
 func ownAddresses(c *config.Config) (own []netip.AddrPort) {
-	all := slices.Concat(c.Listen.Proxy, c.Listen.Admin)
+	all := slices.Clone(c.Listen.Admin)
+	for _, l := range c.Listen.Proxy {
+		all = append(all, l.Listener)
+	}
 	for _, l := range c.Listen.DNS {
 		all = append(all, l.Listener)
 	}

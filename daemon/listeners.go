@@ -16,6 +16,8 @@ import (
 	"syscall"
 
 	"watertight/config"
+	"watertight/front/mixed"
+	"watertight/gate"
 	"watertight/wire"
 )
 
@@ -36,9 +38,10 @@ type listener struct {
 	written netip.AddrPort // as in the configuration: port 0 stands for any
 	scheme  string         // as in the configuration, of kindDNS
 	tls     atomic.Pointer[tls.Config]
-	socket  *net.TCPListener // nil where only datagrams are served
-	packets *net.UDPConn     // nil where none are; of kindDNS alone
-	passed  bool             // by the service manager: it outlives a configuration that does not name it
+	way     atomic.Pointer[mixed.Way] // of kindProxy
+	socket  *net.TCPListener          // nil where only datagrams are served
+	packets *net.UDPConn              // nil where none are; of kindDNS alone
+	passed  bool                      // by the service manager: it outlives a configuration that does not name it
 	stop    context.CancelFunc
 }
 
@@ -54,6 +57,8 @@ type listeners struct {
 	all []*listener
 	// certificates are what each that speaks TLS is to show once the configuration is in force.
 	certificates map[*listener]*tls.Config
+	// ways are what each of kindProxy is to ask of its clients then.
+	ways map[*listener]*mixed.Way
 	// done counts the listeners being served, over all configurations.
 	done *sync.WaitGroup
 }
@@ -65,6 +70,7 @@ type wanted struct {
 	at       netip.AddrPort
 	tcp, udp bool
 	tls      *tls.Config // nil: in clear
+	way      *mixed.Way  // of kindProxy
 }
 
 func want(k kind, l config.DNSListener) wanted {
@@ -81,10 +87,12 @@ func want(k kind, l config.DNSListener) wanted {
 // openListeners gives the listeners of a configuration: those of before that it still names, and new ones. Those that
 // the service manager passed stay, whatever the configuration names. On an error none is opened.
 func openListeners(c config.Listen, before *listeners) (*listeners, error) {
-	next := &listeners{done: before.done, certificates: map[*listener]*tls.Config{}}
+	next := &listeners{done: before.done, certificates: map[*listener]*tls.Config{}, ways: map[*listener]*mixed.Way{}}
 	var all []wanted
 	for _, at := range c.Proxy {
-		all = append(all, want(kindProxy, config.DNSListener{Listener: at}))
+		w := want(kindProxy, config.DNSListener{Listener: at.Listener})
+		w.way = wayOf(at)
+		all = append(all, w)
 	}
 	for _, at := range c.Admin {
 		all = append(all, want(kindAdmin, config.DNSListener{Listener: at}))
@@ -101,14 +109,34 @@ func openListeners(c config.Listen, before *listeners) (*listeners, error) {
 		if w.tls != nil {
 			next.certificates[l] = w.tls
 		}
+		if w.way != nil {
+			next.ways[l] = w.way
+		}
 		next.all = append(next.all, l)
 	}
 	for _, l := range before.all {
-		if l.passed && !slices.Contains(next.all, l) {
-			next.all = append(next.all, l)
+		if !l.passed || slices.Contains(next.all, l) {
+			continue
 		}
+		if l.kind == kindProxy {
+			if !l.address().Addr().IsLoopback() {
+				next.closeUnless(before)
+				return nil, fmt.Errorf("the service manager passed %s, which other hosts can reach, and `listen.proxy` does not say who may use it: write it there with `tls` and `users`, or with `allow_insecure: true`", l.address())
+			}
+			next.ways[l] = &mixed.Way{Rules: gate.Open()}
+		}
+		next.all = append(next.all, l)
 	}
 	return next, nil
+}
+
+// wayOf gives what a listener asks of its clients.
+func wayOf(l config.ProxyListener) *mixed.Way {
+	w := &mixed.Way{Rules: l.Rules()}
+	if l.Certificate != nil {
+		w.TLS = gate.ServerTLS(l.Certificate, l.ClientCAs)
+	}
+	return w
 }
 
 // passedListeners gives the sockets of the service manager, by the names that it gave them: what stands before the
@@ -235,6 +263,9 @@ func (ls *listeners) addresses() []netip.AddrPort {
 func (ls *listeners) serve(ctx context.Context, serve func(context.Context, *listener)) {
 	for l, c := range ls.certificates {
 		l.tls.Store(c)
+	}
+	for l, w := range ls.ways {
+		l.way.Store(w)
 	}
 	for _, l := range ls.all {
 		if l.stop != nil {

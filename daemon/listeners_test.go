@@ -25,7 +25,7 @@ func passed(t *testing.T) *net.TCPListener {
 func listenOn(proxies ...netip.AddrPort) config.Listen {
 	var c config.Listen
 	for _, at := range proxies {
-		c.Proxy = append(c.Proxy, config.Listener{Address: at})
+		c.Proxy = append(c.Proxy, config.ProxyListener{Listener: config.Listener{Address: at}})
 	}
 	return c
 }

@@ -105,3 +105,8 @@ func (s *switchboard) Begin(until time.Time, c dns.Client, q dns.Query, then fun
 	}
 	return begun
 }
+
+// current is the generation in force, for a look at it.
+func (d *Daemon) current() *generation { return d.board.look() }
+
+func (d *Daemon) drainLimit() time.Duration { return d.current().config.Limits.Drain }

@@ -215,8 +215,11 @@ func (r *relay) cancel() {
 
 // resetOnClose makes the far side of a kernel socket see a reset, so that it does not take what it has for all.
 func resetOnClose(c net.Conn) {
-	if t, ok := c.(*net.TCPConn); ok {
-		_ = t.SetLinger(0) // it fails where the socket is gone already
+	switch c := c.(type) {
+	case *net.TCPConn:
+		_ = c.SetLinger(0) // it fails where the socket is gone already
+	case interface{ Abort() }:
+		c.Abort()
 	}
 }
 

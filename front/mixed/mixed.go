@@ -8,6 +8,7 @@ package mixed
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -81,7 +82,9 @@ type Stats struct {
 	Accepted uint64
 	Refused  uint64 // over the limit
 	Unknown  uint64 // a first octet of no protocol spoken here
-	Panics   uint64
+	// Handshakes counts those of TLS that failed.
+	Handshakes uint64
+	Panics     uint64
 }
 
 // Port serves listeners. A connection belongs to the port, not to the listener that it came by.
@@ -91,8 +94,8 @@ type Port struct {
 	drainLimit  atomic.Int64 // Options.DrainLimit, unless changed since
 
 	stats struct {
-		open                               atomic.Int64
-		accepted, refused, unknown, panics atomic.Uint64
+		open                                           atomic.Int64
+		accepted, refused, unknown, handshakes, panics atomic.Uint64
 	}
 	turning atomic.Int64 // connections that are being turned away
 
@@ -132,11 +135,12 @@ func (p *Port) SetLimits(connections int, drain time.Duration) error {
 // Stats gives the counts.
 func (p *Port) Stats() Stats {
 	return Stats{
-		Open:     p.stats.open.Load(),
-		Accepted: p.stats.accepted.Load(),
-		Refused:  p.stats.refused.Load(),
-		Unknown:  p.stats.unknown.Load(),
-		Panics:   p.stats.panics.Load(),
+		Open:       p.stats.open.Load(),
+		Accepted:   p.stats.accepted.Load(),
+		Refused:    p.stats.refused.Load(),
+		Unknown:    p.stats.unknown.Load(),
+		Handshakes: p.stats.handshakes.Load(),
+		Panics:     p.stats.panics.Load(),
 	}
 }
 
@@ -144,6 +148,8 @@ func (p *Port) Stats() Stats {
 type Way struct {
 	// Rules say who is let in.
 	Rules *gate.Rules
+	// TLS is what is spoken there; nil: the port is in clear, and no client that begins TLS is served.
+	TLS *tls.Config
 }
 
 // Serve accepts connections on l until ctx ends, and closes l. It gives nil then, or the error that ended the listener.
@@ -201,7 +207,6 @@ func (p *Port) Drain() {
 
 // accept takes connections until the listener is closed.
 func (p *Port) accept(ctx context.Context, l *net.TCPListener, way func() *Way) error {
-	rules := func() *gate.Rules { return way().Rules }
 	var pause time.Duration
 	for {
 		conn, err := l.AcceptTCP()
@@ -237,7 +242,7 @@ func (p *Port) accept(ctx context.Context, l *net.TCPListener, way func() *Way) 
 			go p.turnAway(conn)
 			continue
 		}
-		go p.serveConn(conn, rules)
+		go p.serveConn(conn, way)
 	}
 }
 
@@ -272,7 +277,7 @@ func isTemporary(err error) bool {
 }
 
 // serveConn waits for the first octet and hands the connection on.
-func (p *Port) serveConn(conn *net.TCPConn, rules func() *gate.Rules) {
+func (p *Port) serveConn(conn *net.TCPConn, way func() *Way) {
 	defer p.leave(conn)
 	defer p.stats.open.Add(-1)
 	defer p.contain(conn)
@@ -283,17 +288,25 @@ func (p *Port) serveConn(conn *net.TCPConn, rules func() *gate.Rules) {
 		return
 	}
 	_ = conn.SetReadDeadline(time.Time{})
+	guest := gate.NewGuest(conn, p.o.Keeper, func() *gate.Rules { return way().Rules })
+	config := way().TLS
+	if config != nil {
+		var ok bool
+		if head, ok = p.secure(guest, conn, head, config); !ok {
+			return
+		}
+	}
 	h, why := p.o.Handlers.choose(head[0])
 	if h == nil {
 		p.stats.unknown.Add(1)
 		p.o.Logger.Info("a client was turned away", "reason", why)
-		if head[0] == tlsHandshake {
+		if head[0] == tlsHandshake && config == nil {
 			p.tell(conn, noTLS)
 		}
-		_ = conn.Close()
+		_ = guest.Conn.Close()
 		return
 	}
-	h.ServeConn(p.ctx, gate.NewGuest(conn, p.o.Keeper, rules), head)
+	h.ServeConn(p.ctx, guest, head)
 }
 
 // tlsHandshake is the first octet of a client that speaks TLS: the type of the record (RFC 8446, section 5.1).

@@ -70,6 +70,11 @@ func (b *syncBuffer) String() string {
 
 func serve(t *testing.T, o Options) *port {
 	t.Helper()
+	return serveWay(t, o, &Way{Rules: gate.Open()})
+}
+
+func serveWay(t *testing.T, o Options, way *Way) *port {
+	t.Helper()
 	log := &syncBuffer{}
 	o.Keeper = gate.NewKeeper()
 	o.Logger = slog.New(slog.NewTextHandler(log, nil))
@@ -90,7 +95,7 @@ func serve(t *testing.T, o Options) *port {
 	r := &port{Port: p, addr: l.Addr().String(), log: log, stop: cancel, done: make(chan error, 1)}
 	r.closed = make(chan struct{})
 	go func() {
-		err := p.Serve(ctx, l, func() *Way { return &Way{Rules: gate.Open()} })
+		err := p.Serve(ctx, l, func() *Way { return way })
 		close(r.closed)
 		p.Drain()
 		r.done <- err

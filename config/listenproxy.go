@@ -1,0 +1,207 @@
+package config
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"slices"
+
+	"watertight/gate"
+)
+
+// ProxyListener is a socket of the mixed port.
+type ProxyListener struct {
+	Listener
+	// CertFile and KeyFile are where Certificate was read from. Nil: the port is in clear.
+	CertFile, KeyFile string
+	Certificate       *tls.Certificate
+	// ClientCAFile is where ClientCAs was read from: those who certify clients. Nil: clients show no certificate.
+	ClientCAFile string
+	ClientCAs    *x509.CertPool
+	// UsersFile is where Users was read from. Nil: nobody needs a password.
+	UsersFile string
+	Users     *gate.Users
+	// TokenKeyFile is where tokenKey was read from, which signs tokens. Empty: there are none.
+	TokenKeyFile string
+	tokenKey     []byte
+}
+
+// Rules are what the listener asks of its clients.
+func (l ProxyListener) Rules() *gate.Rules {
+	switch {
+	case l.Users != nil:
+		return gate.Guarded(l.Users, l.tokenKey)
+	case l.ClientCAs != nil:
+		return gate.Certified()
+	}
+	return gate.Open()
+}
+
+// Plain gives the position of the first listener of the mixed port that proxy variables can name: many clients go past a
+// proxy whose URL has https:// or a password. It is -1 where there is none.
+func (l Listen) Plain() int {
+	return slices.IndexFunc(l.Proxy, func(one ProxyListener) bool { return one.CertFile == "" && one.UsersFile == "" })
+}
+
+// proxyListener reads one address of the mixed port, or a map with an address and what belongs to it.
+func (l *loader) proxyListener(n *node, row, path string) ProxyListener {
+	var one ProxyListener
+	if n.kind != kindMap {
+		_, one.Address = l.socket(n, path)
+		l.reachable(one, n.pos, path)
+		return one
+	}
+	var files *keyFiles
+	l.fields(n, row, path, func(key string, n *node, path string) {
+		switch key {
+		case "address":
+			_, one.Address = l.socket(n, path)
+		case "tls":
+			files = l.keyFiles(n, row+".tls", path)
+		case "users":
+			l.users(n, path, &one)
+		case "token_key":
+			l.tokenKey(n, path, &one)
+		case "allow_insecure":
+			l.truth(n, path, &one.AllowInsecure)
+		}
+	})
+	if !l.stands(path + ".address") {
+		l.problem(n.pos, fmt.Sprintf("`%s` has no `address`", path), "write `address: "+DefaultListen+"`, or the address alone in place of the map")
+	}
+	if files != nil {
+		l.proxyTLS(&one, files, path+".tls")
+	}
+	if one.TokenKeyFile != "" && !l.stands(path+".users") {
+		l.problem(l.at(path+".token_key"), fmt.Sprintf("`%s.token_key` would not be used: a token stands for the password of a user, and there is no `users`", path), "write `users: FILE`, or remove it")
+	}
+	l.reachable(one, l.at(path+".address"), path+".address")
+	return one
+}
+
+// proxyTLS reads the certificate of the mixed port, and the authorities of its clients.
+func (l *loader) proxyTLS(one *ProxyListener, files *keyFiles, path string) {
+	if files.cert == "" || files.key == "" {
+		l.problem(files.pos, fmt.Sprintf("`%s` has no certificate to show", path), "write {cert: FILE, key: FILE}")
+		return
+	}
+	one.CertFile, one.KeyFile = l.relative(files.cert), l.relative(files.key)
+	var err error
+	if one.Certificate, err = l.keyPair(files, one.CertFile, one.KeyFile); err != nil {
+		l.problem(files.pos, "the certificate cannot be used: "+err.Error(), "give PEM files: the certificate with its chain, and the key that belongs to it")
+	}
+	if files.clientCA == "" {
+		return
+	}
+	one.ClientCAFile = l.relative(files.clientCA)
+	if one.ClientCAs, err = l.authorities(files.clientCA, one.ClientCAFile); err != nil {
+		l.problem(l.at(path+".client_ca"), "the authorities of clients cannot be used: "+err.Error(), "give a PEM file with the certificates of those who issue certificates to clients, and nothing else")
+	}
+}
+
+// users reads the file of users. Who may read it can try passwords, and who may change it can let himself in: so it is for
+// this user alone.
+func (l *loader) users(n *node, path string, one *ProxyListener) {
+	t, ok := l.text(n, path)
+	if !ok {
+		return
+	}
+	one.UsersFile = l.relative(t.value)
+	shown := l.say(path, t.value)
+	octets, err := l.host.ReadFile(one.UsersFile, gate.MaxUsersFile)
+	if err != nil {
+		l.problem(n.pos, fmt.Sprintf("the file of users %s cannot be read: %s", shown, reason(err)), "make it with `watertight user add "+shown+" NAME`")
+		return
+	}
+	if l.host.Exposed(one.UsersFile) {
+		l.problem(n.pos, fmt.Sprintf("every user of this host may read or change the file of users %s", shown), "chmod 600 "+shown)
+	}
+	one.Users, err = gate.ParseUsers(octets)
+	if line, ok := errors.AsType[*gate.LineError](err); ok {
+		l.problem(n.pos, fmt.Sprintf("the file of users %s, %s", shown, clipError(line)), "write its lines with `watertight user add`")
+	} else if err != nil {
+		l.problem(n.pos, fmt.Sprintf("the file of users %s lets nobody in: %s", shown, clipError(err)), "make one with `watertight user add "+shown+" NAME`")
+	}
+}
+
+// tokenKey reads the key that signs tokens.
+func (l *loader) tokenKey(n *node, path string, one *ProxyListener) {
+	t, ok := l.text(n, path)
+	if !ok {
+		return
+	}
+	one.TokenKeyFile = l.relative(t.value)
+	shown := l.say(path, t.value)
+	octets, err := l.host.ReadFile(one.TokenKeyFile, gate.MaxKey)
+	if err == nil && len(octets) < gate.MinKey {
+		err = gate.ErrKey
+	}
+	if err != nil {
+		l.problem(n.pos, fmt.Sprintf("the key %s cannot be used: %s", shown, reason(err)), "make it with `watertight user token --key "+shown+"`, or give one of at least 32 octets by chance")
+		return
+	}
+	if l.host.Exposed(one.TokenKeyFile) {
+		l.problem(n.pos, fmt.Sprintf("every user of this host may read or change the key %s", shown), "chmod 600 "+shown)
+	}
+	one.tokenKey = octets
+}
+
+// reachable refuses an address beyond this host unless its clients prove who they are, over TLS, or the user gave the word
+// for it.
+func (l *loader) reachable(one ProxyListener, at pos, path string) {
+	if !one.Address.IsValid() {
+		return // reported already
+	}
+	shown := l.say(path, one.Address.String())
+	// What was written counts, and not what could be read of it: that is reported already.
+	proven, secret := one.UsersFile != "" || one.ClientCAFile != "", one.CertFile != ""
+	lacks := map[[2]bool]string{
+		{false, false}: "it has no TLS and no users",
+		{false, true}:  "it has no TLS, and the passwords of its users would travel in clear text",
+		{true, false}:  "it has no users, and its clients show no certificates",
+	}[[2]bool{secret, proven}]
+	switch local := one.Address.Addr().IsLoopback(); {
+	case local && one.AllowInsecure:
+		l.warn(at, fmt.Sprintf("`allow_insecure` changes nothing for %s: it is on loopback", shown), "remove it")
+	case lacks == "" && one.AllowInsecure:
+		l.warn(at, fmt.Sprintf("`allow_insecure` changes nothing for %s: it has TLS, and its clients prove who they are", shown), "remove it")
+	case local || lacks == "":
+	case one.AllowInsecure:
+		l.warn(at, fmt.Sprintf("whoever reaches %s can use it: %s", shown, lacks), "see that a firewall protects it")
+	default:
+		l.problem(at, fmt.Sprintf("%s can be reached from other hosts, and anyone there could use this proxy: %s", shown, lacks),
+			fmt.Sprintf("listen on 127.0.0.1:%d; or write {address: %q, tls: {cert: FILE, key: FILE}, users: FILE}; or, where a firewall protects it, allow_insecure: true", one.Address.Port(), shown))
+	}
+}
+
+// proxyListeners gives the tree of the listeners of the mixed port.
+func (c *Config) proxyListeners() []any {
+	var list []any
+	for i, one := range c.Listen.Proxy {
+		at := fmt.Sprintf("listen.proxy[%d]", i)
+		address := c.text(at, c.text(at+".address", one.Address.String()))
+		full := entries{{"address", address}}
+		if one.CertFile != "" {
+			files := entries{{"cert", c.text(at+".tls.cert", one.CertFile)}, {"key", c.text(at+".tls.key", one.KeyFile)}}
+			if one.ClientCAFile != "" {
+				files = append(files, entry{"client_ca", c.text(at+".tls.client_ca", one.ClientCAFile)})
+			}
+			full = append(full, entry{"tls", files})
+		}
+		for _, file := range [][2]string{{"users", one.UsersFile}, {"token_key", one.TokenKeyFile}} {
+			if file[1] != "" {
+				full = append(full, entry{file[0], c.text(at+"."+file[0], file[1])})
+			}
+		}
+		if one.AllowInsecure {
+			full = append(full, entry{"allow_insecure", true})
+		}
+		if len(full) > 1 {
+			list = append(list, full)
+		} else {
+			list = append(list, address)
+		}
+	}
+	return list
+}

@@ -1,0 +1,129 @@
+package daemon
+
+import (
+	"bufio"
+	"crypto/tls"
+	"encoding/base64"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"watertight/gate"
+)
+
+// usersFile writes a file of users, each with the password s3cret.
+func usersFile(t *testing.T, path string, users ...string) {
+	t.Helper()
+	var b strings.Builder
+	for _, u := range users {
+		line, err := gate.NewLine(u, "s3cret")
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.WriteString(line + "\n")
+	}
+	if err := gate.WriteSecret(path, []byte(b.String())); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// asks asks for a tunnel with user and password and gives the answer.
+func (c *tunnel) asks(t *testing.T, target, user string) *http.Response {
+	t.Helper()
+	fmt.Fprintf(c, "CONNECT %s HTTP/1.1\r\nHost: x\r\nProxy-Authorization: Basic %s\r\n\r\n", target, base64.StdEncoding.EncodeToString([]byte(user+":s3cret")))
+	resp, err := http.ReadResponse(c.r, &http.Request{Method: http.MethodConnect})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp
+}
+
+func TestListenProxyUsers_AreLetInUntilAReloadTakesThemAway(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "users")
+	usersFile(t, file, "alice", "bob")
+	at := freePort(t)
+	text := fmt.Sprintf("listen: {proxy: {address: %q, users: %q}}\n", at, file)
+	l := newLive(t, text).start().awaitReady()
+	l.refuses(at, l.target(), http.StatusProxyAuthRequired, "AUTH_REQUIRED")
+	alice, bob := dialProxy(t, at), dialProxy(t, at)
+	for c, user := range map[*tunnel]string{alice: "alice-session-1", bob: "bob"} {
+		if resp := c.asks(t, l.target(), user); resp.StatusCode != http.StatusOK {
+			t.Fatalf("%s: %s", user, resp.Status)
+		}
+		c.carries(t)
+	}
+	waiting := dialProxy(t, at)
+	if resp := waiting.asks(t, "gone.example:1", "bob"); resp.StatusCode != http.StatusBadGateway {
+		t.Error(resp.Status)
+	} else {
+		resp.Body.Close()
+	}
+	usersFile(t, file, "alice")
+	l.mustReload(text)
+	if resp := waiting.asks(t, l.target(), "bob"); resp.StatusCode != http.StatusProxyAuthRequired {
+		t.Errorf("a user who is gone gets %s on a connection from before", resp.Status)
+	}
+	if resp := dialProxy(t, at).asks(t, l.target(), "bob"); resp.StatusCode != http.StatusProxyAuthRequired {
+		t.Errorf("a user who is gone gets %s", resp.Status)
+	}
+	if resp := dialProxy(t, at).asks(t, l.target(), "alice"); resp.StatusCode != http.StatusOK {
+		t.Errorf("a user who stays gets %s", resp.Status)
+	}
+	bob.carries(t)
+	if err := os.WriteFile(file, []byte("rubbish"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.reload(text); err == nil {
+		t.Error("a file of users that cannot be read was taken")
+	}
+	if strings.Contains(l.log.String(), "s3cret") || strings.Contains(l.log.String(), "alice") {
+		t.Errorf("the log tells too much\n%s", l.log)
+	}
+}
+
+func TestListenProxyTLS_HoldsFromTheReloadOn_AtTheSameAddress(t *testing.T) {
+	dir := doorFiles(t)
+	cert, key := filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
+	at := freePort(t)
+	l := newLive(t, fmt.Sprintf("listen: {proxy: %q}\n", at)).start().awaitReady()
+	c := l.tunnel(at)
+	l.mustReload(fmt.Sprintf("listen: {proxy: {address: %q, tls: {cert: %q, key: %q}}}\n", at, cert, key))
+	l.refuses(at, l.target(), http.StatusBadRequest, "BAD_REQUEST")
+	conn, err := tls.Dial("tcp", at.String(), &tls.Config{InsecureSkipVerify: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	inside := &tunnel{net.Conn(conn), bufio.NewReader(conn)}
+	if resp := inside.connect(t, l.target()); resp.StatusCode != http.StatusOK {
+		t.Fatal(resp.Status)
+	}
+	inside.carries(t)
+	c.carries(t)
+}
+
+func TestASocketOfTheServiceManagerBeyondLoopback_NeedsAWordInTheConfiguration(t *testing.T) {
+	socket, err := net.ListenTCP("tcp", &net.TCPAddr{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer socket.Close()
+	given, err := passedListeners(map[string][]*net.TCPListener{"proxy": {socket}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := openListeners(listenOn(freePort(t)), given); err == nil || !strings.Contains(err.Error(), "who may use it") {
+		t.Errorf("it is served to everyone: %v", err)
+	}
+	named := listenOn(netip.AddrPortFrom(netip.IPv6Unspecified(), socket.Addr().(*net.TCPAddr).AddrPort().Port()))
+	next, err := openListeners(named, given)
+	if err != nil {
+		t.Fatal(err)
+	}
+	next.closeUnless(nil)
+}

@@ -1,0 +1,50 @@
+package gate
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+)
+
+// Protocols of a port with TLS (RFC 7301), the preferred one first. A client that names none speaks HTTP/1.1 or SOCKS.
+const (
+	HTTP2 = "h2"
+	HTTP1 = "http/1.1"
+)
+
+// ErrCertificate is a client's certificate that names no user.
+var ErrCertificate = errors.New("the certificate names no user: its common name, or where it has none its one DNS name, is to be the user's name")
+
+// ServerTLS makes the configuration of a port from its certificate and, unless nil, those who certify its clients: TLS 1.3
+// alone. Each call makes one whose sessions are resumed with no other.
+func ServerTLS(cert *tls.Certificate, clients *x509.CertPool) *tls.Config {
+	c := &tls.Config{MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{*cert}, NextProtos: []string{HTTP1}}
+	if clients != nil {
+		c.ClientAuth, c.ClientCAs = tls.RequireAndVerifyClientCert, clients
+		c.VerifyConnection = func(s tls.ConnectionState) error { // of resumed sessions too
+			_, err := CertifiedUser(&s)
+			return err
+		}
+	}
+	return c
+}
+
+// CertifiedUser gives the user that a client's verified certificate names: by the common name of its subject, or where it
+// has none by its one DNS name. It is empty where the client had to show no certificate.
+func CertifiedUser(s *tls.ConnectionState) (string, error) {
+	if len(s.VerifiedChains) == 0 {
+		if len(s.PeerCertificates) > 0 {
+			return "", ErrCertificate
+		}
+		return "", nil
+	}
+	c := s.VerifiedChains[0][0]
+	user := c.Subject.CommonName
+	if user == "" && len(c.DNSNames) == 1 {
+		user = c.DNSNames[0]
+	}
+	if CheckUser(user) != nil {
+		return "", ErrCertificate
+	}
+	return user, nil
+}
