@@ -34,6 +34,7 @@ var carriers = []Carrier{
 	through(hop.SchemeHTTP),
 	through(hop.SchemeHTTPS),
 	through(hop.SchemeH2),
+	through(hop.SchemeH3),
 }
 
 func through(scheme string) Carrier {
@@ -46,9 +47,6 @@ func Carriers() []Carrier { return append([]Carrier(nil), carriers...) }
 // Carries says whether the hop carries a kind of upstream.
 func (c Carrier) Carries(k upstream.Kind) bool { return c.Datagrams || !k.Packets() }
 
-// minRoom is how many octets a datagram of QUIC needs room for (RFC 9000, section 14).
-const minRoom = 1200
-
 // Carry gives an error that names both where one of the proxies of a way out cannot carry a kind of upstream, or where all
 // of them leave no room for it.
 func Carry(k upstream.Kind, proxies []hop.Proxy) error {
@@ -59,8 +57,8 @@ func Carry(k upstream.Kind, proxies []hop.Proxy) error {
 			}
 		}
 	}
-	if room := hop.RoomBehind(0, proxies); k.Packets() && len(proxies) > 0 && room < minRoom {
-		return fmt.Errorf("%s travels in datagrams of %d octets, and a chain of %d hops leaves room for fewer", k.Name(), minRoom, len(proxies))
+	if room := hop.RoomBehind(0, proxies); k.Packets() && len(proxies) > 0 && room < hop.MinRoom {
+		return fmt.Errorf("%s travels in datagrams of %d octets, and a chain of %d hops leaves room for fewer", k.Name(), hop.MinRoom, len(proxies))
 	}
 	return nil
 }
@@ -92,8 +90,8 @@ func (c *Channel) carried() error {
 		if err == nil && u.Kind.Packets() && c.packets == nil {
 			err = fmt.Errorf("%s travels in datagrams, and what the channel stands on carries connections only", u.Kind.Name())
 		}
-		if room := hop.PacketRoom(c.packets); err == nil && u.Kind.Packets() && room != 0 && room < minRoom {
-			err = fmt.Errorf("%s travels in datagrams of %d octets, and all the hops together leave room for fewer", u.Kind.Name(), minRoom)
+		if room := hop.PacketRoom(c.packets); err == nil && u.Kind.Packets() && room != 0 && room < hop.MinRoom {
+			err = fmt.Errorf("%s travels in datagrams of %d octets, and all the hops together leave room for fewer", u.Kind.Name(), hop.MinRoom)
 		}
 		if _, ok := Dialled(u, c.ipv6); err == nil && !ok {
 			err = errors.New("it has IPv6 addresses only, and the way out carries none")

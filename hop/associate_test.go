@@ -130,6 +130,7 @@ func heard(t *testing.T, flow net.Conn, text string) {
 		t.Fatal(err)
 	}
 	b := make([]byte, 2000)
+	_ = flow.SetReadDeadline(time.Now().Add(10 * time.Second))
 	if n, err := flow.Read(b); err != nil || string(b[:n]) != text {
 		t.Errorf("heard %q, %v; want %q", b[:n], err, text)
 	}

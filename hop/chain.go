@@ -59,6 +59,9 @@ func Chain(u Under, proxies []Proxy) (*Chained, error) {
 	c := &Chained{first: u.First, packets: u.Packets, lookup: u.Lookup}
 	for i, p := range proxies {
 		l, err := newLink(p, u)
+		if err == nil {
+			err = c.datagramsFor(l, proxies[:i])
+		}
 		if err != nil {
 			return nil, fmt.Errorf("hop: proxy %d of the chain: %w", i+1, err)
 		}
@@ -67,9 +70,17 @@ func Chain(u Under, proxies []Proxy) (*Chained, error) {
 	return c, nil
 }
 
-// Linked refuses a chain in which a proxy cannot be asked for the next one.
+// Linked refuses a chain in which a proxy cannot be asked for the next one, or does not carry what that travels in.
 func Linked(proxies []Proxy) error {
 	for i, next := range proxies {
+		if next.Scheme == SchemeH3 {
+			if j := slices.IndexFunc(proxies[:i], func(p Proxy) bool { return !p.CarriesDatagrams() }); j >= 0 {
+				return fmt.Errorf("the proxy %v travels in datagrams, and the hop %v before it carries connections only", next, proxies[j])
+			}
+			if RoomBehind(0, proxies[:i]) < MinRoom {
+				return fmt.Errorf("the proxy %v travels in datagrams of %d octets, and the hops before it leave room for fewer", next, MinRoom)
+			}
+		}
 		if a, ok := next.Host.Addr(); ok && i > 0 && a.Is6() && !proxies[i-1].CarriesIPv6() {
 			return fmt.Errorf("the proxy %v cannot be asked for the next one, %v: its protocol has no IPv6", proxies[i-1], next)
 		}
@@ -93,6 +104,7 @@ type link struct {
 	credentials string        // the value of Proxy-Authorization, empty for none
 	trusted     *trust.Client // nil where the scheme has no TLS
 	mux         *mux          // nil where each tunnel has a connection of its own
+	h3          *h3           // nil where the proxy is reached over a connection
 }
 
 func newLink(p Proxy, u Under) (*link, error) {
@@ -127,6 +139,9 @@ func (c *Chained) Close() error {
 		if l.mux != nil {
 			l.mux.close()
 		}
+		if l.h3 != nil {
+			l.h3.close()
+		}
 	}
 	return nil
 }
@@ -137,6 +152,9 @@ func (c *Chained) Forget() {
 	for _, l := range c.links {
 		if l.mux != nil {
 			l.mux.forget()
+		}
+		if l.h3 != nil {
+			l.h3.forget()
 		}
 		if l.trusted != nil {
 			l.trusted.Forget()
@@ -160,6 +178,9 @@ func (c *Chained) through(ctx context.Context, last int, t name.Target) (net.Con
 	}
 	if l.mux != nil {
 		return l.mux.tunnel(ctx, t, func() (net.Conn, error) { return c.reach(ctx, last) })
+	}
+	if l.h3 != nil {
+		return l.h3.tunnel(ctx, c.wayTo(last), t)
 	}
 	conn, err := c.reach(ctx, last)
 	if err != nil {

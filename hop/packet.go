@@ -3,6 +3,7 @@ package hop
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"slices"
@@ -79,6 +80,9 @@ func (c packetChain) DialPacket(ctx context.Context, t name.Target) (net.Conn, e
 // packetsThrough opens a flow to t through the proxies up to the one with index last.
 func (c *Chained) packetsThrough(ctx context.Context, last int, t name.Target) (net.Conn, error) {
 	l := c.links[last]
+	if l.h3 != nil {
+		return l.h3.packets(ctx, c.wayTo(last), t)
+	}
 	control, at, err := c.find(ctx, last)
 	if err != nil {
 		return nil, err
@@ -93,6 +97,34 @@ func (c *Chained) packetsThrough(ctx context.Context, last int, t name.Target) (
 		return nil, l.unreached(err, "")
 	}
 	return newAssociation(l, control, flow, t), nil
+}
+
+// datagramsFor lets a proxy that is reached in datagrams have them, or refuses it.
+func (c *Chained) datagramsFor(l *link, before []Proxy) error {
+	if l.Scheme != SchemeH3 {
+		return nil
+	}
+	room := RoomBehind(PacketRoom(c.packets), before)
+	switch {
+	case c.packets == nil:
+		return fmt.Errorf("%v travels in datagrams, and what the chain stands on carries connections only", l.Proxy)
+	case room < MinRoom:
+		return fmt.Errorf("%v travels in datagrams of %d octets, and what is before it leaves room for %d", l.Proxy, MinRoom, room)
+	}
+	l.h3 = &h3{l: l, size: uint16(min(room, firstRoom))}
+	return nil
+}
+
+// wayTo is how the proxy with index i is reached in datagrams.
+func (c *Chained) wayTo(i int) way {
+	w := way{
+		places: func(ctx context.Context) ([]name.Target, error) { return c.places(ctx, i) },
+		flow:   func(ctx context.Context, to name.Target) (net.Conn, error) { return c.packetsBefore(ctx, i, to) },
+	}
+	if i > 0 {
+		w.via = ", through " + c.links[i-1].label
+	}
+	return w
 }
 
 // packetsBefore opens a flow to what the proxy with index i is, or has, by what is before it.
@@ -162,21 +194,30 @@ func (c *Chained) connectBefore(ctx context.Context, i int, at name.Target) (net
 }
 
 // PacketRoom is what the headers leave of a datagram that the networks of today carry.
-func (c packetChain) PacketRoom() int {
+func (c packetChain) PacketRoom() int { return RoomBehind(PacketRoom(c.packets), c.proxies()) }
+
+func (c *Chained) proxies() []Proxy {
 	proxies := make([]Proxy, len(c.links))
 	for i, l := range c.links {
 		proxies[i] = l.Proxy
 	}
-	return RoomBehind(PacketRoom(c.packets), proxies)
+	return proxies
 }
 
 // RoomBehind is how many octets a datagram may have at least that travels through proxies, where it may have room octets
-// before them; 0 is not known. It is negative where nothing has room.
+// before them; 0 is not known.
 func RoomBehind(room int, proxies []Proxy) int {
 	if room == 0 {
 		room = firstRoom
 	}
-	return room - len(proxies)*socksOverhead
+	for _, p := range proxies {
+		if p.Scheme == SchemeH3 {
+			room -= h3Overhead
+		} else {
+			room -= socksOverhead
+		}
+	}
+	return room
 }
 
 const (
@@ -185,6 +226,11 @@ const (
 	firstRoom = 1350
 	// socksOverhead is a header with an IPv6 address (RFC 1928, section 7).
 	socksOverhead = 4 + 16 + 2
+	// h3Overhead is the most that QUIC puts around an HTTP Datagram (RFC 9000, section 17.3; RFC 9221, section 4), its stream,
+	// its context, and what quic-go keeps in reserve.
+	h3Overhead = 50
+	// MinRoom is how many octets a datagram of QUIC needs room for (RFC 9000, section 14).
+	MinRoom = 1200
 )
 
 var _ PacketDialer = packetChain{}

@@ -13,6 +13,7 @@ const (
 	SchemeHTTPS     = "https"      // HTTP CONNECT over TLS
 	SchemeSOCKS5TLS = "socks5+tls" // SOCKS5 over TLS
 	SchemeH2        = "h2"         // HTTP/2 CONNECT over TLS (RFC 9113, section 8.5)
+	SchemeH3        = "h3"         // HTTP/3 CONNECT and connect-udp (RFC 9114, section 4.4; RFC 9298)
 )
 
 // traits is what tells schemes apart before anything is sent.
@@ -38,6 +39,7 @@ var schemes = map[string]traits{
 	SchemeHTTP:      {kind: "an HTTP proxy", http: true, password: true, v6: true},
 	SchemeHTTPS:     {kind: "an HTTP proxy", port: 443, tls: true, http: true, password: true, v6: true},
 	SchemeH2:        {kind: "an HTTP/2 proxy", port: 443, tls: true, http: true, password: true, v6: true},
+	SchemeH3:        {kind: "an HTTP/3 proxy", port: 443, tls: true, http: true, password: true, v6: true, datagrams: true},
 	SchemeSOCKS5TLS: {kind: "a SOCKS5 proxy", port: socksPort, tls: true, password: true, v6: true},
 }
 
@@ -63,8 +65,7 @@ var aliases = map[string]string{
 
 // unsupported are schemes that people write, with why they are not taken.
 var unsupported = map[string]string{
-	"h3":        "a proxy over HTTP/3 is not carried by this version",
-	"masque":    "MASQUE is not carried by this version",
+	"masque":    "write h3:// for a proxy that speaks connect-udp over HTTP/3",
 	"wireguard": "WireGuard is not carried by this version",
 	"ssh":       "SSH is not carried by this version",
 	"ss":        "Shadowsocks is not carried by this version",

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"net"
 
+	"github.com/quic-go/quic-go/http3"
+
 	"watertight/clock"
 	"watertight/fault"
 	"watertight/trust"
@@ -20,6 +22,8 @@ func protocols(scheme string) []string {
 		return []string{"http/1.1"}
 	case SchemeH2:
 		return []string{protocolH2}
+	case SchemeH3:
+		return []string{http3.NextProtoH3}
 	}
 	return nil // SOCKS has no identification
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/quic-go/quic-go"
 
 	"watertight/fault"
+	"watertight/wire"
 )
 
 // quicConn is an authenticated QUIC connection (RFC 9000) with the flow of datagrams that carries it and nothing else.
@@ -44,7 +45,7 @@ func (s *secure) tryQUIC(ctx context.Context, to netip.AddrPort, config *tls.Con
 		return nil, fail
 	}
 	at := net.UDPAddrFromAddrPort(to)
-	transport := &quic.Transport{Conn: &packets{flow, at}}
+	transport := &quic.Transport{Conn: wire.PacketConn(flow, at)}
 	conn, err := transport.Dial(ctx, at, config, &quic.Config{
 		HandshakeIdleTimeout:  s.c.options.Timeout, // ctx may end it before
 		MaxIdleTimeout:        s.c.options.IdleTimeout,
@@ -111,33 +112,3 @@ func (c *Client) dialPacket(ctx context.Context, to netip.AddrPort) (net.Conn, *
 	fault.Reached(ctx)
 	return flow, nil
 }
-
-// packets is a flow of datagrams as what QUIC wants: a socket whose every datagram comes from one address.
-type packets struct {
-	net.Conn
-	peer *net.UDPAddr
-}
-
-func (p *packets) ReadFrom(b []byte) (int, net.Addr, error) {
-	n, err := p.Read(b)
-	return n, p.peer, err
-}
-
-func (p *packets) WriteTo(b []byte, _ net.Addr) (int, error) { return p.Write(b) }
-
-// SetReadBuffer and SetWriteBuffer pass on what QUIC asks of a socket of the kernel. Another flow has its own buffers.
-func (p *packets) SetReadBuffer(octets int) error {
-	if c, ok := p.Conn.(interface{ SetReadBuffer(int) error }); ok {
-		return c.SetReadBuffer(octets)
-	}
-	return nil
-}
-
-func (p *packets) SetWriteBuffer(octets int) error {
-	if c, ok := p.Conn.(interface{ SetWriteBuffer(int) error }); ok {
-		return c.SetWriteBuffer(octets)
-	}
-	return nil
-}
-
-var _ net.PacketConn = (*packets)(nil)

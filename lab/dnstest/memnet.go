@@ -8,11 +8,16 @@ import (
 	"net/netip"
 	"sync"
 	"syscall"
+	"time"
 )
 
 // Net is a network of in-memory connections and datagrams: what is not listened on refuses. It is safe in a bubble of
 // testing/synctest. The zero Net is ready for use.
 type Net struct {
+	// Delay is how long a datagram travels. A bubble in which QUIC sends much needs one: it has to wait for the next moment
+	// in which it may send, and none comes where nothing takes time.
+	Delay time.Duration
+
 	mu        sync.Mutex
 	listeners map[netip.AddrPort]*listener
 	packets   map[netip.AddrPort]*packetSocket

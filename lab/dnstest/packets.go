@@ -59,10 +59,17 @@ func (n *Net) send(from *packetSocket, to netip.AddrPort, b []byte) {
 	case s == nil:
 		s, d = from, datagram{from: to, err: syscall.ECONNREFUSED}
 	}
-	select {
-	case s.in <- d:
-	default:
+	arrive := func() {
+		select {
+		case s.in <- d:
+		default:
+		}
 	}
+	if n.Delay > 0 {
+		time.AfterFunc(n.Delay, arrive)
+		return
+	}
+	arrive()
 }
 
 type datagram struct {
