@@ -23,6 +23,9 @@ var ErrAddress = errors.New("not a valid socket address")
 // plainDNS are the ports of DNS (RFC 1035), NetBIOS names (RFC 1002), multicast DNS (RFC 6762) and LLMNR (RFC 4795).
 var plainDNS = map[uint16]bool{53: true, 137: true, 5353: true, 5355: true}
 
+// PlainDNS says whether names travel in clear text on a port.
+func PlainDNS(port uint16) bool { return plainDNS[port] }
+
 // keepAlive finds the dead far side of an idle tunnel within about two minutes.
 var keepAlive = net.KeepAliveConfig{Enable: true, Idle: 60 * time.Second, Interval: 15 * time.Second, Count: 4}
 

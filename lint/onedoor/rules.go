@@ -27,6 +27,7 @@ const (
 	quic  = "github.com/quic-go/quic-go"
 	xnet  = "golang.org/x/net"
 	unix  = "golang.org/x/sys/unix"
+	wg    = "golang.zx2c4.com/wireguard"
 )
 
 var rules = []rule{
@@ -78,6 +79,22 @@ var rules = []rule{
 			names(miekg, "ActivateAndServe Client Conn Dial DialTimeout DialTimeoutWithTLS DialWithTLS Exchange ExchangeConn ExchangeContext "+
 				"ListenAndServe ListenAndServeTLS Server Transfer"),
 		),
+	},
+	{
+		id:      "socket",
+		why:     "it opens a socket or an interface of the host, past the channel underneath",
+		instead: "use package wireguard, whose datagrams leave by that channel",
+		symbols: join(
+			names(wg+"/conn", "NewDefaultBind NewStdNetBind NewWinRingBind"),
+			names(wg+"/ipc", "UAPIListen UAPIOpen"),
+			names(wg+"/tun", "CreateTUN CreateTUNFromFile CreateUnmonitoredTUNFromFD"),
+		),
+	},
+	{
+		id:      "resolver",
+		why:     "it looks names up by itself, in clear text",
+		instead: "use package wireguard, which dials addresses only",
+		imports: []string{wg + "/tun/netstack"},
 	},
 	{
 		id:      "socket",

@@ -6,7 +6,11 @@ import (
 	"net"
 	"net/netip"
 	"os/user"
+
+	"golang.zx2c4.com/wireguard/tun/netstack" // want `import "golang.zx2c4.com/wireguard/tun/netstack": it looks names up by itself`
 )
+
+var _ netstack.Net
 
 type embedded struct {
 	*net.Resolver // want `net.Resolver: a name is resolved inside the channel`

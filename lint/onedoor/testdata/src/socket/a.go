@@ -18,6 +18,7 @@ import (
 	"golang.org/x/net/icmp"
 	"golang.org/x/net/websocket"
 	"golang.org/x/sys/unix"
+	"golang.zx2c4.com/wireguard/conn"
 )
 
 type embedded struct{ net.Dialer } // want `net.Dialer: `
@@ -56,6 +57,7 @@ func forbidden(ctx context.Context, e embedded, f *os.File) {
 	_, _ = textproto.Dial("tcp", "192.0.2.1:1")            // want `textproto.Dial: `
 	_, _ = icmp.ListenPacket("ip4:icmp", "192.0.2.1")      // want `icmp.ListenPacket: `
 	_, _ = websocket.Dial("ws://192.0.2.1", "", "")        // want `websocket.Dial: `
+	_ = conn.NewDefaultBind()                              // want `conn.NewDefaultBind: it opens a socket or an interface of the host`
 	_ = quic.DialAddr("192.0.2.1:1")                       // want `quic-go.DialAddr: `
 	_ = quic.ListenAddr("127.0.0.1:1")                     // want `quic-go.ListenAddr: `
 	_ = http3.ListenAndServeQUIC("127.0.0.1:1")            // want `http3.ListenAndServeQUIC: `
