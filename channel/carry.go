@@ -35,6 +35,7 @@ var carriers = []Carrier{
 	through(hop.SchemeHTTPS),
 	through(hop.SchemeH2),
 	through(hop.SchemeH3),
+	{Hop: HopWireGuard, Datagrams: true},
 }
 
 func through(scheme string) Carrier {
@@ -87,6 +88,9 @@ func (c *Channel) carried() error {
 	var errs []error
 	for _, u := range c.spec.Resolver.Upstreams {
 		err := Carry(u.Kind, c.spec.Proxies)
+		if err == nil {
+			err = CarryPlain(u, c.spec.WireGuard)
+		}
 		if err == nil && u.Kind.Packets() && c.packets == nil {
 			err = fmt.Errorf("%s travels in datagrams, and what the channel stands on carries connections only", u.Kind.Name())
 		}
@@ -121,6 +125,7 @@ func (c *Channel) way() transport.Way {
 	if c.packets != nil {
 		w.DialPacket, w.PacketRoom = c.dialPacketAddr, hop.PacketRoom(c.packets)
 	}
+	c.plainWay(&w)
 	return w
 }
 

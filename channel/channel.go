@@ -23,6 +23,7 @@ import (
 	"watertight/hop"
 	"watertight/name"
 	"watertight/resolve"
+	"watertight/wireguard"
 )
 
 // Limits of a channel, in time and number.
@@ -52,6 +53,8 @@ type Spec struct {
 	Over string
 	// Proxies is the chain of upstream proxies, first hop first; empty means that addresses are dialled from below.
 	Proxies []hop.Proxy
+	// WireGuard is the tunnel that is the way out, in place of proxies; nil for none.
+	WireGuard *wireguard.Config
 	// ResolveAtExit hands names to the last proxy instead of resolving them here: nobody resolves them before, and no
 	// address can be checked.
 	ResolveAtExit bool
@@ -67,6 +70,8 @@ func (s Spec) validate(below Below) error {
 		return errors.New("a channel needs a name")
 	case below == nil:
 		return fmt.Errorf("channel %s stands on nothing", s.Name)
+	case s.WireGuard != nil && len(s.Proxies) > 0:
+		return fmt.Errorf("channel %s: a tunnel and proxies are two channels, one over the other", s.Name)
 	case s.ResolveAtExit && len(s.Proxies) == 0:
 		return fmt.Errorf("channel %s: `resolve: exit` needs a proxy that resolves", s.Name)
 	}
@@ -89,6 +94,8 @@ type Channel struct {
 	packets  hop.PacketDialer                                             // nil where the way out carries none
 	lookup   func(ctx context.Context, host string) ([]netip.Addr, error) // of the channel underneath; nil where that resolves nothing
 	resolver *resolve.Resolver                                            // nil where the exit resolves
+	tunnel   *wireguard.Tunnel                                            // that of all its partitions; nil where the way out is another
+	rivals   []*wireguard.Tunnel                                          // that cannot be up beside it
 	given    given
 	ipv6     bool        // the way out carries it
 	parts    *partitions // of the channel, by identity; nil of a partition
@@ -108,7 +115,11 @@ type Channel struct {
 
 // Open builds the dialer first and the resolver over it: there is no other way to get either.
 // The caller runs the channel ([Channel.Run]) and closes it.
-func Open(s Spec, below Below) (*Channel, error) {
+func Open(s Spec, below Below) (*Channel, error) { return OpenAfter(s, below, nil) }
+
+// OpenAfter is [Open] for a channel that comes after others, which are still open: a tunnel of theirs is taken over
+// where it is the same.
+func OpenAfter(s Spec, below Below, before []*Channel) (*Channel, error) {
 	if err := s.validate(below); err != nil {
 		return nil, err
 	}
@@ -118,10 +129,16 @@ func Open(s Spec, below Below) (*Channel, error) {
 	if unfit != nil {
 		over = refusing{unfit}
 	}
-	c, err := open(s, over, proxies)
+	tunnel, rivals, err := tunnelOf(s, over, before)
 	if err != nil {
+		return nil, fmt.Errorf("channel %s: %w", s.Name, err)
+	}
+	c, err := open(s, over, proxies, tunnel)
+	if err != nil {
+		closeTunnel(tunnel)
 		return nil, err
 	}
+	c.rivals = rivals
 	c.seed, c.unfit = seed, unfit
 	c.under, _ = below.(*Channel)
 	c.byClient = c.under != nil && c.under.byClient
@@ -130,8 +147,8 @@ func Open(s Spec, below Below) (*Channel, error) {
 }
 
 // open opens a channel, or a partition of one over the partition of the same identity below. proxies are those of the spec
-// with their templates filled in.
-func open(s Spec, below Below, proxies []hop.Proxy) (*Channel, error) {
+// with their templates filled in, and tunnel is the way out where there is one.
+func open(s Spec, below Below, proxies []hop.Proxy, tunnel *wireguard.Tunnel) (*Channel, error) {
 	var dialer hop.Dialer = hop.DialerFunc(below.Dial)
 	var chain *hop.Chained
 	packets := below.Packets()
@@ -144,6 +161,9 @@ func open(s Spec, below Below, proxies []hop.Proxy) (*Channel, error) {
 		dialer, packets = chain, chain.Packets()
 	}
 	c := &Channel{spec: s, dialer: dialer, chain: chain, packets: packets, lookup: lookupOf(below), given: given{most: givenMost}, ipv6: carriesIPv6(s, below), ready: make(chan struct{}), tried: make(chan struct{})}
+	if tunnel != nil {
+		c.tunnel, c.dialer, c.packets = tunnel, tunnel, tunnel
+	}
 	if s.ResolveAtExit {
 		c.markReady()
 		return c, nil
@@ -362,6 +382,7 @@ func (c *Channel) noResolver() error {
 // Close ends the resolver with its look-ups and its connections, and every partition. Connections that Dial gave stay open.
 func (c *Channel) Close() error {
 	if c.parts != nil {
+		defer closeTunnel(c.tunnel) // it is the partitions' too
 		c.parts.close()
 	}
 	var err error

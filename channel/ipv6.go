@@ -18,6 +18,9 @@ func CarriesIPv6(proxies []hop.Proxy) bool {
 
 // carriesIPv6 says it of a channel. One without proxies goes out as the one underneath does.
 func carriesIPv6(s Spec, below Below) bool {
+	if s.WireGuard != nil {
+		return s.WireGuard.CarriesIPv6()
+	}
 	if len(s.Proxies) == 0 {
 		switch c := below.(type) {
 		case *Channel:

@@ -128,7 +128,7 @@ func (ps *partitions) make(w who) (*partition, error) {
 			return nil, fault.New(fault.Limit, fmt.Sprintf("channel %s works for %d users and sessions at once already", ps.base.spec.Name, maxPartitions), nil)
 		}
 	}
-	c, err := open(spec, partOf(ps.below, w), proxies)
+	c, err := open(spec, partOf(ps.below, w), proxies, ps.base.tunnel)
 	if err != nil {
 		return nil, fault.New(fault.Internal, "the channel cannot be opened for this user and session", err)
 	}

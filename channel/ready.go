@@ -20,6 +20,7 @@ const (
 // Run runs the channel, and every partition of it that is made, until ctx ends. It gives ctx's error.
 func (c *Channel) Run(ctx context.Context) error {
 	if c.parts != nil {
+		c.startTunnel()
 		c.parts.begin(ctx)
 		defer c.parts.close()
 	}

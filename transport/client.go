@@ -30,6 +30,9 @@ type Way struct {
 	// Lookup gives the addresses of an upstream that is known by its name alone: the channel underneath resolves it. It is
 	// nil where nothing underneath does.
 	Lookup func(ctx context.Context, host string) ([]netip.Addr, error)
+	// Plain and PlainPacket are Dial and DialPacket to a name service in clear text, inside a tunnel and nowhere else. They
+	// are nil everywhere but in a tunnel's own resolver, and there too unless the configuration asks for them.
+	Plain, PlainPacket Dial
 }
 
 // Options says over what an upstream is asked, and with how much patience. All of it is required but DNSSEC, Floor and
@@ -97,6 +100,8 @@ func New(u upstream.Upstream, o Options) (*Client, error) {
 		return nil, fmt.Errorf("upstreams of the kind %q are not carried", u.Kind)
 	case u.Named.IsValid() && o.Way.Lookup == nil:
 		return nil, fmt.Errorf("it is given by its name, %v, and no channel underneath looks names up", u.Named.Host())
+	case u.Kind.Tunnel() && (o.Way.Plain == nil || o.Way.PlainPacket == nil):
+		return nil, ErrPlain
 	case u.Kind.Packets() && o.Way.DialPacket == nil:
 		return nil, fmt.Errorf("%s travels in datagrams, and the way out carries none", u.Kind.Name())
 	}

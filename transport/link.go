@@ -43,6 +43,8 @@ var openers = map[upstream.Kind]func(*Client) (opener, error){
 
 	upstream.DNSCrypt: newDNSCrypt,
 	upstream.ODoH:     newODoH,
+
+	upstream.Plain: newPlain,
 }
 
 // open makes a new connection by a clock that may be right.

@@ -23,6 +23,8 @@ func (l *odohLink) spoken() spoken { return spoken{"ODoH over " + l.version, l.e
 
 func (l *cryptLink) spoken() spoken { return spoken{protocol: "DNSCrypt"} }
 
+func (l *plainLink) spoken() spoken { return spoken{protocol: "plain DNS inside the tunnel"} }
+
 // spoken is that of the youngest connection in use.
 func (p *links) spoken() (s spoken) {
 	p.mu.Lock()

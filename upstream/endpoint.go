@@ -61,7 +61,7 @@ func parseEndpoint(s string) (endpoint, error) {
 	scheme = strings.ToLower(scheme)
 	if t, ok := kinds[Kind(scheme)]; ok && t.stamp {
 		return endpoint{}, fmt.Errorf("%s has no URL; write its stamp, %s…", t.name, stampScheme)
-	} else if ok {
+	} else if ok && !t.tunnel {
 		return parseURL(s, Kind(scheme))
 	}
 	switch scheme {

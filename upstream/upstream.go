@@ -33,6 +33,7 @@ type traits struct {
 	path    bool   // its URL has a path
 	packets bool   // it travels in datagrams and in nothing else
 	stamp   bool   // it has no URL of its own, only a stamp
+	tunnel  bool   // it is carried inside a tunnel alone
 }
 
 var kinds = map[Kind]traits{
@@ -43,10 +44,14 @@ var kinds = map[Kind]traits{
 
 	DNSCrypt: {name: "DNSCrypt", port: dnscrypt.Port, stamp: true},
 	ODoH:     {name: "ODoH", port: 443, path: true, stamp: true},
+
+	Plain: {name: "plain DNS inside the tunnel", port: 53, packets: true, tunnel: true},
 }
 
-// Kinds gives every kind, in the order of their schemes.
-func Kinds() []Kind { return slices.Sorted(maps.Keys(kinds)) }
+// Kinds gives every kind that can be carried over more than one way out, in the order of their schemes.
+func Kinds() []Kind {
+	return slices.DeleteFunc(slices.Sorted(maps.Keys(kinds)), Kind.Tunnel)
+}
 
 // Name is what people call the kind.
 func (k Kind) Name() string { return kinds[k].name }
@@ -131,6 +136,8 @@ type Spec struct {
 	ECH       string   // base64 of an ECHConfigList (RFC 9849)
 	// Below says that a channel underneath looks the host up, where no address of it is given or known.
 	Below bool
+	// Tunnel says that the upstream is for the resolver of a tunnel that may ask in clear text inside it.
+	Tunnel bool
 }
 
 // Host gives the host of the spec's URL or stamp where it is a name that needs `addresses`: what a configuration looks up in
@@ -150,7 +157,7 @@ func (s Spec) Host() (string, bool) {
 
 // Build checks the spec and reads its CA file. Every error in the spec is reported, each as a [*SpecError], joined.
 func (s Spec) Build() (Upstream, error) {
-	e, err := parseEndpoint(s.URL)
+	e, err := s.endpoint()
 	if err != nil {
 		return Upstream{}, &SpecError{Field: "url", Err: err}
 	}
@@ -172,6 +179,9 @@ func (s Spec) Build() (Upstream, error) {
 		if err != nil {
 			errs = append(errs, &SpecError{Field: "url", Err: err})
 		}
+	}
+	if e.kind == Plain {
+		return s.plain(u, errs)
 	}
 	errs = append(errs, s.through(e, &u)...)
 	if e.kind == DNSCrypt {

@@ -34,6 +34,7 @@ var covered = map[string]func(*testing.T){
 	"Upstream.GET":        TestATextWithATemplateMeansGET,
 	"Upstream.ServerName": TestUpstreamTextsThatAreGood,
 	"Upstream.Addrs":      TestUpstreamTextsThatAreGood,
+	"Spec.Tunnel":         TestPlainDNSIsAnUpstreamOfATunnelAndOfNothingElse,
 	"Spec.Below":          TestAnUpstreamByNameIsLookedUpBelowOnlyWhereTheSpecSaysSo,
 	"Upstream.Named":      TestAnUpstreamByNameIsLookedUpBelowOnlyWhereTheSpecSaysSo,
 	"Upstream.Pins":       TestWhatASpecSaysIsInTheUpstream,
