@@ -147,6 +147,11 @@ func describe(c config.Channel) string {
 	for _, p := range c.Proxies {
 		parts = append(parts, "through "+p.String())
 	}
+	if c.WireGuard != nil {
+		for _, p := range c.WireGuard.Tunnel.Peers {
+			parts = append(parts, "through wireguard://"+p.Endpoint.String())
+		}
+	}
 	if c.ResolveAtExit {
 		return strings.Join(append(parts, "names are resolved by its exit"), ", ")
 	}

@@ -67,6 +67,7 @@ func channelName(s string) (why, mend string) {
 func (l *loader) channel(key, n *node, path string) Channel {
 	ch := newChannel(key.text)
 	way := ""
+	var resolver func() // it is read last: what it may ask depends on the tunnel
 	isMap := l.fields(n, "channels.*", path, func(key string, n *node, path string) {
 		switch key {
 		case "over":
@@ -78,9 +79,16 @@ func (l *loader) channel(key, n *node, path string) Channel {
 		case "resolve":
 			choice(l, n, path, keyAt("channels.*.resolve"), &way)
 		case "resolver":
-			l.resolver(n, path, &ch.Resolver)
+			resolver = func() { l.resolver(n, path, &ch.Resolver) }
+		case "wireguard":
+			ch.WireGuard = l.wireguard(n, path)
 		}
 	})
+	if resolver != nil {
+		// Where the tunnel itself is wrong, that is what there is to say.
+		ch.Resolver.tunnel = ch.WireGuard != nil && ch.WireGuard.Tunnel.DNSOverTunnel || ch.WireGuard == nil && l.stands(path+".wireguard")
+		resolver()
+	}
 	ch.ResolveAtExit = way == "exit"
 	switch {
 	case !isMap:
@@ -89,6 +97,7 @@ func (l *loader) channel(key, n *node, path string) Channel {
 		ch.Over = ""
 	default:
 		l.checkChannel(ch, key.pos, path, way == "" && l.stands(path+".resolve"))
+		l.checkTunnel(ch, path)
 	}
 	if ch.ResolveAtExit {
 		ch.Resolver = Resolver{}
@@ -104,6 +113,10 @@ func (l *loader) checkDirect(ch Channel, path string) {
 	if l.stands(path + ".proxy") {
 		l.problem(l.at(path+".proxy"), "`direct` has no proxy: it is the way out without one, and the other channels stand on it",
 			"write another channel with this `proxy`, and a route to it")
+	}
+	if l.stands(path + ".wireguard") {
+		l.problem(l.at(path+".wireguard"), "`direct` has no tunnel: the other channels stand on it, and the tunnel's own datagrams leave by it",
+			"write another channel with this `wireguard`, and a route to it")
 	}
 	if ch.ResolveAtExit {
 		l.problem(l.at(path+".resolve"), "`direct` has no exit that could resolve names", "remove `resolve`")

@@ -22,6 +22,7 @@ func (l *loader) check(c *Config) {
 	if sound {
 		l.checkCarried(c)
 		l.checkHopNames(c)
+		l.checkTunnels(c)
 	}
 	sound = l.checkTargets(c, names) && sound
 	l.checkShadows(c)
@@ -103,7 +104,9 @@ func (l *loader) checkCarried(c *Config) {
 		var proxies []hop.Proxy // from the ground up
 		for name := ch.Name; name != ""; {
 			below, _ := c.Channel(name)
-			proxies, name = append(slices.Clone(below.Proxies), proxies...), below.Over
+			if proxies, name = append(slices.Clone(below.Proxies), proxies...), below.Over; below.WireGuard != nil {
+				break // it carries what is above it
+			}
 		}
 		if err := hop.Linked(proxies); err != nil && len(ch.Proxies) > 0 {
 			l.problem(l.at("channels."+ch.Name+".proxy"), fmt.Sprintf("the proxies of `%s` cannot be reached: %v", ch.Name, err), "give the next proxy by its name or an IPv4 address")

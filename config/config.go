@@ -139,6 +139,8 @@ type Channel struct {
 	Over string
 	// Proxies is the chain, first hop first. Empty: the way out of the channel underneath, with another resolver.
 	Proxies []hop.Proxy
+	// WireGuard is a tunnel in place of the chain; nil: there is none.
+	WireGuard *WireGuard
 	// ResolveAtExit says that the last proxy gets the name and nobody looks it up before; Resolver is then empty.
 	ResolveAtExit bool
 	Resolver      Resolver
@@ -161,6 +163,7 @@ type Resolver struct {
 	forward, trust, negative []string
 
 	sources []source // what each upstream was made from
+	tunnel  bool     // plain DNS may be asked, inside the channel's tunnel
 }
 
 // Route sends what one of its patterns matches to a channel, or refuses it.

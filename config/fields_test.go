@@ -80,6 +80,8 @@ var exercised = map[string]string{
 	"Listen.Proxy.Users":                  "TestListenProxy_IsReadWithItsCertificateAndItsUsers",
 	"Listen.Proxy.TokenKeyFile":           "TestListenProxy_IsReadWithItsCertificateAndItsUsers",
 	"Listen.Proxy.tokenKey":               "TestListenProxy_IsReadWithItsCertificateAndItsUsers",
+	"Channels.WireGuard":                  "TestWireGuard_IsReadWithItsPeers",
+	"Channels.Resolver.tunnel":            "TestPlainDNS_IsForTheResolverOfATunnelThatAsksForItAndForNobodyElse",
 }
 
 // leaves gives the paths of the fields of our own structs, down to what another package or the language defines.

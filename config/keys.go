@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"watertight/resolve"
+	"watertight/wireguard"
 )
 
 // form is what may stand as the value of a key.
@@ -122,6 +123,26 @@ var Keys = []Key{
 	{Path: "channels.*.proxy.name", form: formText, Doc: "The name in the proxy's certificate, where it is not the host of the URL."},
 	{Path: "channels.*.proxy.cert", form: formText, Doc: "A PEM file: the certificate, with its chain, that is shown to a proxy over TLS which asks for one."},
 	{Path: "channels.*.proxy.key", form: formText, Doc: "A PEM file: the key of that certificate."},
+	{Path: "channels.*.wireguard", form: formMap, Doc: "A WireGuard tunnel, in user space, that is the way out in place of a proxy."},
+	{Path: "channels.*.wireguard.private_key_file", form: formText, Doc: "A file with the private key of this end, as `wg genkey` prints it. Read again at every reload."},
+	{Path: "channels.*.wireguard.address", form: formText, list: true, Doc: "The address of this end inside the tunnel, or one of each family."},
+	{
+		Path: "channels.*.wireguard.dns_over_tunnel", form: formBool, Default: "false",
+		Doc: "true: this channel's resolver may be a server of plain DNS inside the tunnel, udp://ADDRESS[:PORT]. Whoever runs the tunnel sees the names.",
+	},
+	{
+		Path: "channels.*.wireguard.mtu", form: formInt, min: wireguard.MinMTU, max: wireguard.MaxMTU, Default: strconv.Itoa(wireguard.DefaultMTU),
+		Doc: "Octets of the longest packet inside the tunnel: at least 1280 with an IPv6 address.",
+	},
+	{Path: "channels.*.wireguard.peers", form: formMap, list: true, Doc: "The far ends. What an address is sent to is decided by the longest of their networks that it is in."},
+	{Path: "channels.*.wireguard.peers.public_key", form: formText, Doc: "The peer's public key."},
+	{Path: "channels.*.wireguard.peers.preshared_key_file", form: formText, Doc: "A file with a key that only the two ends know, as `wg genpsk` prints it."},
+	{Path: "channels.*.wireguard.peers.endpoint", form: formText, Doc: "HOST:PORT where the peer is. The channel underneath looks a name up, again whenever the peer does not answer."},
+	{Path: "channels.*.wireguard.peers.allowed_ips", form: formText, list: true, Doc: "The networks behind the peer. An address in none of any peer is refused."},
+	{
+		Path: "channels.*.wireguard.peers.keepalive", form: formPeriod, min: 0, max: int64(wireguard.MaxKeepalive / time.Second), Default: "0s",
+		Doc: "How often the peer hears of this end, whole seconds; 0s: only with traffic. 25s keeps most translators of addresses open.",
+	},
 	{
 		Path: "channels.*.resolve", form: formChoice, choices: []string{"here", "exit"}, Default: "here",
 		Doc: "here: names go to this channel's resolver, through the proxy. exit: the last proxy gets the name.",
@@ -245,7 +266,6 @@ var later = map[string]string{
 	"listen.transparent":      "remove the key: give the client a proxy setting (`watertight env` prints it)",
 	"listen.admin.tls":        "remove the key and listen on 127.0.0.1, or put a TLS server before it and write `allow_insecure: true`",
 	"listen.admin.users":      "remove the key and listen on 127.0.0.1, where only this host's users reach it",
-	"channels.*.wireguard":    "remove the channel, or give it a `proxy` with a socks5:// or http:// URL",
 	"channels.*.proxy.pool":   "write one proxy, or a list of them, which is a chain",
 	"channels.*.proxy.pick":   "write one proxy, or a list of them, which is a chain",
 	"channels.*.proxy.sticky": "write one proxy, or a list of them, which is a chain",

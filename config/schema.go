@@ -45,6 +45,8 @@ var required = map[string][]string{
 	"listen.admin":                  {"address"},
 	"routes":                        {"to", "channel"},
 	"channels.*.resolver.upstreams": {"url"},
+	"channels.*.wireguard":          {"private_key_file", "address", "peers"},
+	"channels.*.wireguard.peers":    {"public_key", "endpoint", "allowed_ips"},
 }
 
 func (k *Key) schema() schema {

@@ -155,6 +155,9 @@ func (c *Config) channelTree(ch Channel) entries {
 		if len(ch.Proxies) > 0 {
 			t = append(t, entry{"proxy", c.proxiesTree(ch)})
 		}
+		if ch.WireGuard != nil {
+			t = append(t, entry{"wireguard", c.tunnelTree(ch.WireGuard, path+".wireguard")})
+		}
 		if ch.ResolveAtExit {
 			return append(t, entry{"resolve", c.text(path+".resolve", "exit")})
 		}

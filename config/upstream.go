@@ -122,6 +122,7 @@ func (l *loader) finish(s source, r *Resolver) {
 		spec.CA = l.relative(spec.CA)
 	}
 	spec.Below = !strings.HasPrefix(s.path, "channels."+DirectName+".")
+	spec.Tunnel = r.tunnel
 	u, err := spec.Build()
 	if err == nil {
 		u.Text = s.shown.URL // with references, not with what they stand for: it goes to logs
@@ -133,6 +134,9 @@ func (l *loader) finish(s source, r *Resolver) {
 	}
 	for _, f := range split(err) {
 		what, mend := f.told(s)
+		if owner, _, _ := strings.Cut(s.path, ".resolver."); errors.Is(f.err, upstream.ErrPlain) && l.stands(owner+".wireguard") {
+			mend += ", or `dns_over_tunnel: true` in `wireguard`: then whoever runs the tunnel sees the names"
+		}
 		at := l.at(s.path + "." + f.field)
 		if p, ok := l.places[fmt.Sprintf("%s.%s[%d]", s.path, f.field, f.index)]; ok {
 			at = p

@@ -82,6 +82,13 @@ func (v *view) channel(c Channel) {
 	if c.Identities > 0 {
 		v.row("  identities", "%d in use, each with a cache and connections of its own", c.Identities)
 	}
+	for _, p := range c.WireGuard {
+		age := "no handshake yet"
+		if p.HandshakeSeconds != nil {
+			age = fmt.Sprintf("handshake %d seconds ago", *p.HandshakeSeconds)
+		}
+		v.row("  peer", "%s: %s, %d octets sent, %d received", p.Endpoint, age, p.SentBytes, p.ReceivedBytes)
+	}
 	if len(c.Resolver.Upstreams) == 0 {
 		v.row("  resolver", "the exit")
 		return

@@ -38,7 +38,7 @@ type Listener struct {
 type Channel struct {
 	Name    string   `json:"name"`
 	Over    string   `json:"over,omitempty"` // the channel underneath; empty for the ground
-	Hops    []string `json:"hops"`           // upstream proxies in order, passwords masked
+	Hops    []string `json:"hops"`           // upstream proxies in order, passwords masked, and a tunnel
 	Resolve string   `json:"resolve"`        // here or exit
 	Ready   bool     `json:"ready"`
 	Reason  string   `json:"reason,omitempty"` // why it is not ready
@@ -47,6 +47,17 @@ type Channel struct {
 	Cache    Cache    `json:"cache"`
 	// Identities are the users and sessions that it works for at this moment, each with a cache and connections of its own.
 	Identities int `json:"identities"`
+	// WireGuard has the peers of the channel's tunnel; nothing where its way out is another.
+	WireGuard []Peer `json:"wireguard,omitempty"`
+}
+
+// Peer is a far end of a tunnel.
+type Peer struct {
+	Endpoint string `json:"endpoint"` // HOST:PORT, as configured
+	// HandshakeSeconds is how long ago the last handshake was; nothing where there was none.
+	HandshakeSeconds *int64 `json:"handshake_seconds,omitempty"`
+	SentBytes        uint64 `json:"sent_bytes"` // of datagrams, since the tunnel came up
+	ReceivedBytes    uint64 `json:"received_bytes"`
 }
 
 // Resolver is the resolver of a channel.

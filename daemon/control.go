@@ -97,6 +97,7 @@ func statusOf(r *running) control.Channel {
 	for _, p := range spec.Proxies {
 		c.Hops = append(c.Hops, p.String())
 	}
+	tunnelStatus(r, &c)
 	if err := r.WhyNotReady(); err != nil {
 		c.Reason = err.Error()
 	}

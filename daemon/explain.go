@@ -118,9 +118,13 @@ func (e *Explanation) describe(way []*running) {
 		}
 	}
 	for _, l := range legs(way) {
-		e.Hops = append(e.Hops, l.proxy.String())
-		if host, named := l.proxy.Host.Name(); named {
-			e.HopNames = append(e.HopNames, lookedUp("proxy", host, l.below))
+		e.Hops = append(e.Hops, l.text())
+		kind := "proxy"
+		if l.tunnel != nil {
+			kind = "endpoint"
+		}
+		for _, host := range l.names() {
+			e.HopNames = append(e.HopNames, lookedUp(kind, host, l.below))
 		}
 	}
 }
@@ -214,6 +218,11 @@ func (e *Explanation) note(p config.Policy, way []*running, host name.Host) {
 	switch e.Name.By {
 	case byResolver:
 		note("an answer that is in the channel's cache is not asked for again")
+		for _, u := range way[0].Spec().Resolver.Upstreams {
+			if u.Kind.Tunnel() {
+				note("names go to " + u.Text + " in clear text inside the tunnel (`dns_over_tunnel`): whoever runs its other end sees them, and can change the answers")
+			}
+		}
 		if !p.PrivateTargets.Allow {
 			note("every address that is found has to pass `policy.private_targets` before it is dialled")
 		}

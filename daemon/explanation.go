@@ -10,7 +10,7 @@ type Explanation struct {
 	Route    RouteTaken   `json:"route"`
 	Channel  string       `json:"channel"` // empty where no route leads to one
 	Over     []string     `json:"over"`    // the channels underneath, the nearest first
-	Hops     []string     `json:"hops"`    // upstream proxies from here to the end of the channel; no passwords
+	Hops     []string     `json:"hops"`    // upstream proxies and tunnels from here to the end of the channel; no passwords
 	Name     NameAsked    `json:"name"`
 	HopNames []HopName    `json:"hop_names"`
 	Sees     []Sight      `json:"sees"` // nothing where the request is refused
@@ -63,11 +63,11 @@ type ResolverAsked struct {
 	SeesName  string   `json:"sees_name"`       // always, share or spare
 }
 
-// HopName is a name on the way, which has to be looked up before what has it is dialled: an upstream proxy, or a resolver that
-// is known by its name.
+// HopName is a name on the way, which has to be looked up before what has it is dialled: an upstream proxy, the endpoint of a
+// tunnel, or a resolver that is known by its name.
 type HopName struct {
 	Name      string   `json:"name"`
-	Kind      string   `json:"kind"`      // proxy or resolver
+	Kind      string   `json:"kind"`      // proxy, endpoint or resolver
 	Channel   string   `json:"channel"`   // in which it is looked up
 	Resolvers []string `json:"resolvers"` // that may see it; none where the exit of that channel gets the name
 }

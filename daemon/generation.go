@@ -81,6 +81,9 @@ func build(c *config.Config, s shared, before *generation) (*generation, error) 
 
 func specOf(c config.Channel, with shared) channel.Spec {
 	s := channel.Spec{Name: c.Name, Over: c.Over, Proxies: c.Proxies, ResolveAtExit: c.ResolveAtExit, Floor: with.floor}
+	if c.WireGuard != nil {
+		s.WireGuard = &c.WireGuard.Tunnel
+	}
 	if !c.ResolveAtExit {
 		s.Resolver = resolve.Options{
 			Channel:     c.Name,
@@ -114,7 +117,7 @@ func open(spec channel.Spec, ground hop.Ground, over *running, before *generatio
 	if over != nil {
 		below = over.Channel
 	}
-	c, err := channel.Open(spec, below)
+	c, err := channel.OpenAfter(spec, below, before.open())
 	if err != nil {
 		return nil, err
 	}
@@ -154,6 +157,17 @@ func policyOf(p config.Policy) route.Policy {
 		ResolverNames:    names,
 		ResolverAddrs:    addrs,
 	}
+}
+
+// open gives the open channels of a generation, which may be nil.
+func (g *generation) open() (all []*channel.Channel) {
+	if g == nil {
+		return nil
+	}
+	for _, r := range g.channels {
+		all = append(all, r.Channel)
+	}
+	return all
 }
 
 // start runs the channels that do not run yet.

@@ -140,6 +140,9 @@ func path(g *generation, c *channel.Channel) []string {
 		for _, p := range r.Spec().Proxies {
 			hops = append(hops, p.String())
 		}
+		if w := r.Spec().WireGuard; w != nil {
+			hops = append(hops, tunnelText(w))
+		}
 	}
 	return hops
 }
@@ -166,7 +169,7 @@ func asksBelow(s channel.Spec) bool {
 	return slices.ContainsFunc(s.Proxies, func(p hop.Proxy) bool {
 		_, named := p.Host.Name()
 		return named
-	}) || slices.ContainsFunc(s.Resolver.Upstreams, func(u upstream.Upstream) bool { return u.Named.IsValid() })
+	}) || s.WireGuard != nil && len(s.WireGuard.Endpoints()) > 0 || slices.ContainsFunc(s.Resolver.Upstreams, func(u upstream.Upstream) bool { return u.Named.IsValid() })
 }
 
 func ask(ctx context.Context, g *generation, c *channel.Channel, host name.Host, t dnswire.Type) Answer {

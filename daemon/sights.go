@@ -2,25 +2,74 @@ package daemon
 
 import (
 	"slices"
+	"strings"
 
 	"watertight/hop"
 	"watertight/name"
 	"watertight/upstream"
+	"watertight/wireguard"
 )
 
 // you is whose address is that of this host.
 const you = "you"
 
-// leg is one upstream proxy on the way.
+// leg is one upstream proxy on the way, or a tunnel.
 type leg struct {
-	proxy  hop.Proxy
-	of     *running // the channel that it is a hop of
-	below  *running // the channel underneath, which finds it
-	byName bool     // the proxy before it gets its name, and not an address
+	proxy  hop.Proxy         // unless it is a tunnel
+	tunnel *wireguard.Config // nil for a proxy
+	of     *running          // the channel that it is a hop of
+	below  *running          // the channel underneath, which finds it
+	byName bool              // the proxy before it gets its name, and not an address
 }
 
-// at is where the proxy is, as text.
+// text is the leg as it is shown, without a password.
+func (l leg) text() string {
+	if l.tunnel != nil {
+		return tunnelText(l.tunnel)
+	}
+	return l.proxy.String()
+}
+
+// tunnelText is a tunnel as it is shown: each of its peers may be the one that is meant.
+func tunnelText(w *wireguard.Config) string { return "wireguard://" + endpoints(w) }
+
+func endpoints(w *wireguard.Config) string {
+	var all []string
+	for i := range w.Peers {
+		all = append(all, w.Peers[i].Endpoint.String())
+	}
+	return strings.Join(all, ",")
+}
+
+// encrypted says whether those on the way to it are kept from reading what it carries.
+func (l leg) encrypted() bool { return l.tunnel != nil || l.proxy.Encrypted() }
+
+// shown books what one sees who sees the connection to a proxy over TLS.
+func (l leg) shown(s *Sight) {
+	if l.tunnel == nil {
+		s.shown(l.proxy)
+	}
+}
+
+// names gives those by which it is known, which have to be looked up.
+func (l leg) names() (hosts []string) {
+	if l.tunnel == nil {
+		if host, named := l.proxy.Host.Name(); named {
+			hosts = append(hosts, host)
+		}
+		return hosts
+	}
+	for _, at := range l.tunnel.Endpoints() {
+		hosts = append(hosts, at.Host().String())
+	}
+	return hosts
+}
+
+// at is where the proxy is, or the peers of the tunnel are, as text.
 func (l leg) at() string {
+	if l.tunnel != nil {
+		return endpoints(l.tunnel)
+	}
 	if t, err := name.New(l.proxy.Host, l.proxy.Port); err == nil {
 		return t.String()
 	}
@@ -37,6 +86,9 @@ func legs(way []*running) (all []leg) {
 			byName := named && j == 0 && r.over != nil && r.over.Spec().ResolveAtExit
 			all = append(all, leg{proxy: p, of: r, below: r.over, byName: byName})
 		}
+		if w := r.Spec().WireGuard; w != nil {
+			all = append(all, leg{tunnel: w, of: r, below: r.over})
+		}
 	}
 	return all
 }
@@ -51,6 +103,10 @@ type flow struct {
 	atExit  bool     // the last proxy gets the name
 	payload []string // how the name shows in what the client sends
 	clear   bool     // all that it sends can be read
+
+	// Of a flow that carries questions in clear text, inside a tunnel:
+	asked []string // the names of hops that are asked for
+	asks  bool     // and the target's
 }
 
 // read books what one sees who has the octets before them that go to the proxy with index i, or to the end.
@@ -58,8 +114,8 @@ func (f flow) read(i int, s *Sight) {
 	named := false // the end is known by its name, and its address not yet
 	for ; i < len(f.legs); i++ {
 		s.goesTo(f.legs[i].at())
-		if p := f.legs[i].proxy; p.Encrypted() {
-			s.shown(p)
+		if f.legs[i].encrypted() {
+			f.legs[i].shown(s)
 			return
 		}
 		f.told(i, s)
@@ -69,6 +125,13 @@ func (f flow) read(i int, s *Sight) {
 		if !named {
 			s.goesTo(end)
 		}
+	}
+	for _, host := range f.asked {
+		s.hopName(host)
+	}
+	if f.asks {
+		s.learns(inQuestion)
+		s.TargetAddress = true // it is in the answer
 	}
 	if f.target {
 		s.TargetAddress = s.TargetAddress || !named
@@ -131,7 +194,7 @@ func (e *Explanation) look(way []*running, target name.Target) {
 	e.Sees = append(e.Sees, network)
 	from := you
 	for i, l := range legs(way) {
-		s := newSight(l.proxy.String(), placeHop, from)
+		s := newSight(l.text(), placeHop, from)
 		s.Channel = l.of.Name()
 		for _, f := range flows {
 			if i < len(f.legs) {
@@ -173,6 +236,9 @@ func (e *Explanation) flows(way []*running, target name.Target) []flow {
 		if f := (flow{legs: legs(way[i:])}); e.asks(r, i == 0) {
 			for _, u := range r.Spec().Resolver.Upstreams {
 				f.ends = append(f.ends, dialled(u))
+				if u.Kind.Tunnel() {
+					f.asked, f.asks = e.hopNamesOf(r), i == 0
+				}
 			}
 			all = append(all, f)
 		}

@@ -47,7 +47,7 @@ func (d *Daemon) state() metrics.State {
 		s.Datagrams = append(s.Datagrams, metrics.DroppedDatagrams{Door: event.DoorSOCKS5UDP, Reason: reason, Number: n})
 	}
 	for _, r := range g.channels {
-		c := metrics.ChannelState{Name: r.Name(), Identities: r.Partitions()}
+		c := metrics.ChannelState{Name: r.Name(), Identities: r.Partitions(), Peers: tunnelState(r)}
 		if stats, ok := r.ResolverStats(); ok {
 			c.Cache = metrics.CacheState{
 				Entries: stats.Entries, Octets: stats.Octets, MaxOctets: stats.MaxOctets, Hits: stats.Hits, Misses: stats.Misses,

@@ -66,7 +66,7 @@ var aliases = map[string]string{
 // unsupported are schemes that people write, with why they are not taken.
 var unsupported = map[string]string{
 	"masque":    "write h3:// for a proxy that speaks connect-udp over HTTP/3",
-	"wireguard": "WireGuard is not carried by this version",
+	"wireguard": "a tunnel is no proxy, and stands under `wireguard` of a channel",
 	"ssh":       "SSH is not carried by this version",
 	"ss":        "Shadowsocks is not carried by this version",
 	"socks":     "the version of SOCKS is missing",

@@ -30,7 +30,7 @@ func options() Options {
 				Ready: true, Connections: 7, Tunnels: 3, OverLimit: 11, Unknown: 12, Faults: 13,
 				Datagrams: []DroppedDatagrams{{Door: event.DoorSOCKS5UDP, Reason: "fragment", Number: 14}},
 				Channels: []ChannelState{
-					{Name: "direct", SeesName: 1, Upstreams: []bool{true, false}, Identities: 6, Cache: CacheState{5, 2000, 4096, 40, 4, 3, 2, 1}},
+					{Name: "direct", SeesName: 1, Upstreams: []bool{true, false}, Identities: 6, Cache: CacheState{5, 2000, 4096, 40, 4, 3, 2, 1}, Peers: []PeerState{{90 * time.Second, 600, 700}, {-1, 8, 9}}},
 					{Name: "office"},
 				},
 				DNS: &DNSState{Queries: map[string]uint64{"udp": 21, "https": 0}, Dropped: map[string]uint64{"rate": 22}, Truncated: 23},
@@ -119,6 +119,9 @@ func TestMetrics_ShowTheStateOfTheProgram(t *testing.T) {
 		`watertight_dns_queries_total{transport="https"} 0`,
 		`watertight_dns_dropped_total{reason="rate"} 22`,
 		`watertight_dns_truncated_total 23`,
+		`watertight_wireguard_handshake_age_seconds{channel="direct",peer="1"} 90`,
+		`watertight_wireguard_sent_bytes_total{channel="direct",peer="1"} 600`,
+		`watertight_wireguard_received_bytes_total{channel="direct",peer="2"} 9`,
 	)
 }
 

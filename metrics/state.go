@@ -2,6 +2,7 @@ package metrics
 
 import (
 	"strconv"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -45,6 +46,13 @@ type ChannelState struct {
 	Cache     CacheState
 	// Identities are the users and sessions that it works for, each in a partition of its own.
 	Identities int
+	Peers     []PeerState // of its tunnel, in the order of the configuration
+}
+
+// PeerState is how a far end of a WireGuard tunnel does.
+type PeerState struct {
+	Age            time.Duration // since the last handshake; negative where there was none
+	Sent, Received uint64        // octets of datagrams
 }
 
 // CacheState is how the cache of one channel does. What is counted is counted since the channel was opened.
@@ -62,6 +70,7 @@ type stateCollector struct {
 	identities, datagrams                                       *prometheus.Desc
 	entries, octets, most, hits, misses, stale, evicted, ahead  *prometheus.Desc
 	queries, dropped, truncated                                 *prometheus.Desc
+	handshake, sent, received                                   *prometheus.Desc
 }
 
 func newStateCollector(state func() State) *stateCollector {
@@ -87,6 +96,9 @@ func newStateCollector(state func() State) *stateCollector {
 		misses:      desc("cache_misses_total", "Questions that the cache of a channel could not answer.", "channel"),
 		stale:       desc("cache_stale_answers_total", "Expired answers that a channel gave where no upstream gave another.", "channel"),
 		evicted:     desc("cache_evictions_total", "Answers that the cache of a channel dropped to make room.", "channel"),
+		handshake:   desc("wireguard_handshake_age_seconds", "How long ago the last handshake with a peer of a channel's tunnel was; nothing where there was none. Peers are numbered from 1 in the order of the configuration.", "channel", "peer"),
+		sent:        desc("wireguard_sent_bytes_total", "Octets of datagrams that went to a peer of a channel's tunnel.", "channel", "peer"),
+		received:    desc("wireguard_received_bytes_total", "Octets of datagrams that came from a peer of a channel's tunnel.", "channel", "peer"),
 		ahead:       desc("cache_prefetches_total", "Look-ups of a channel for answers that were still good.", "channel"),
 		queries:     desc("dns_queries_total", "Queries that the DNS door has read.", "transport"),
 		dropped:     desc("dns_dropped_total", "Queries and connections at the DNS door that no channel was asked for: malformed, of clients that are not served, over a limit or a rate, or too slow.", "reason"),
@@ -100,6 +112,8 @@ func (c *stateCollector) Describe(ch chan<- *prometheus.Desc) {
 		c.ready, c.connections, c.tunnels, c.turned, c.datagrams, c.trapped, c.up, c.sees, c.may, c.identities,
 		c.entries, c.octets, c.most, c.hits, c.misses, c.stale, c.evicted, c.ahead,
 		c.queries, c.dropped, c.truncated,
+		c.ready, c.connections, c.tunnels, c.turned, c.trapped, c.up, c.sees, c.may,
+		c.entries, c.octets, c.most, c.hits, c.misses, c.stale, c.evicted, c.ahead, c.handshake, c.sent, c.received,
 	} {
 		ch <- d
 	}
@@ -139,6 +153,14 @@ func (c *stateCollector) Collect(ch chan<- prometheus.Metric) {
 		}
 		for i, up := range channel.Upstreams {
 			gauge(c.up, truth(up), channel.Name, strconv.Itoa(i+1))
+		}
+		for i, p := range channel.Peers {
+			peer := strconv.Itoa(i + 1)
+			if p.Age >= 0 {
+				gauge(c.handshake, p.Age.Seconds(), channel.Name, peer)
+			}
+			counter(c.sent, p.Sent, channel.Name, peer)
+			counter(c.received, p.Received, channel.Name, peer)
 		}
 		if len(channel.Upstreams) == 0 {
 			continue
