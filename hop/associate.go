@@ -33,7 +33,7 @@ func (l *link) associate(ctx context.Context, conn net.Conn, at name.Target) (re
 		if err := l.negotiate(conn, buf); err != nil {
 			return err
 		}
-		if _, err := conn.Write(socks.AppendAssociate(buf[:0])); err != nil {
+		if err := say(conn, socks.AppendAssociate(buf[:0])); err != nil {
 			return l.lost(err, false)
 		}
 		code, bound, err := socks.ReadReply(conn, buf)

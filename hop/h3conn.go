@@ -234,11 +234,14 @@ func (c *h3Conn) ended(err error) error {
 
 // broken tells what became of a request that got no response.
 func (c *h3Conn) broken(err error) error {
-	var of3 *http3.Error
-	if c.conn.Context().Err() != nil || !errors.As(err, &of3) {
-		if c.conn.Context().Err() != nil {
-			return &h3Unasked{err: c.ended(err)}
-		}
+	var (
+		of3    *http3.Error
+		ofQUIC *quic.TransportError
+	)
+	switch {
+	case c.conn.Context().Err() != nil, errors.As(err, &ofQUIC): // a stream may hear of it first
+		return &h3Unasked{err: c.ended(err)}
+	case !errors.As(err, &of3):
 		return c.l.nonsense(err)
 	}
 	switch of3.ErrorCode {

@@ -2,6 +2,7 @@ package hop
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"net"
 	"sync"
@@ -107,6 +108,18 @@ func (l *link) waiting(ctx context.Context, asked bool) {
 	}
 }
 
+// say sends a message. Where a proxy over TLS has hung up before, the error is what it said: with TLS 1.3 it says only then what
+// it thinks of our certificate (RFC 8446, section 4.4.2.4).
+func say(conn net.Conn, message []byte) error {
+	_, err := conn.Write(message)
+	if secure, ok := conn.(*tls.Conn); ok && err != nil {
+		if _, why := secure.Read(make([]byte, 1)); trust.Refused(why) {
+			return why
+		}
+	}
+	return err
+}
+
 var socksBuffers = sync.Pool{New: func() any { return new(socks.Buffer) }}
 
 // askSOCKS5 is the client's side of RFC 1928, one message at a time: there are servers that drop what comes early.
@@ -117,7 +130,7 @@ func (l *link) askSOCKS5(ctx context.Context, conn net.Conn, t name.Target) erro
 		return err
 	}
 	l.waiting(ctx, true)
-	if _, err := conn.Write(socks.AppendRequest(buf[:0], socks.Connect, t)); err != nil {
+	if err := say(conn, socks.AppendRequest(buf[:0], socks.Connect, t)); err != nil {
 		return l.lost(err, false)
 	}
 	code, _, err := socks.ReadReply(conn, buf) // where the proxy dials from is text that nobody needs
@@ -140,7 +153,7 @@ func (l *link) askSOCKS4a(conn net.Conn, t name.Target) error {
 	if err != nil {
 		return fault.New(fault.Internal, l.label+" cannot be asked for the destination", err)
 	}
-	_, err = conn.Write(message)
+	err = say(conn, message)
 	clear(message)
 	if err != nil {
 		return l.lost(err, false)
@@ -167,7 +180,7 @@ func (l *link) negotiate(conn net.Conn, buf *socks.Buffer) error {
 	if l.User != "" {
 		method = socks.MethodPassword
 	}
-	if _, err := conn.Write(socks.AppendGreeting(buf[:0], method)); err != nil {
+	if err := say(conn, socks.AppendGreeting(buf[:0], method)); err != nil {
 		return l.lost(err, false)
 	}
 	chosen, err := socks.ReadMethod(conn, buf)
@@ -185,7 +198,7 @@ func (l *link) negotiate(conn net.Conn, buf *socks.Buffer) error {
 	}
 	message, err := socks.AppendPassword(buf[:0], l.User, l.Password)
 	if err == nil {
-		_, err = conn.Write(message)
+		err = say(conn, message)
 		clear(message)
 	}
 	if err != nil {
@@ -211,7 +224,7 @@ func (l *link) askHTTP(conn net.Conn, t name.Target) (head []byte, err error) {
 	buf := heads.Get().(*[connect.MaxHead]byte)
 	defer heads.Put(buf)
 	message := connect.AppendRequest(buf[:0], t, l.credentials)
-	_, err = conn.Write(message)
+	err = say(conn, message)
 	clear(message)
 	if err != nil {
 		return nil, l.lost(err, false)
