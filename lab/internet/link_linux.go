@@ -218,6 +218,9 @@ func (h *Host) sysctls(iface string) error {
 	return nil
 }
 
+// Forward makes a router of the host.
+func (h *Host) Forward() error { return forwarding(h.space) }
+
 // forwarding makes a router of a namespace.
 func forwarding(space *contain.Net) error {
 	return space.Do(func() error {
