@@ -11,6 +11,7 @@ import (
 	"watertight/hop"
 	"watertight/name"
 	"watertight/upstream"
+	"watertight/wire"
 	"watertight/wireguard"
 )
 
@@ -191,6 +192,10 @@ func (l *loader) endpoint(n *node, path string, set *name.Target) {
 	at, err := name.Parse(t.value)
 	if a, literal := at.Host().Addr(); err == nil && literal && (a.IsUnspecified() || a.IsMulticast()) {
 		err = fmt.Errorf("no peer has the address %v", a)
+	}
+	if err == nil && wire.PlainDNS(at.Port()) {
+		l.problem(n.pos, fmt.Sprintf("`%s` has the port %d, on which names travel in clear text: nothing is ever sent there", path, at.Port()), "ask the peer for another port, such as 51820")
+		return
 	}
 	if err != nil {
 		l.foreign(t, path, "an endpoint", err, "write HOST:PORT, such as vpn.example:51820 or [2001:db8::1]:51820")

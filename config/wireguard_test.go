@@ -191,17 +191,18 @@ func TestWireGuard_WhatCouldNotWorkIsRefused(t *testing.T) {
 		}
 	}
 	for want, text := range map[string]string{
-		"is there twice":         tunnel(twoPeers(publicD), "tls://9.9.9.9"),
-		"that of another peer":   tunnel(twoPeers(publicC), "tls://9.9.9.9"),
-		"or of this end":         tunnel(strings.Replace(onePeer, publicC, own, 1), "tls://9.9.9.9"),
-		"1280 to 9000":           strings.Replace(tunnel("mtu: 1000, "+onePeer, "tls://9.9.9.9"), "10.2.0.2/32", "10.2.0.2, \"fd00::2\"", 1),
-		"no peer of the tunnel":  tunnel(strings.Replace(onePeer, "0.0.0.0/0", "10.0.0.0/8", 1), "tls://9.9.9.9"),
-		"carries connections":    strings.Replace(tunnel(onePeer, "tls://9.9.9.9"), "  vpn:\n", "  below: {proxy: \"http://192.0.2.1:3128\", resolver: {upstreams: [tls://9.9.9.9]}}\n  vpn:\n    over: below\n", 1),
-		"nobody could look up":   strings.Replace(tunnel(onePeer, "tls://9.9.9.9"), "  vpn:\n", "  below: {proxy: \"socks5://192.0.2.1\", resolve: exit}\n  vpn:\n    over: below\n", 1),
-		"the same private key":   strings.Replace(tunnel(onePeer, "tls://9.9.9.9"), "routes: [", "  twin: {wireguard: {private_key_file: a.key, address: 10.2.0.3, "+onePeer+"}, resolver: {upstreams: [tls://9.9.9.9]}}\nroutes: [{to: a.example.com, channel: twin}, ", 1),
-		"needs a proxy":          strings.Replace(tunnel(onePeer, "tls://9.9.9.9"), "    resolver: {upstreams: [tls://9.9.9.9]}", "    resolve: exit", 1),
-		"a channel has one way":  strings.Replace(tunnel(onePeer, "tls://9.9.9.9"), "  vpn:\n", "  vpn:\n    proxy: socks5://192.0.2.1\n", 1),
-		"whole number of second": tunnel(strings.Replace(onePeer, "endpoint", "keepalive: 1500ms, endpoint", 1), "tls://9.9.9.9"),
+		"port 53, on which names": tunnel(strings.Replace(onePeer, ":51820", ":53", 1), "tls://9.9.9.9"),
+		"is there twice":          tunnel(twoPeers(publicD), "tls://9.9.9.9"),
+		"that of another peer":    tunnel(twoPeers(publicC), "tls://9.9.9.9"),
+		"or of this end":          tunnel(strings.Replace(onePeer, publicC, own, 1), "tls://9.9.9.9"),
+		"1280 to 9000":            strings.Replace(tunnel("mtu: 1000, "+onePeer, "tls://9.9.9.9"), "10.2.0.2/32", "10.2.0.2, \"fd00::2\"", 1),
+		"no peer of the tunnel":   tunnel(strings.Replace(onePeer, "0.0.0.0/0", "10.0.0.0/8", 1), "tls://9.9.9.9"),
+		"carries connections":     strings.Replace(tunnel(onePeer, "tls://9.9.9.9"), "  vpn:\n", "  below: {proxy: \"http://192.0.2.1:3128\", resolver: {upstreams: [tls://9.9.9.9]}}\n  vpn:\n    over: below\n", 1),
+		"nobody could look up":    strings.Replace(tunnel(onePeer, "tls://9.9.9.9"), "  vpn:\n", "  below: {proxy: \"socks5://192.0.2.1\", resolve: exit}\n  vpn:\n    over: below\n", 1),
+		"the same private key":    strings.Replace(tunnel(onePeer, "tls://9.9.9.9"), "routes: [", "  twin: {wireguard: {private_key_file: a.key, address: 10.2.0.3, "+onePeer+"}, resolver: {upstreams: [tls://9.9.9.9]}}\nroutes: [{to: a.example.com, channel: twin}, ", 1),
+		"needs a proxy":           strings.Replace(tunnel(onePeer, "tls://9.9.9.9"), "    resolver: {upstreams: [tls://9.9.9.9]}", "    resolve: exit", 1),
+		"a channel has one way":   strings.Replace(tunnel(onePeer, "tls://9.9.9.9"), "  vpn:\n", "  vpn:\n    proxy: socks5://192.0.2.1\n", 1),
+		"whole number of second":  tunnel(strings.Replace(onePeer, "endpoint", "keepalive: 1500ms, endpoint", 1), "tls://9.9.9.9"),
 	} {
 		_, ps := tunnels(t, text)
 		found := slices.ContainsFunc(ps, func(p Problem) bool { return strings.Contains(p.Error(), want) })

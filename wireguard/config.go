@@ -11,6 +11,7 @@ import (
 	"golang.zx2c4.com/wireguard/device"
 
 	"watertight/name"
+	"watertight/wire"
 )
 
 // Limits of a tunnel.
@@ -100,6 +101,8 @@ func (p *Peer) validate() error {
 		return errors.New("it has no public key")
 	case !p.Endpoint.IsValid():
 		return errors.New("it has no endpoint")
+	case wire.PlainDNS(p.Endpoint.Port()):
+		return fmt.Errorf("its endpoint has the port %d, on which names travel in clear text: nothing is ever sent there", p.Endpoint.Port())
 	case len(p.AllowedIPs) == 0 || len(p.AllowedIPs) > MaxAllowedIPs:
 		return fmt.Errorf("it has %d networks, and 1 to %d make sense", len(p.AllowedIPs), MaxAllowedIPs)
 	case p.Keepalive < 0 || p.Keepalive > MaxKeepalive || p.Keepalive%time.Second != 0:
