@@ -179,6 +179,18 @@ func Need(t testing.TB, programs ...string) {
 	}
 }
 
+// NeedPerl is Need for Perl with a module.
+func NeedPerl(t testing.TB, module string) {
+	t.Helper()
+	Need(t, "perl")
+	ctx, cancel := context.WithTimeout(t.Context(), longest)
+	defer cancel()
+	out, err := exec.CommandContext(ctx, Must(internet.Find("perl"))(t), "-M"+module, "-e1").CombinedOutput()
+	if err != nil {
+		Lacking(t, "perl with the module %s: %v\n%s", module, err, out)
+	}
+}
+
 // NeedPython says that the test needs this Python with these modules: where one is missing, it is skipped or fails.
 func NeedPython(t testing.TB, python string, modules ...string) {
 	t.Helper()

@@ -2,7 +2,9 @@ package interop
 
 import (
 	"bytes"
+	"crypto/tls"
 	"fmt"
+	"net/netip"
 	"slices"
 	"testing"
 
@@ -19,26 +21,38 @@ type hopKind struct {
 	port   uint16
 	login  servers.Login
 	start  func(t testing.TB, h *internet.Host) *internet.Process
+
+	// secure is start for a hop that is spoken with over TLS.
+	secure func(t testing.TB, h *internet.Host, j *journey, c *hop) *internet.Process
+}
+
+func (k hopKind) overTLS() bool { return k.secure != nil }
+
+func (k hopKind) run(t testing.TB, j *journey, h *hop) *internet.Process {
+	if k.overTLS() {
+		return k.secure(t, h.host, j, h)
+	}
+	return k.start(t, h.host)
 }
 
 func dante() hopKind {
-	return hopKind{"dante", "socks5", servers.PortSOCKS, servers.Login{}, servers.Dante}
+	return hopKind{name: "dante", scheme: "socks5", port: servers.PortSOCKS, start: servers.Dante}
 }
 
 func microsocks() hopKind {
-	return hopKind{"microsocks", "socks5", servers.PortSOCKS, ada, func(t testing.TB, h *internet.Host) *internet.Process {
+	return hopKind{name: "microsocks", scheme: "socks5", port: servers.PortSOCKS, login: ada, start: func(t testing.TB, h *internet.Host) *internet.Process {
 		return servers.Microsocks(t, h, ada)
 	}}
 }
 
 func squid() hopKind {
-	return hopKind{"squid", "http", servers.PortProxy, ada, func(t testing.TB, h *internet.Host) *internet.Process {
+	return hopKind{name: "squid", scheme: "http", port: servers.PortProxy, login: ada, start: func(t testing.TB, h *internet.Host) *internet.Process {
 		return servers.Squid(t, h, ada)
 	}}
 }
 
 func tinyproxy() hopKind {
-	return hopKind{"tinyproxy", "http", servers.PortProxy, ada, func(t testing.TB, h *internet.Host) *internet.Process {
+	return hopKind{name: "tinyproxy", scheme: "http", port: servers.PortProxy, login: ada, start: func(t testing.TB, h *internet.Host) *internet.Process {
 		return servers.Tinyproxy(t, h, ada)
 	}}
 }
@@ -76,6 +90,9 @@ type journey struct {
 	kinds   []hopKind // first hop first
 	byName  bool      // the hops are named by host name
 	resolve string    // here or exit
+	// impostor says that the hops over TLS have certificates for another name.
+	impostor bool
+	issue    func(names []string, ips []netip.Addr) tls.Certificate
 
 	hops   []*hop
 	beyond *internet.Resolver // of the channel, reached through the hops; for here
@@ -84,17 +101,19 @@ type journey struct {
 // arrange starts the hops. All that the client may talk to is the first of them, and the resolver that finds it.
 func (j *journey) arrange(t testing.TB, s *lab.Scene) {
 	t.Helper()
-	j.hops = nil
+	j.hops, j.issue = nil, s.CA.Issue
 	for i, kind := range j.kinds {
 		h := &hop{hopKind: kind, gateway: fmt.Sprintf("gw%d-%s.hops.example.net", i, kind.name)}
 		h.host = lab.Must(s.AddHost(fmt.Sprintf("hop%d", i)))(t)
 		must(t, s.Authority.Publish(h.gateway, h.host))
-		h.process = kind.start(t, h.host)
+		h.process = kind.run(t, j, h)
 		j.hops = append(j.hops, h)
 	}
 	first := j.hops[0].host.Peers(capture.TCP, j.hops[0].port)
 	s.Permitted = append(s.Resolver.Peers(), first...)
-	s.Readers = first
+	if !j.hops[0].overTLS() {
+		s.Readers = first
+	}
 	if j.resolve == here {
 		j.beyond = lab.Must(s.AddResolver("beyond.example.net"))(t)
 		s.Asking = []*internet.Host{j.beyond.Host}
@@ -106,6 +125,10 @@ func (j *journey) arrange(t testing.TB, s *lab.Scene) {
 func (j *journey) config(s *lab.Scene) string {
 	text := lab.DirectConfig(s, s.Resolver.DoTURL()) + "  through:\n    proxy:\n"
 	for _, h := range j.hops {
+		if h.overTLS() {
+			text += fmt.Sprintf("      - {url: %q, ca: %q}\n", h.url(j.byName), s.CAFile)
+			continue
+		}
 		text += fmt.Sprintf("      - %q\n", h.url(j.byName))
 	}
 	if j.resolve == here {
@@ -114,6 +137,14 @@ func (j *journey) config(s *lab.Scene) string {
 		text += "    resolve: exit\n"
 	}
 	return text + "routes:\n  - {to: \"*\", channel: through}\n"
+}
+
+// certificate is what a hop over TLS shows.
+func (j *journey) certificate(h *hop) tls.Certificate {
+	if j.impostor {
+		return j.issue([]string{"somebody.else.example.net"}, nil)
+	}
+	return j.issue([]string{h.gateway}, h.host.Addrs())
 }
 
 func (j *journey) startProxy(t testing.TB, s *lab.Scene) string {
@@ -187,10 +218,14 @@ func (j *journey) checkGiven(t testing.TB, s *lab.Scene, e *lab.Evidence) {
 	if !carried {
 		t.Error("no TLS was seen on its way to the first hop: who carried the call?")
 	}
-	if told != (j.resolve == exit) {
+	hidden := slices.ContainsFunc(j.hops, func(h *hop) bool { return h.overTLS() })
+	if told != (j.resolve == exit && !hidden) {
 		t.Errorf("resolve: %s, and the proxy was told the name: %v", j.resolve, told)
 	}
 	for _, h := range j.hops {
+		if h.overTLS() { // its handshake says its name (SNI)
+			continue
+		}
 		for _, hit := range capture.Search(e.Packets, h.gateway) {
 			// The later hops are told to the first, by address: their names are looked up underneath.
 			t.Errorf("the hop's name, as %s, in %v", hit.Form, hit.Packet)
@@ -261,7 +296,7 @@ func TestHops_ThatAreStoppedMeanARefusalAndAreUsedAgainWhenTheyAreBack(t *testin
 						j.last().process.Kill()
 					},
 					After: func(t testing.TB, s *lab.Scene) {
-						j.last().process = kind.start(t, j.last().host)
+						j.last().process = kind.run(t, j, j.last())
 						mustReachAgain(t, s, "after")
 						untrapped(t, s)
 					},

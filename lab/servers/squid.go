@@ -1,6 +1,7 @@
 package servers
 
 import (
+	"crypto/tls"
 	"fmt"
 	"strings"
 	"testing"
@@ -15,12 +16,23 @@ const squidUser = "1000"
 // Squid starts squid as an HTTP hop on port 3128. It resolves names as its host does.
 func Squid(t testing.TB, h *internet.Host, login Login) *internet.Process {
 	t.Helper()
+	d := t.TempDir()
+	return squid(t, h, login, d, PortProxy, fmt.Sprintf("http_port %d\n", PortProxy))
+}
+
+// SquidTLS is Squid over TLS, on port 8443.
+func SquidTLS(t testing.TB, h *internet.Host, login Login, c tls.Certificate) *internet.Process {
+	t.Helper()
+	files := certified(t, c)
+	return squid(t, h, login, files.dir, PortSecure, fmt.Sprintf("https_port %d tls-cert=%s tls-key=%s tls-min-version=1.3\n", PortSecure, files.cert, files.key))
+}
+
+func squid(t testing.TB, h *internet.Host, login Login, d string, port uint16, listen string) *internet.Process {
+	t.Helper()
 	lab.Need(t, "squid", "unshare")
 	binary := lab.Must(internet.Find("squid"))(t)
-	d := t.TempDir()
 	var b strings.Builder
-	fmt.Fprintf(&b, `http_port %[2]d
-pid_filename none
+	fmt.Fprintf(&b, `%[2]spid_filename none
 cache deny all
 access_log none
 cache_log stdio:/dev/stderr
@@ -31,7 +43,7 @@ shutdown_lifetime 0 seconds
 workers 1
 pinger_enable off
 visible_hostname squid.lab
-`, d, PortProxy)
+`, d, listen)
 	if login != (Login{}) {
 		script := write(t, d, "login.sh", fmt.Sprintf("while read -r line; do [ \"$line\" = %q ] && echo OK || echo ERR; done\n", login.User+" "+login.Password))
 		fmt.Fprintf(&b, "auth_param basic program /bin/sh %s\nacl known proxy_auth REQUIRED\nhttp_access allow known\n", script)
@@ -40,5 +52,5 @@ visible_hostname squid.lab
 	}
 	conf := write(t, d, "squid.conf", b.String())
 	args := []string{"--user", "--map-user=" + squidUser, "--map-group=" + squidUser, binary, "-N", "-f", conf}
-	return server{binary: "unshare", dir: d, args: args, port: PortProxy}.start(t, h)
+	return server{binary: "unshare", dir: d, args: args, port: port}.start(t, h)
 }

@@ -1,0 +1,25 @@
+package servers
+
+import (
+	"crypto/tls"
+	"fmt"
+	"testing"
+
+	"watertight/lab/internet"
+)
+
+// Nghttpx starts nghttpx as a forward proxy that speaks HTTP/2 over TLS on port 8443. What it is asked for it asks of
+// an HTTP proxy on a port of the same host.
+func Nghttpx(t testing.TB, h *internet.Host, c tls.Certificate, to uint16) *internet.Process {
+	t.Helper()
+	files := certified(t, c)
+	at := h.At(to)
+	args := []string{
+		"--http2-proxy", "--no-ocsp", "--workers=1", "--conf=/dev/null", "--errorlog-file=/dev/stderr", "--accesslog-file=/dev/null",
+		fmt.Sprintf("--backend=%s,%d", at.Addr(), at.Port()),
+	}
+	for _, any := range wildcards(h) {
+		args = append(args, fmt.Sprintf("--frontend=%s,%d", any, PortSecure))
+	}
+	return server{binary: "nghttpx", dir: files.dir, args: append(args, files.key, files.cert), port: PortSecure}.start(t, h)
+}
