@@ -3,12 +3,14 @@ package cells
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/netip"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -29,9 +31,10 @@ var proxyAt = netip.MustParseAddrPort(lab.ProxyAddress)
 type kind struct {
 	name, scheme string
 	port         uint16
+	tls          []string // over TLS: its identifications (RFC 7301); nil: it is not
 }
 
-var kinds = []kind{{"socks5", "socks5", 1080}, {"http", "http", 3128}}
+var kinds = []kind{{name: "socks5", scheme: "socks5", port: 1080}, {name: "http", scheme: "http", port: 3128}}
 
 // datagrams says whether hops of the kind carry them.
 func (k kind) datagrams() bool { return k.scheme == "socks5" }
@@ -50,6 +53,7 @@ func (h *hop) peers(k kind) []capture.Peer {
 type hop struct {
 	*internet.Host
 	authority netip.AddrPort
+	cert      tls.Certificate // of a hop over TLS
 
 	bound   string      // the name in its replies of SOCKS; empty: none
 	streams atomic.Bool // it refuses to carry datagrams
@@ -74,6 +78,7 @@ func (h *hop) log() []string {
 func addHop(t testing.TB, s *lab.Scene, host string, k kind) *hop {
 	t.Helper()
 	h := &hop{Host: lab.Must(s.AddHost("hop"))(t), authority: s.Authority.At(53)}
+	h.cert = s.CA.Issue([]string{host}, h.Addrs())
 	if err := s.Authority.Publish(host, h.Host); err != nil {
 		t.Fatal(err)
 	}
@@ -89,6 +94,7 @@ func (h *hop) open(t testing.TB, k kind) {
 	h.mu.Unlock()
 	if k.datagrams() {
 		relay := proxytest.ServeSOCKSRelay(lab.Must(h.ListenUDP(k.port))(t), func(target name.Target) (net.Conn, error) {
+			h.note(target)
 			return h.reach(context.Background(), target, h.DialUDP)
 		})
 		h.mu.Lock()
@@ -128,6 +134,13 @@ func (h *hop) serve(ctx context.Context, k kind, near net.Conn) {
 	if h.hangsUp.Load() {
 		return
 	}
+	if near = h.secured(k, near); near == nil {
+		return
+	}
+	if k.scheme == "h2" {
+		h.serveH2(ctx, near)
+		return
+	}
 	var (
 		buf    socks.Buffer
 		from   io.Reader = near
@@ -135,7 +148,7 @@ func (h *hop) serve(ctx context.Context, k kind, near net.Conn) {
 		reply  []byte
 		refuse []byte // the answer where nothing listens there
 	)
-	if k.scheme == "http" {
+	if strings.HasPrefix(k.scheme, "http") {
 		r := bufio.NewReader(near)
 		request, err := http.ReadRequest(r)
 		if err != nil || request.Method != http.MethodConnect {
@@ -165,6 +178,7 @@ func (h *hop) serve(ctx context.Context, k kind, near net.Conn) {
 			reply = append([]byte{5, 0, 0, domain, byte(len(h.bound))}, h.bound+"\x01\xbb"...)
 		}
 	}
+	h.note(target)
 	far, err := h.reach(ctx, target, h.Dial)
 	if errors.Is(err, syscall.ECONNREFUSED) {
 		_, _ = near.Write(refuse)
@@ -203,12 +217,14 @@ func (h *hop) associate(near net.Conn, request socks.Request, k kind) {
 	}
 }
 
-// reach notes a target and connects to it by dial. A name is resolved as hops do it: in plaintext, here by asking the authority
-// itself.
-func (h *hop) reach(ctx context.Context, target name.Target, dial func(context.Context, netip.AddrPort) (net.Conn, error)) (net.Conn, error) {
+func (h *hop) note(target name.Target) {
 	h.mu.Lock()
+	defer h.mu.Unlock()
 	h.asked = append(h.asked, target.String())
-	h.mu.Unlock()
+}
+
+// reach connects to a target by dial. A name is resolved as hops do it: in plaintext, here by asking the authority itself.
+func (h *hop) reach(ctx context.Context, target name.Target, dial func(context.Context, netip.AddrPort) (net.Conn, error)) (net.Conn, error) {
 	if at, ok := target.AddrPort(); ok {
 		return dial(ctx, at)
 	}
@@ -271,7 +287,8 @@ func (f *farChannel) arrange(t testing.TB, s *lab.Scene) {
 
 // config gives the configuration with `resolve: here` or `resolve: exit`.
 func (f *farChannel) config(s *lab.Scene, resolve string) string {
-	far := fmt.Sprintf("over: direct, proxy: %q, resolve: %s", fmt.Sprintf("%s://%s%s:%d", f.kind.scheme, f.login, f.host(s), f.kind.port), resolve)
+	url := fmt.Sprintf("%s://%s%s:%d", f.kind.scheme, f.login, f.host(s), f.kind.port)
+	far := fmt.Sprintf("over: direct, proxy: %s, resolve: %s", f.kind.written(s, url), resolve)
 	if resolve == "here" {
 		far += ", resolver: " + resolver(s, f.upstream(s))
 	}

@@ -53,7 +53,7 @@ var patient = func() lab.Client {
 
 func TestFaults_OfAHop(t *testing.T) {
 	for _, f := range hopFaults {
-		for _, kind := range kinds {
+		for _, kind := range slices.Concat(kinds, secureKinds) {
 			for resolve, code := range map[string]string{"here": f.here, "exit": f.exit} {
 				if f.slow && kind.scheme == "http" && resolve == "exit" {
 					code = "(CONNECT_TIMEOUT)" // the hop has the request: its silence may be the far side's
