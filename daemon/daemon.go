@@ -150,7 +150,7 @@ func New(o Options) (*Daemon, error) {
 		return nil, err
 	}
 	d.port, err = mixed.New(mixed.Options{
-		Handlers:    mixed.Handlers{HTTP: d.http, SOCKS4: d.socks, SOCKS5: d.socks},
+		Handlers:    mixed.Handlers{HTTP: d.http, SOCKS4: d.socks, SOCKS5: d.socks, HTTP2: d.http.HTTP2()},
 		Keeper:      d.keeper,
 		Logger:      d.access.Sparing(),
 		Connections: o.Config.Limits.Connections,

@@ -18,7 +18,7 @@ var ErrCertificate = errors.New("the certificate names no user: its common name,
 // ServerTLS makes the configuration of a port from its certificate and, unless nil, those who certify its clients: TLS 1.3
 // alone. Each call makes one whose sessions are resumed with no other.
 func ServerTLS(cert *tls.Certificate, clients *x509.CertPool) *tls.Config {
-	c := &tls.Config{MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{*cert}, NextProtos: []string{HTTP1}}
+	c := &tls.Config{MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{*cert}, NextProtos: []string{HTTP2, HTTP1}}
 	if clients != nil {
 		c.ClientAuth, c.ClientCAs = tls.RequireAndVerifyClientCert, clients
 		c.VerifyConnection = func(s tls.ConnectionState) error { // of resumed sessions too

@@ -1,4 +1,4 @@
-// Package httpproxy is the door for HTTP/1.1: CONNECT, and requests for http:// URLs.
+// Package httpproxy is the door for HTTP/1.1 and HTTP/2: CONNECT, and requests for http:// URLs.
 //
 // It promises that success is said only after the far side is connected, that a request which could be read in two
 // ways is refused, and that whatever is refused is said in a status line, a Proxy-Status and a JSON body. Connections
@@ -11,6 +11,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"net/http"
 	"net/netip"
 	"os"
 	"sync"
@@ -78,7 +79,8 @@ type Door struct {
 
 	mu       sync.Mutex
 	draining bool
-	idle     map[gate.Conn]struct{} // between two requests
+	idle     map[gate.Conn]struct{}    // between two requests
+	servers  map[*http.Server]struct{} // one for each connection of HTTP/2
 }
 
 // New makes a door.
@@ -86,7 +88,7 @@ func New(o Options) (*Door, error) {
 	if err := o.validate(); err != nil {
 		return nil, err
 	}
-	return &Door{o: o, idle: make(map[gate.Conn]struct{})}, nil
+	return &Door{o: o, idle: make(map[gate.Conn]struct{}), servers: make(map[*http.Server]struct{})}, nil
 }
 
 // RoutesChanged makes every request from now on ask the dialer: connections to origins that stand open are not used
@@ -102,6 +104,7 @@ func (d *Door) Drain() {
 	for c := range d.idle {
 		_ = c.SetReadDeadline(past) // it fails on a connection that is gone already
 	}
+	d.drainServers()
 }
 
 // past is a deadline that interrupts.

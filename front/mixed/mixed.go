@@ -40,6 +40,7 @@ type Handlers struct {
 	HTTP   Handler // an ASCII letter: the method of a request
 	SOCKS4 Handler // 0x04
 	SOCKS5 Handler // 0x05
+	HTTP2  Handler // agreed on inside TLS; nothing is read ahead
 }
 
 // Options are what a port is made of.
@@ -58,7 +59,7 @@ type Options struct {
 
 func (o *Options) validate() error {
 	switch {
-	case o.Handlers.HTTP == nil || o.Handlers.SOCKS4 == nil || o.Handlers.SOCKS5 == nil:
+	case o.Handlers.HTTP == nil || o.Handlers.SOCKS4 == nil || o.Handlers.SOCKS5 == nil || o.Handlers.HTTP2 == nil:
 		return errors.New("mixed: a port needs a handler for each protocol")
 	case o.Keeper == nil:
 		return errors.New("mixed: a port needs someone who keeps the gate")
@@ -295,6 +296,10 @@ func (p *Port) serveConn(conn *net.TCPConn, way func() *Way) {
 		if head, ok = p.secure(guest, conn, head, config); !ok {
 			return
 		}
+	}
+	if head == nil {
+		p.o.Handlers.HTTP2.ServeConn(p.ctx, guest, nil)
+		return
 	}
 	h, why := p.o.Handlers.choose(head[0])
 	if h == nil {

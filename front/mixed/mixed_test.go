@@ -78,7 +78,7 @@ func serveWay(t *testing.T, o Options, way *Way) *port {
 	log := &syncBuffer{}
 	o.Keeper = gate.NewKeeper()
 	o.Logger = slog.New(slog.NewTextHandler(log, nil))
-	for h, word := range map[*Handler]string{&o.Handlers.HTTP: "http", &o.Handlers.SOCKS4: "socks4", &o.Handlers.SOCKS5: "socks5"} {
+	for h, word := range map[*Handler]string{&o.Handlers.HTTP: "http", &o.Handlers.SOCKS4: "socks4", &o.Handlers.SOCKS5: "socks5", &o.Handlers.HTTP2: "http2"} {
 		if *h == nil {
 			*h = says(word)
 		}
@@ -328,7 +328,7 @@ func TestALackOfDescriptorsIsWaitedOut(t *testing.T) {
 }
 
 func TestAPortWithoutItsCollaboratorsIsAnError(t *testing.T) {
-	h := Handlers{HTTP: says(""), SOCKS4: says(""), SOCKS5: says("")}
+	h := Handlers{HTTP: says(""), SOCKS4: says(""), SOCKS5: says(""), HTTP2: says("")}
 	for _, o := range []Options{
 		{},
 		{Handlers: h, Keeper: gate.NewKeeper()},

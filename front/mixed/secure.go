@@ -12,7 +12,7 @@ import (
 	"watertight/wire"
 )
 
-// secure makes a connection one with TLS, and reads the first octets inside it. It gives false where the client does not
+// secure makes a connection one with TLS, and reads the first octets inside it; none for HTTP/2. It gives false where the client does not
 // get as far, and the connection is closed. The whole has as long as a first octet.
 func (p *Port) secure(guest *gate.Guest, conn *net.TCPConn, head []byte, config *tls.Config) (first []byte, ok bool) {
 	if head[0] != tlsHandshake {
@@ -37,6 +37,9 @@ func (p *Port) secure(guest *gate.Guest, conn *net.TCPConn, head []byte, config 
 		return nil, false
 	}
 	guest.Conn, guest.Certified = c, user
+	if state.NegotiatedProtocol == gate.HTTP2 {
+		return nil, true
+	}
 	_ = conn.SetReadDeadline(time.Now().Add(p.o.FirstOctet))
 	buf := make([]byte, firstInside)
 	n, err := c.Read(buf)

@@ -75,7 +75,7 @@ func (n names) ServeConn(_ context.Context, g *gate.Guest, head []byte) {
 
 func serveSecure(t *testing.T, config *tls.Config) *port {
 	t.Helper()
-	return serveWay(t, Options{Handlers: Handlers{HTTP: names("http"), SOCKS4: names("socks4"), SOCKS5: names("socks5")}}, &Way{Rules: gate.Open(), TLS: config})
+	return serveWay(t, Options{Handlers: Handlers{HTTP: names("http"), SOCKS4: names("socks4"), SOCKS5: names("socks5"), HTTP2: names("h2")}}, &Way{Rules: gate.Open(), TLS: config})
 }
 
 func (p *port) sayInside(t *testing.T, config *tls.Config, s string) (string, error) {
@@ -100,6 +100,10 @@ func TestInsideTLSTheFirstOctetTellsTheProtocol(t *testing.T) {
 		if got != want || err != nil {
 			t.Errorf("%q: %q, %v", octets, got, err)
 		}
+	}
+	config.NextProtos = []string{"h2", "http/1.1"}
+	if got, err := p.sayInside(t, config, "PRI * HTTP/2.0"); got != "h2::" || err != nil {
+		t.Errorf("HTTP/2: %q, %v", got, err)
 	}
 	until(t, "a connection is left", func() bool { return p.Stats().Open == 0 })
 }
@@ -154,7 +158,7 @@ func TestACertificateSaysWhoAClientIs_AndWithoutOneNobodyIsServed(t *testing.T) 
 
 func TestAClientThatIsSilentInsideTLSIsEndedAtItsTime(t *testing.T) {
 	ca := newIssuer(t)
-	o := Options{FirstOctet: 50 * time.Millisecond, Handlers: Handlers{HTTP: names("http"), SOCKS4: names("4"), SOCKS5: names("5")}}
+	o := Options{FirstOctet: 50 * time.Millisecond, Handlers: Handlers{HTTP: names("http"), SOCKS4: names("4"), SOCKS5: names("5"), HTTP2: names("h2")}}
 	p := serveWay(t, o, &Way{Rules: gate.Open(), TLS: gate.ServerTLS(ca.issue("", "proxy.example"), nil)})
 	config := &tls.Config{RootCAs: ca.pool, ServerName: "proxy.example"}
 	if got, _ := p.sayInside(t, config, ""); got != "" {

@@ -1,0 +1,230 @@
+package httpproxy
+
+import (
+	"context"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"net/netip"
+	"sync"
+	"time"
+
+	"watertight/client"
+	"watertight/event"
+	"watertight/fault"
+	"watertight/gate"
+	"watertight/httphead"
+	"watertight/name"
+	"watertight/route"
+)
+
+// Limits of one connection of HTTP/2.
+const (
+	maxStreams = 256
+	// streamBuffer is what may come of one stream that its far side does not take yet, in octets. The connection has room
+	// for that of every stream, so that none keeps the others waiting.
+	streamBuffer = 128 << 10
+	// pingAfter and pingTimeout end a connection whose client has gone without a word.
+	pingAfter, pingTimeout = 45 * time.Second, 15 * time.Second
+)
+
+// Streams serves client connections that speak HTTP/2 inside TLS (RFC 9113): a tunnel is a stream of CONNECT (section 8.5).
+type Streams struct{ d *Door }
+
+// HTTP2 gives the handler of connections that agreed on HTTP/2.
+func (d *Door) HTTP2() Streams { return Streams{d} }
+
+// ServeConn serves a client until its connection ends. Ending ctx ends dials and tunnels; a client that is silent is ended
+// by closing the connection.
+func (s Streams) ServeConn(ctx context.Context, guest *gate.Guest, _ []byte) {
+	defer guest.Conn.Close()
+	secure, ok := guest.Conn.(*gate.Secure)
+	if !ok {
+		return
+	}
+	var streams sync.WaitGroup
+	defer streams.Wait()
+	l := &oneConn{conn: secure.Conn, ended: make(chan struct{}), closed: make(chan struct{})}
+	protocols := new(http.Protocols)
+	protocols.SetHTTP2(true)
+	server := &http.Server{
+		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			streams.Add(1)
+			defer streams.Done()
+			v := &visit{d: s.d, guest: guest}
+			v.serve(w, r)
+		}),
+		BaseContext: func(net.Listener) context.Context { return ctx },
+		ConnState: func(_ net.Conn, state http.ConnState) {
+			if state == http.StateClosed {
+				close(l.ended)
+			}
+		},
+		Protocols: protocols,
+		HTTP2: &http.HTTP2Config{
+			MaxConcurrentStreams: maxStreams, MaxReceiveBufferPerStream: streamBuffer, MaxReceiveBufferPerConnection: maxStreams * streamBuffer,
+			SendPingTimeout: pingAfter, PingTimeout: pingTimeout, WriteByteTimeout: s.d.o.StallTimeout,
+		},
+		IdleTimeout:    s.d.o.IdleTimeout,
+		MaxHeaderBytes: httphead.MaxHead,
+		ErrorLog:       log.New(io.Discard, "", 0), // what clients do wrong is no news
+	}
+	if !s.d.enter(server) {
+		return
+	}
+	defer s.d.leave(server)
+	_ = server.Serve(l) // it ends with the connection, or with Shutdown
+	if l.taken {
+		<-l.ended
+	}
+}
+
+// enter notes a connection of HTTP/2, unless no new requests are taken.
+func (d *Door) enter(s *http.Server) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.draining {
+		return false
+	}
+	d.servers[s] = struct{}{}
+	return true
+}
+
+func (d *Door) leave(s *http.Server) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.servers, s)
+}
+
+// drainServers tells every connection of HTTP/2 that no further request is taken (RFC 9113, section 6.8).
+func (d *Door) drainServers() {
+	over, cancel := context.WithCancel(context.Background())
+	cancel()
+	for s := range d.servers {
+		_ = s.Shutdown(over) // it says so, and does not wait
+	}
+}
+
+// oneConn is a listener with one connection.
+type oneConn struct {
+	conn  net.Conn
+	taken bool
+	ended chan struct{} // the connection
+
+	close  sync.Once
+	closed chan struct{} // the listener
+}
+
+// Accept gives the connection, and then waits for its end or the listener's.
+func (l *oneConn) Accept() (net.Conn, error) {
+	if !l.taken {
+		l.taken = true
+		return l.conn, nil
+	}
+	select {
+	case <-l.ended:
+	case <-l.closed:
+	}
+	return nil, net.ErrClosed
+}
+
+// Close ends the listener; the connection goes on.
+func (l *oneConn) Close() error {
+	l.close.Do(func() { close(l.closed) })
+	return nil
+}
+
+// Addr is where the connection came to.
+func (l *oneConn) Addr() net.Addr { return l.conn.LocalAddr() }
+
+// visit is one request of a connection with many.
+type visit struct {
+	d        *Door
+	guest    *gate.Guest
+	identity client.Identity
+}
+
+func (v *visit) serve(w http.ResponseWriter, r *http.Request) {
+	door, serve := event.DoorHTTP, v.plain
+	if r.Method == http.MethodConnect {
+		door, serve = event.DoorCONNECT, v.connect
+	}
+	if f := v.admit(r); f != nil {
+		if v.guest.Exhausted() {
+			w.Header().Set("Connection", "close") // which ends a connection of HTTP/2 in its own way
+		}
+		v.reject(w, r, door, name.Target{}, f)
+		return
+	}
+	leave, err := v.guest.Enter(v.identity)
+	if err != nil {
+		v.reject(w, r, door, name.Target{}, fault.Of(err))
+		return
+	}
+	defer leave()
+	serve(w, r)
+}
+
+func (v *visit) admit(r *http.Request) *fault.Error {
+	fields := make([]httphead.Field, 0, 1)
+	for _, value := range r.Header["Proxy-Authorization"] {
+		fields = append(fields, httphead.Field{Name: "Proxy-Authorization", Value: value})
+	}
+	c, f := credentials(fields, v.guest.NeedsPassword())
+	if f != nil {
+		return f
+	}
+	var err error
+	v.identity, err = v.guest.Admit(r.Context(), c)
+	return fault.Of(err)
+}
+
+// connect serves CONNECT: the authority is the target.
+func (v *visit) connect(w http.ResponseWriter, r *http.Request) {
+	target, err := name.Parse(r.Host)
+	switch {
+	case err != nil:
+		v.reject(w, r, event.DoorCONNECT, target, badTarget("CONNECT asks for a host and a port: ", r.Host, err))
+		return
+	case v.isSelf(target):
+		v.reject(w, r, event.DoorCONNECT, target, loop())
+		return
+	}
+	server, err := v.d.o.Dialer.Dial(r.Context(), route.Request{Door: event.DoorCONNECT, Client: v.guest.Client, Identity: v.identity, Target: target})
+	if err != nil {
+		httphead.Refusal{Fault: fault.Of(err)}.Serve(w)
+		return
+	}
+	s := newStream(w, r, v.guest)
+	defer s.finish()
+	w.WriteHeader(http.StatusOK)
+	if err := s.rc.Flush(); err != nil {
+		_ = server.Close() // the client is gone
+		return
+	}
+	started := time.Now()
+	up, down, _ := v.d.o.Relay(r.Context(), s, server) // how a tunnel ends is for its two ends to judge
+	v.d.o.Sink.Tunnel(&event.Tunnel{Door: event.DoorCONNECT, Up: up, Down: down, Took: time.Since(started)})
+}
+
+// plain refuses every method but CONNECT: net/http does not say whether the URL is http:// or https://, and the two are
+// not to be taken for each other.
+func (v *visit) plain(w http.ResponseWriter, r *http.Request) {
+	v.reject(w, r, event.DoorHTTP, name.Target{}, badRequest("over HTTP/2 this proxy serves CONNECT alone",
+		"reach https:// URLs, which clients tunnel; for http:// URLs speak HTTP/1.1 to the proxy"))
+}
+
+func (v *visit) isSelf(t name.Target) bool {
+	ap, ok := t.AddrPort()
+	return ok && ap == netip.AddrPortFrom(v.guest.Self.Addr(), v.guest.Self.Port())
+}
+
+// reject refuses a request that was not given to the dialer, and reports it.
+func (v *visit) reject(w http.ResponseWriter, r *http.Request, door event.Door, t name.Target, f *fault.Error) {
+	if t.IsValid() {
+		f.Target = t.String()
+	}
+	v.d.o.Sink.Request(&event.Request{Door: door, Client: v.guest.Client, Identity: v.identity, Target: t, Code: f.Code})
+	httphead.Refusal{Fault: f, Head: r.Method == http.MethodHead}.Serve(w)
+}
