@@ -188,6 +188,7 @@ func (l *loader) checkTargets(c *Config, names []string) bool {
 func (l *loader) checkShadows(c *Config) {
 	type placed struct {
 		pattern route.Pattern
+		users   []route.UserPattern
 		path    string
 	}
 	const most = 2000
@@ -198,16 +199,26 @@ func (l *loader) checkShadows(c *Config) {
 			if p.String() == "" {
 				continue
 			}
-			k := slices.IndexFunc(before, func(b placed) bool { return b.pattern.Covers(p) })
+			k := slices.IndexFunc(before, func(b placed) bool { return b.pattern.Covers(p) && coverUsers(b.users, r.Users) })
 			if k >= 0 {
 				first := before[k]
 				l.problem(l.at(path), fmt.Sprintf("`%s` never decides: `%s` on line %d takes all of it first",
 					l.say(path, p.String()), l.say(first.path, first.pattern.String()), l.at(first.path).line), "move it above that line, or remove it")
 			} else if len(before) < most {
-				before = append(before, placed{p, path})
+				before = append(before, placed{p, r.Users, path})
 			}
 		}
 	}
+}
+
+// coverUsers says that a route for the users p is for all of q too; none written means everyone.
+func coverUsers(p, q []route.UserPattern) bool {
+	if len(p) == 0 || len(q) == 0 {
+		return len(p) == 0
+	}
+	return !slices.ContainsFunc(q, func(one route.UserPattern) bool {
+		return !slices.ContainsFunc(p, func(other route.UserPattern) bool { return other.Covers(one) })
+	})
 }
 
 // checkReached refuses a channel that no traffic can take: it would be mistaken for one that does something.

@@ -13,6 +13,7 @@ import (
 	"net/netip"
 	"time"
 
+	"watertight/gate"
 	"watertight/hop"
 	"watertight/resolve"
 	"watertight/route"
@@ -169,8 +170,9 @@ type Resolver struct {
 // Route sends what one of its patterns matches to a channel, or refuses it.
 type Route struct {
 	To      []route.Pattern
-	Channel string // empty if Refuse
-	Refuse  bool   // `channel: refuse`
+	Users   []route.UserPattern // whom it is for; empty: everyone
+	Channel string              // empty if Refuse
+	Refuse  bool                // `channel: refuse`
 	// Labels are what it asks of the way out.
 	Labels route.Labels
 	Line   int // of the file, from 1; 0 for a route that the command line made
@@ -193,8 +195,9 @@ type PrivateTargets struct {
 
 // Limits bounds what clients can use.
 type Limits struct {
-	Connections int           // client connections at once, over all doors
-	Drain       time.Duration // how long a stop or a reload waits for open tunnels before it cuts them
+	Connections int             // client connections at once, over all doors
+	PerUser     gate.UserLimits // of each user; zero: none
+	Drain       time.Duration   // how long a stop or a reload waits for open tunnels before it cuts them
 }
 
 // Log says what is logged, to standard error.

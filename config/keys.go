@@ -63,6 +63,10 @@ var Keys = []Key{
 		Path: "listen.proxy.users", form: formText,
 		Doc: "A file of `watertight user`: who may come in, by password. Read again at every reload.",
 	},
+	{
+		Path: "listen.proxy.proxy_protocol", form: formText, list: true,
+		Doc: "The networks of balancers that say by the PROXY protocol, version 1 or 2, where each client is; they have to.",
+	},
 	{Path: "listen.proxy.token_key", form: formText, Doc: "The file with the key of `watertight user token`: a token is taken in place of a password."},
 	{
 		Path: "listen.admin", form: formText, list: true, orMap: true,
@@ -214,6 +218,10 @@ var Keys = []Key{
 		Path: "routes.to", form: formText, list: true,
 		Doc: "What it is for: `*`, a name, `*.suffix` (below it), `.suffix` (it and below), an IP address, a network.",
 	},
+	{
+		Path: "routes.user", form: formText, list: true,
+		Doc: "Whom the route is for: a user, or `team-*` for all whose name begins so. Everyone unless written.",
+	},
 	{Path: "routes.channel", form: formText, Doc: "The channel that takes it, or `refuse`."},
 	{Path: "routes.country", form: formText, Doc: "Two letters: where the exit is to be. The channel's proxy has to have a template that says so."},
 	{Path: "routes.session", form: formText, Doc: "A session that all of it shares, for each user; or per_request: one for each connection."},
@@ -241,6 +249,15 @@ var Keys = []Key{
 	{
 		Path: "limits.connections", form: formInt, min: 1, max: 1_000_000, Default: "20000",
 		Doc: "Client connections at once, over all listeners of `listen.proxy`.",
+	},
+	{Path: "limits.per_user", form: formMap, Doc: "What each user may have. Clients without a name are not counted."},
+	{
+		Path: "limits.per_user.connections", form: formInt, min: 1, max: 1_000_000,
+		Doc: "Tunnels and requests of one user at once. No limit unless written.",
+	},
+	{
+		Path: "limits.per_user.new_per_second", form: formInt, min: 1, max: 1_000_000,
+		Doc: "Tunnels and requests that one user begins in a second; as many may begin at once. No limit unless written.",
 	},
 	{
 		Path: "limits.drain", form: formPeriod, min: 0, max: 3600, Default: DefaultDrain.String(),
@@ -273,8 +290,6 @@ var later = map[string]string{
 	"gateway":                 "remove the key: give the client a proxy setting (`watertight env` prints it)",
 	"leaktest":                "remove the key",
 	"guard":                   "remove the key",
-	"limits.per_user":         "remove the key: `limits.connections` bounds all clients together",
-	"limits.per_user.*":       "remove the key: `limits.connections` bounds all clients together",
 }
 
 // renamed are keys of earlier versions, with their successors and what is to be known about them.

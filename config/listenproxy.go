@@ -5,9 +5,11 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 
 	"watertight/gate"
+	"watertight/route"
 )
 
 // ProxyListener is a socket of the mixed port.
@@ -25,6 +27,8 @@ type ProxyListener struct {
 	// TokenKeyFile is where tokenKey was read from, which signs tokens. Empty: there are none.
 	TokenKeyFile string
 	tokenKey     []byte
+	// Balancers are the networks of those who say by the PROXY protocol where a client is.
+	Balancers []netip.Prefix
 }
 
 // Rules are what the listener asks of its clients.
@@ -63,6 +67,8 @@ func (l *loader) proxyListener(n *node, row, path string) ProxyListener {
 			l.users(n, path, &one)
 		case "token_key":
 			l.tokenKey(n, path, &one)
+		case "proxy_protocol":
+			l.items(n, path, func(n *node, path string) { l.balancer(n, path, &one) })
 		case "allow_insecure":
 			l.truth(n, path, &one.AllowInsecure)
 		}
@@ -147,6 +153,35 @@ func (l *loader) tokenKey(n *node, path string, one *ProxyListener) {
 	one.tokenKey = octets
 }
 
+// balancer reads a network of balancers.
+func (l *loader) balancer(n *node, path string, one *ProxyListener) {
+	t, ok := l.text(n, path)
+	if !ok {
+		return
+	}
+	p, err := parseNetwork(t.value)
+	switch {
+	case err != nil:
+		l.foreign(t, path, "a network", err, "write a network such as 10.1.0.0/16, or one address")
+	case p.Bits() == 0:
+		l.problem(n.pos, fmt.Sprintf("`%s` is everyone, who could then say to be anywhere", path), "list the addresses of the balancers alone")
+	default:
+		one.Balancers = append(one.Balancers, p)
+	}
+}
+
+// routeUsers reads whom a route is for.
+func (l *loader) routeUsers(n *node, path string, r *Route) {
+	l.items(n, path, func(n *node, path string) {
+		t, ok := l.text(n, path)
+		p, err := route.ParseUser(t.value)
+		r.Users = append(r.Users, p) // the zero pattern, which is nobody, keeps the place of a wrong one
+		if ok && err != nil {
+			l.foreign(t, path, "a user", err, "write a user such as alice, or \"team-*\" for all whose name begins so")
+		}
+	})
+}
+
 // reachable refuses an address beyond this host unless its clients prove who they are, over TLS, or the user gave the word
 // for it.
 func (l *loader) reachable(one ProxyListener, at pos, path string) {
@@ -161,12 +196,18 @@ func (l *loader) reachable(one ProxyListener, at pos, path string) {
 		{false, true}:  "it has no TLS, and the passwords of its users would travel in clear text",
 		{true, false}:  "it has no users, and its clients show no certificates",
 	}[[2]bool{secret, proven}]
-	switch local := one.Address.Addr().IsLoopback(); {
+	local := one.Address.Addr().IsLoopback()
+	if local && len(one.Balancers) > 0 && !proven { // the balancer's clients are those who can reach it
+		local, lacks = false, "its balancers bring clients from elsewhere, and it has no users, nor do its clients show certificates"
+	} else if local {
+		lacks = ""
+	}
+	switch {
 	case local && one.AllowInsecure:
 		l.warn(at, fmt.Sprintf("`allow_insecure` changes nothing for %s: it is on loopback", shown), "remove it")
 	case lacks == "" && one.AllowInsecure:
 		l.warn(at, fmt.Sprintf("`allow_insecure` changes nothing for %s: it has TLS, and its clients prove who they are", shown), "remove it")
-	case local || lacks == "":
+	case lacks == "":
 	case one.AllowInsecure:
 		l.warn(at, fmt.Sprintf("whoever reaches %s can use it: %s", shown, lacks), "see that a firewall protects it")
 	default:
@@ -193,6 +234,11 @@ func (c *Config) proxyListeners() []any {
 			if file[1] != "" {
 				full = append(full, entry{file[0], c.text(at+"."+file[0], file[1])})
 			}
+		}
+		if len(one.Balancers) > 0 {
+			full = append(full, entry{"proxy_protocol", texts(one.Balancers, func(j int, p netip.Prefix) string {
+				return c.text(fmt.Sprintf("%s.proxy_protocol[%d]", at, j), p.String())
+			})})
 		}
 		if one.AllowInsecure {
 			full = append(full, entry{"allow_insecure", true})

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -39,7 +40,7 @@ func loadIn(t *testing.T, dir, text string) (*Config, error) {
 func TestListenProxy_IsReadWithItsCertificateAndItsUsers(t *testing.T) {
 	dir := doorFiles(t)
 	c, err := loadIn(t, dir, "listen:\n  proxy:\n"+
-		"    - {address: 0.0.0.0:8443, tls: {cert: cert.pem, key: key.pem}, users: users, token_key: tokens}\n"+
+		"    - {address: 0.0.0.0:8443, tls: {cert: cert.pem, key: key.pem}, users: users, token_key: tokens, proxy_protocol: [10.0.0.0/8, 192.0.2.1]}\n"+
 		"    - {address: 0.0.0.0:8444, tls: {cert: cert.pem, key: key.pem, client_ca: cert.pem}}\n"+
 		"    - 127.0.0.1:8080\n")
 	if err != nil {
@@ -51,7 +52,7 @@ func TestListenProxy_IsReadWithItsCertificateAndItsUsers(t *testing.T) {
 	}
 	in := func(name string) string { return filepath.Join(dir, name) }
 	if l := p[0]; l.Certificate == nil || l.CertFile != in("cert.pem") || l.KeyFile != in("key.pem") || l.ClientCAs != nil ||
-		l.UsersFile != in("users") || !l.Users.Has("alice") || l.TokenKeyFile != in("tokens") || len(l.tokenKey) != gate.MinKey {
+		l.UsersFile != in("users") || !l.Users.Has("alice") || l.TokenKeyFile != in("tokens") || len(l.tokenKey) != gate.MinKey || fmt.Sprint(l.Balancers) != "[10.0.0.0/8 192.0.2.1/32]" {
 		t.Errorf("%+v", l)
 	}
 	if l := p[1]; l.Certificate == nil || l.ClientCAs == nil || l.ClientCAFile != in("cert.pem") || l.Users != nil {
@@ -68,7 +69,7 @@ func TestListenProxy_IsReadWithItsCertificateAndItsUsers(t *testing.T) {
 		t.Fatalf("%v\n%s", err, shown)
 	}
 	again, err := Parse(in("again.yaml"), shown, ThisHost())
-	if err != nil || again.Listen.Proxy[0].UsersFile != in("users") || again.Listen.Proxy[0].TokenKeyFile != in("tokens") || again.Listen.Proxy[1].ClientCAFile != in("cert.pem") {
+	if err != nil || again.Listen.Proxy[0].UsersFile != in("users") || again.Listen.Proxy[0].TokenKeyFile != in("tokens") || len(again.Listen.Proxy[0].Balancers) != 2 || again.Listen.Proxy[1].ClientCAFile != in("cert.pem") {
 		t.Errorf("what is shown is read as %+v, %v\n%s", again, err, shown)
 	}
 }
@@ -83,6 +84,7 @@ func TestListenProxy_BeyondLoopbackNeedsTLSAndProof(t *testing.T) {
 		"{address: 127.0.0.1:1, tls: {cert: cert.pem}}":                                              "no certificate",
 		"{address: 127.0.0.1:1, tls: {cert: cert.pem, key: key.pem, client_ca: users}}":              "authorities of clients",
 		"{address: 127.0.0.1:1, users: key.pem}":                                                     "line 1",
+		"{address: 127.0.0.1:1, proxy_protocol: 127.0.0.1}":                                          "its balancers bring clients from elsewhere",
 		"{address: 127.0.0.1:1, users: users, token_key: gone}":                                      "gone",
 		"{address: 0.0.0.0:1, tls: {cert: cert.pem, key: key.pem}, allow_insecure: true, users: no}": "no cannot be read",
 	} {
@@ -94,6 +96,8 @@ func TestListenProxy_BeyondLoopbackNeedsTLSAndProof(t *testing.T) {
 	for text, warned := range map[string]bool{
 		"{address: 0.0.0.0:1, users: users, allow_insecure: true}":                                      true,
 		"{address: 0.0.0.0:1, tls: {cert: cert.pem, key: key.pem}, users: users, allow_insecure: true}": true,
+		"{address: 127.0.0.1:1, proxy_protocol: 127.0.0.1, allow_insecure: true}":                       true,
+		"{address: 127.0.0.1:1, proxy_protocol: 127.0.0.1, users: users}":                               false,
 		"{address: 127.0.0.1:1, users: users}":                                                          false,
 		"{address: 127.0.0.1:1, tls: {cert: cert.pem, key: key.pem}}":                                   false,
 		"{address: 0.0.0.0:1, tls: {cert: cert.pem, key: key.pem, client_ca: cert.pem}}":                false,

@@ -209,7 +209,7 @@ func TestSchema_RefusesWhatTheLoaderRefuses(t *testing.T) {
 		"channels: {refuse: {}}", "channels: {a: {wireguard: {private_key_file: k, address: 10.0.0.1, peers: [{public_key: k}]}}}", "channels: {-a: {}}", "channels: {a: {wireguard: {}}}", "channels: {a: {resolve: hier}}", "channels: {a: {resolver: {upstreams: []}}}",
 		"channels: {a: {resolver: {upstreams: [{name: x}]}}}", "channels: {a: {resolver: {timeout: 5}}}", "channels: {a: {resolver: {cache: {size: -1}}}}",
 		"routes: []", "routes: [{to: x}]", "routes: [{channel: direct}]", "routes: {}", "policy: {plain_dns: allow}", "policy: {private_targets: report}",
-		"limits: {connections: 0}", "limits: {per_user: {}}", "log: {names: 1}", "log: {level: verbose}", "log:",
+		"limits: {connections: 0}", "limits: {per_user: {x: 1}}", "log: {names: 1}", "log: {level: verbose}", "log:",
 	} {
 		bad(t, text)
 		if conforms(t, s, s, treeOf(t, text)) {

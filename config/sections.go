@@ -189,6 +189,8 @@ func (l *loader) routes(n *node, c *Config) {
 			switch key {
 			case "to":
 				l.patterns(n, path, &r)
+			case "user":
+				l.routeUsers(n, path, &r)
 			case "channel":
 				if t, ok := l.text(n, path); ok {
 					r.Channel = t.value
@@ -325,6 +327,15 @@ func (l *loader) limits(n *node, c *Limits) {
 		switch key {
 		case "connections":
 			l.integer(n, path, keyAt(path), &c.Connections)
+		case "per_user":
+			l.fields(n, "limits.per_user", path, func(key string, n *node, path string) {
+				switch key {
+				case "connections":
+					l.integer(n, path, keyAt(path), &c.PerUser.Connections)
+				case "new_per_second":
+					l.integer(n, path, keyAt(path), &c.PerUser.NewPerSecond)
+				}
+			})
 		case "drain":
 			l.period(n, path, keyAt(path), &c.Drain)
 		}

@@ -79,7 +79,7 @@ func (c *Config) tree() entries {
 			{"private_targets", c.privateTree()},
 			{"client_resolved", c.text("policy.client_resolved", string(c.Policy.ClientResolved))},
 		}},
-		entry{"limits", entries{{"connections", c.Limits.Connections}, {"drain", c.text("limits.drain", short(c.Limits.Drain))}}},
+		entry{"limits", c.limitsTree()},
 	)
 	if c.State != "" {
 		all = append(all, entry{"state", c.text("state", c.State)})
@@ -230,7 +230,13 @@ func (c *Config) routesTree() []any {
 		if r.Refuse {
 			channel = RefuseName
 		}
-		one := entries{{"to", to}, {"channel", c.text(fmt.Sprintf("routes[%d].channel", i), channel)}}
+		one := entries{{"to", to}}
+		if len(r.Users) > 0 {
+			one = append(one, entry{"user", texts(r.Users, func(j int, p route.UserPattern) string {
+				return c.text(fmt.Sprintf("routes[%d].user[%d]", i, j), p.String())
+			})})
+		}
+		one = append(one, entry{"channel", c.text(fmt.Sprintf("routes[%d].channel", i), channel)})
 		if r.Labels.Country != "" {
 			one = append(one, entry{"country", c.text(fmt.Sprintf("routes[%d].country", i), r.Labels.Country)})
 		}
@@ -242,6 +248,21 @@ func (c *Config) routesTree() []any {
 		list = append(list, one)
 	}
 	return list
+}
+
+func (c *Config) limitsTree() entries {
+	t := entries{{"connections", c.Limits.Connections}, {"drain", c.text("limits.drain", short(c.Limits.Drain))}}
+	var each entries
+	if n := c.Limits.PerUser.Connections; n > 0 {
+		each = append(each, entry{"connections", n})
+	}
+	if n := c.Limits.PerUser.NewPerSecond; n > 0 {
+		each = append(each, entry{"new_per_second", n})
+	}
+	if len(each) > 0 {
+		t = append(t, entry{"per_user", each})
+	}
+	return t
 }
 
 func (c *Config) privateTree() any {

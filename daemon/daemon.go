@@ -122,6 +122,7 @@ func New(o Options) (*Daemon, error) {
 	}
 	d := &Daemon{o: o, started: time.Now(), closeControl: func() {}, keeper: gate.NewKeeper()}
 	d.history.loaded(o.Config, nil)
+	d.keeper.SetUserLimits(o.Config.Limits.PerUser)
 	var err error
 	if d.access, err = accesslog.New(o.Log, o.Config.Log.Names); err != nil {
 		return nil, err
@@ -283,26 +284,6 @@ func (d *Daemon) setServing(ls *listeners) {
 	d.serving = ls
 }
 
-// tell notes that the service manager could not be told something.
-func (d *Daemon) tell(err error) {
-	if err != nil {
-		d.o.Log.Warn("the service manager could not be told", "error", err)
-	}
-}
-
-// announce says that the program is ready, once it is.
-func (d *Daemon) announce(ctx context.Context) {
-	for !d.current().await(ctx) {
-		if ctx.Err() != nil {
-			return
-		}
-	}
-	d.o.Log.Info("ready: the resolver of every channel has answered")
-	d.o.Ready()
-	d.announced.Store(true)
-	d.tell(d.manager.Ready("ready"))
-}
-
 // finish takes nothing new, gives open connections their time, and closes the channels.
 func (d *Daemon) finish() {
 	d.reloading.Lock()
@@ -383,6 +364,7 @@ func (d *Daemon) replace(ctx context.Context, c *config.Config) error {
 	if err := d.dns.Tell(c.DNS.IDServer, c.DNS.VersionBind); err != nil {
 		d.o.Log.Error("what the DNS door tells of itself could not be changed", "error", err) // the configuration was checked
 	}
+	d.keeper.SetUserLimits(c.Limits.PerUser)
 	if err := d.port.SetLimits(c.Limits.Connections, c.Limits.Drain); err != nil {
 		d.o.Log.Error("the limits could not be changed", "error", err) // the configuration was checked: a fault of the program
 	}

@@ -127,7 +127,7 @@ func open(spec channel.Spec, ground hop.Ground, over *running, before *generatio
 func tableOf(c *config.Config, s shared, byName map[string]*running) (*route.Table, error) {
 	spec := route.Spec{Sink: s.sink, Own: s.own, Policy: policyOf(c.Policy)}
 	for _, r := range c.Routes {
-		rule := route.Rule{To: r.To, Refuse: r.Refuse, Labels: r.Labels}
+		rule := route.Rule{To: r.To, Users: r.Users, Refuse: r.Refuse, Labels: r.Labels}
 		if !r.Refuse {
 			if byName[r.Channel] == nil {
 				return nil, fmt.Errorf("a route leads to the channel %q, which does not exist", r.Channel)

@@ -132,7 +132,7 @@ func openListeners(c config.Listen, before *listeners) (*listeners, error) {
 
 // wayOf gives what a listener asks of its clients.
 func wayOf(l config.ProxyListener) *mixed.Way {
-	w := &mixed.Way{Rules: l.Rules()}
+	w := &mixed.Way{Rules: l.Rules(), Balancers: l.Balancers}
 	if l.Certificate != nil {
 		w.TLS = gate.ServerTLS(l.Certificate, l.ClientCAs)
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -126,4 +127,48 @@ func TestASocketOfTheServiceManagerBeyondLoopback_NeedsAWordInTheConfiguration(t
 		t.Fatal(err)
 	}
 	next.closeUnless(nil)
+}
+
+func TestLimitsPerUser_HoldForEachUser_FromTheReloadOn(t *testing.T) {
+	at := freePort(t)
+	text := fmt.Sprintf("listen: {proxy: %q}\n", at)
+	l := newLive(t, text+"limits: {per_user: {connections: 1}}\n").start().awaitReady()
+	ask := func(user string, want int) *tunnel {
+		t.Helper()
+		c := dialProxy(t, at)
+		if resp := c.asks(t, l.target(), user); resp.StatusCode != want {
+			t.Errorf("%s: %s", user, resp.Status)
+		}
+		return c
+	}
+	first := ask("alice", http.StatusOK)
+	ask("alice-session-1", http.StatusServiceUnavailable)
+	ask("bob", http.StatusOK)
+	l.tunnel(at)
+	l.tunnel(at)
+	l.mustReload(text + "limits: {per_user: {connections: 2}}\n")
+	ask("alice-session-1", http.StatusOK)
+	ask("alice", http.StatusServiceUnavailable)
+	first.carries(t)
+	l.mustReload(text + "limits: {per_user: {new_per_second: 1000000}}\n")
+	ask("alice", http.StatusOK)
+	w := httptest.NewRecorder()
+	l.d.metrics.Handler().ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", nil))
+	if body := w.Body.String(); w.Code != http.StatusOK || !strings.Contains(body, "LIMIT") || strings.Contains(body, "alice") {
+		t.Errorf("%d: the metrics tell nothing, or too much", w.Code)
+	}
+}
+
+func TestRoutesUser_SendEachUserHisOwnWay(t *testing.T) {
+	at := freePort(t)
+	l := newLive(t, fmt.Sprintf("listen: {proxy: %q}\n", at)+
+		"routes: [{to: \"*\", user: [mallory, \"guest-*\"], channel: refuse}, {to: example.org, user: alice, channel: refuse}, {to: \"*\", channel: direct}]\n").start().awaitReady()
+	for user, want := range map[string]int{
+		"mallory": http.StatusForbidden, "mallory-session-1": http.StatusForbidden, "guest-7": http.StatusForbidden,
+		"alice": http.StatusOK, "guest": http.StatusOK, "": http.StatusOK,
+	} {
+		if resp := dialProxy(t, at).asks(t, l.target(), user); resp.StatusCode != want {
+			t.Errorf("%q: %s", user, resp.Status)
+		}
+	}
 }

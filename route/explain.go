@@ -22,10 +22,11 @@ func (t *Table) Explain(r Request) Explained {
 		e.Refusal = fault.New(fault.BadRequest, "the target is not valid", nil)
 		return e
 	}
-	if i, p, ok := t.match(r.Target.Host()); ok && !t.defaulted {
+	if i, p, ok := t.match(r.Target.Host(), r.Identity.User); ok && !t.defaulted {
 		e.Rule, e.Pattern = i, p.String()
 	}
-	c, err := t.Channel(r.Target.Host())
+	chosen, err := t.rule(r.Target.Host(), r.Identity.User)
+	c := chosen.Channel
 	if err != nil {
 		e.Refusal = t.complete(r, c, err)
 		return e

@@ -65,7 +65,7 @@ func (t *Table) decideQuestion(client netip.AddrPort, q dnswire.Question) (Reque
 	if subject, named := subjectOf(q.Name); !named {
 		rule.Channel, d.refusal = t.everything()
 	} else if r.Target, d.refusal = name.New(subject, 1); d.refusal == nil { // a question has no port, and no policy is about this one
-		rule, d.refusal = t.rule(subject)
+		rule, d.refusal = t.rule(subject, "")
 	}
 	if d.channel = rule.Channel; d.channel == nil {
 		return r, d

@@ -21,7 +21,9 @@ import (
 
 // Rule sends the targets of its patterns to a channel, or refuses them: one of Channel and Refuse is set.
 type Rule struct {
-	To      []Pattern
+	To []Pattern
+	// Users are whom the rule is for; empty: everyone.
+	Users   []UserPattern
 	Channel *channel.Channel
 	Refuse  bool
 	// Labels are what the rule asks of the way out.
@@ -82,15 +84,15 @@ func New(s Spec) (*Table, error) {
 	return &Table{rules: rules, policy: s.Policy, sink: s.Sink, own: own, defaulted: s.Default != nil}, nil
 }
 
-// Channel gives the channel for a host. The error is a [*fault.Error]: no rule matches, or one that refuses.
+// Channel gives the channel for a host, where a client has no name. The error is a [*fault.Error]: no rule matches, or one that refuses.
 func (t *Table) Channel(h name.Host) (*channel.Channel, error) {
-	r, err := t.rule(h)
+	r, err := t.rule(h, "")
 	return r.Channel, err
 }
 
 // rule is Channel with all that the rule says; on an error it is the zero Rule.
-func (t *Table) rule(h name.Host) (Rule, error) {
-	i, p, ok := t.match(h)
+func (t *Table) rule(h name.Host, user string) (Rule, error) {
+	i, p, ok := t.match(h, user)
 	switch {
 	case !ok:
 		return Rule{}, fault.New(fault.PolicyRoute, "no route leads to "+h.String(), nil)
@@ -103,9 +105,12 @@ func (t *Table) rule(h name.Host) (Rule, error) {
 	return t.rules[i], nil
 }
 
-// match gives the first rule for a host, and the pattern of it that matches.
-func (t *Table) match(h name.Host) (rule int, p Pattern, ok bool) {
+// match gives the first rule for a host and a user, and the pattern of it that matches.
+func (t *Table) match(h name.Host, user string) (rule int, p Pattern, ok bool) {
 	for i := range t.rules {
+		if !t.rules[i].isFor(user) {
+			continue
+		}
 		for _, p := range t.rules[i].To {
 			if p.Match(h) {
 				return i, p, true
@@ -186,7 +191,7 @@ func (t *Table) decide(r Request) decision {
 	if !r.Target.IsValid() {
 		return decision{refusal: fault.New(fault.BadRequest, "the target is not valid", nil)}
 	}
-	rule, err := t.rule(r.Target.Host())
+	rule, err := t.rule(r.Target.Host(), r.Identity.User)
 	if err != nil {
 		return decision{refusal: err}
 	}

@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"runtime"
 	"runtime/debug"
 	"sync"
@@ -151,6 +152,9 @@ type Way struct {
 	Rules *gate.Rules
 	// TLS is what is spoken there; nil: the port is in clear, and no client that begins TLS is served.
 	TLS *tls.Config
+	// Balancers are the networks of those who begin each connection with a header of the PROXY protocol. From others it is
+	// rubbish.
+	Balancers []netip.Prefix
 }
 
 // Serve accepts connections on l until ctx ends, and closes l. It gives nil then, or the error that ended the listener.
@@ -288,24 +292,42 @@ func (p *Port) serveConn(conn *net.TCPConn, way func() *Way) {
 		_ = conn.Close() // silent, gone or too late
 		return
 	}
-	_ = conn.SetReadDeadline(time.Time{})
+	w := way()
 	guest := gate.NewGuest(conn, p.o.Keeper, func() *gate.Rules { return way().Rules })
-	config := way().TLS
-	if config != nil {
+	if isBalancer(w.Balancers, guest.Client.Addr()) {
+		var from netip.AddrPort
 		var ok bool
-		if head, ok = p.secure(guest, conn, head, config); !ok {
+		if head, from, ok = p.behind(conn, head); ok && len(head) == 0 {
+			head, err = firstOctets(conn)
+		}
+		if !ok || err != nil {
+			if !ok {
+				p.stats.unknown.Add(1)
+				p.o.Logger.Info("a client was turned away", "reason", "it is listed under `proxy_protocol`, and did not begin with a header of the PROXY protocol")
+			}
+			_ = conn.Close()
 			return
 		}
+		if from.IsValid() {
+			guest.Client = from
+		}
 	}
-	if head == nil {
-		p.o.Handlers.HTTP2.ServeConn(p.ctx, guest, nil)
-		return
+	_ = conn.SetReadDeadline(time.Time{})
+	if w.TLS != nil {
+		var ok bool
+		if head, ok = p.secure(guest, conn, head, w.TLS); !ok {
+			return
+		}
+		if head == nil {
+			p.o.Handlers.HTTP2.ServeConn(p.ctx, guest, nil)
+			return
+		}
 	}
 	h, why := p.o.Handlers.choose(head[0])
 	if h == nil {
 		p.stats.unknown.Add(1)
 		p.o.Logger.Info("a client was turned away", "reason", why)
-		if head[0] == tlsHandshake && config == nil {
+		if head[0] == tlsHandshake && w.TLS == nil {
 			p.tell(conn, noTLS)
 		}
 		_ = guest.Conn.Close()
