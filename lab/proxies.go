@@ -42,8 +42,8 @@ const (
 	AdminAddress = "127.0.0.1:9053"
 )
 
-// StartWatertight runs the program on the scene's client, with a configuration that begins with where to listen and
-// goes on with what is given, and waits until it says that it is ready. It ends, in order, when the evidence is
+// StartWatertight runs the program on the scene's client, with a configuration that begins with where to listen, unless
+// what is given says so, and goes on with what is given, and waits until it says that it is ready. It ends, in order, when the evidence is
 // gathered.
 func StartWatertight(t testing.TB, s *Scene, config string) *internet.Process {
 	t.Helper()
@@ -57,7 +57,9 @@ func StartWatertight(t testing.TB, s *Scene, config string) *internet.Process {
 func LaunchWatertight(t testing.TB, s *Scene, config string) *internet.Process {
 	t.Helper()
 	path := filepath.Join(s.Dir, "watertight.yaml")
-	config = fmt.Sprintf("listen:\n  proxy: %s\n  admin: %s\n%s", ProxyAddress, AdminAddress, config)
+	if !strings.HasPrefix(config, "listen:") {
+		config = fmt.Sprintf("listen:\n  proxy: %s\n  admin: %s\n%s", ProxyAddress, AdminAddress, config)
+	}
 	if err := os.WriteFile(path, []byte(config), 0o600); err != nil {
 		t.Fatal(err)
 	}

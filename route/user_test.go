@@ -33,8 +33,15 @@ func TestCoversFindsUsersThatAreMeantAlready(t *testing.T) {
 		p, q string
 		want bool
 	}{
-		{"alice", "alice", true}, {"alice", "bob", false}, {"alice", "alice*", false}, {"team-*", "team-a", true}, {"team-*", "team-a*", true},
-		{"team-a*", "team-*", false}, {"*", "alice", true}, {"*", "team-*", true}, {"alice", "*", false},
+		{"alice", "alice", true},
+		{"alice", "bob", false},
+		{"alice", "alice*", false},
+		{"team-*", "team-a", true},
+		{"team-*", "team-a*", true},
+		{"team-a*", "team-*", false},
+		{"*", "alice", true},
+		{"*", "team-*", true},
+		{"alice", "*", false},
 	} {
 		p, err := ParseUser(c.p)
 		q, err2 := ParseUser(c.q)

@@ -50,6 +50,7 @@ type Leaf struct {
 	NotBefore time.Time // zero: long ago
 	NotAfter  time.Time // zero: far ahead
 	Client    bool      // for a client of TLS and not for a server
+	User      string    // the subject's common name; empty: one that is no user's
 }
 
 // Issue makes a server certificate for names and addresses.
@@ -64,6 +65,9 @@ func (ca *CA) IssueLeaf(l Leaf) tls.Certificate {
 		NotBefore: notBefore, NotAfter: notAfter, DNSNames: l.Names,
 		KeyUsage:    x509.KeyUsageDigitalSignature,
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+	}
+	if l.User != "" {
+		t.Subject.CommonName = l.User
 	}
 	if l.Client {
 		t.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}
