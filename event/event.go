@@ -28,6 +28,7 @@ const (
 	DoorSOCKS5UDP      Door = "socks5-udp" // a flow of datagrams is one request
 	DoorTransparent    Door = "transparent"
 	DoorTransparentUDP Door = "transparent-udp"
+	DoorGateway        Door = "gateway"
 )
 
 // Request is the canonical record of one request to a door: one is reported for each, when it is decided.

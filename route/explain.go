@@ -32,7 +32,13 @@ func (t *Table) Explain(r Request) Explained {
 		return e
 	}
 	e.Channel = c
-	err = t.refuse(r, false)
+	return t.explain(e, r)
+}
+
+// explain completes what is known of a request that takes the channel of e.
+func (t *Table) explain(e Explained, r Request) Explained {
+	c := e.Channel
+	err := t.refuse(r, false)
 	if host, named := r.Target.Host().Name(); err == nil && named {
 		err = t.refuseLocal(r, c, host)
 	}

@@ -123,8 +123,12 @@ func (t *Table) match(h name.Host, user string) (rule int, p Pattern, ok bool) {
 // Dial connects to the request's target through the channel that the rules give it, if the policy allows. It reports
 // the request. The error is a [*fault.Error] that names channel and target.
 func (t *Table) Dial(ctx context.Context, r Request) (net.Conn, error) {
+	return t.dial(ctx, r, t.decide(r))
+}
+
+// dial is Dial for what was decided.
+func (t *Table) dial(ctx context.Context, r Request, d decision) (net.Conn, error) {
 	started := time.Now()
-	d := t.decide(r)
 	var conn net.Conn
 	err := d.refusal
 	if err == nil {
@@ -195,15 +199,20 @@ func (t *Table) decide(r Request) decision {
 	if err != nil {
 		return decision{refusal: err}
 	}
-	d := decision{channel: rule.Channel}
-	id, err := rule.Labels.of(r.Identity, r.Door != event.DoorResolve)
+	return t.decideIn(rule.Channel, rule.Labels, r)
+}
+
+// decideIn is what the policy says of a request that takes a channel, whose identity has labels of the route beside its own.
+func (t *Table) decideIn(c *channel.Channel, labels Labels, r Request) decision {
+	d := decision{channel: c}
+	id, err := labels.of(r.Identity, r.Door != event.DoorResolve)
 	if err != nil {
 		d.refusal = err
 		return d
 	}
-	d.part = d.channel.For(id, r.Client.Addr())
+	d.part = c.For(id, r.Client.Addr())
 	addr, isAddr := r.Target.Host().Addr()
-	if isAddr && r.Door != event.DoorResolve {
+	if isAddr && r.Door != event.DoorResolve && r.Door != event.DoorGateway { // the gateway's addresses are the configuration's
 		d.clientResolved = !d.part.Gave(addr)
 	}
 	d.refusal = t.refuse(r, d.clientResolved)
