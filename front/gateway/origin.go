@@ -1,0 +1,228 @@
+package gateway
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+
+	"watertight/dnswire"
+	"watertight/fault"
+	"watertight/name"
+	"watertight/route"
+	"watertight/upstream"
+)
+
+const (
+	connectLimit    = 45 * time.Second // for one connection to an origin, handshake included
+	handshakeLimit  = 15 * time.Second
+	continueWait    = 2 * time.Second // how long an origin may think about Expect: 100-continue before the body is asked for
+	maxResponseHead = 256 << 10       // octets
+	originPing      = 15 * time.Second
+)
+
+// origin is one origin of one entry.
+type origin struct {
+	entry   *Entry
+	target  name.Target
+	tickets tls.ClientSessionCache
+}
+
+// connect gives an authenticated connection to the origin that speaks one of protocols (RFC 7301). Its own record is asked
+// for in the same channel at the same time, and where that has keys the hello is encrypted (RFC 9849), or nothing is sent.
+// The error is a [*fault.Error].
+func (o *origin) connect(ctx context.Context, r route.Request, protocols ...string) (*tls.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, connectLimit)
+	defer cancel()
+	type record struct {
+		keys []byte
+		err  error
+	}
+	asked := make(chan record, 1)
+	go func() {
+		keys, err := o.keys(ctx, r)
+		asked <- record{keys, err}
+	}()
+	raw, err := o.entry.Way.Dial(ctx, r)
+	if err != nil {
+		cancel()
+		<-asked
+		return nil, err
+	}
+	own := <-asked
+	if own.err != nil { // to go on without would be to show the name where it may have to be hidden (RFC 9460, section 3.1)
+		_ = raw.Close()
+		return nil, own.err
+	}
+	conn, err := o.handshake(ctx, raw, own.keys, protocols)
+	var rejected *tls.ECHRejectionError
+	if !errors.As(err, &rejected) {
+		return conn, o.told(ctx, err)
+	}
+	// The server has proved that it may reject the keys, and may send others: they are tried once (RFC 9849, section 6.1.6).
+	if upstream.CheckECH(rejected.RetryConfigList) == nil {
+		if raw, err = o.entry.Way.Dial(ctx, r); err != nil {
+			return nil, err
+		}
+		conn, err = o.handshake(ctx, raw, rejected.RetryConfigList, protocols)
+	}
+	return conn, o.told(ctx, err)
+}
+
+// keys gives the ECHConfigList of the origin's own record (RFC 9460, section 9.1; RFC 9848), or nil. An error means that it
+// could not be had.
+func (o *origin) keys(ctx context.Context, r route.Request) ([]byte, error) {
+	host, named := o.target.Host().Name()
+	if !named {
+		return nil, nil
+	}
+	q := dnswire.Question{Name: host, Type: dnswire.HTTPS}
+	if port := o.target.Port(); port != httpsPort {
+		q.Name = "_" + portText(port) + "._https." + host
+	}
+	a, err := o.entry.Way.Ask(ctx, r, q)
+	switch {
+	case err != nil:
+		var f *fault.Error
+		if errors.As(err, &f) && (f.Code == fault.DNSNXDomain || f.Code == fault.DNSNoData) {
+			return nil, nil
+		}
+		return nil, err
+	case a == nil, a.RCode == dnswire.NXDomain:
+		return nil, nil
+	case a.RCode != dnswire.NoError:
+		f := fault.New(fault.DNSServFail, "the record that says how "+host+" is to be reached could not be had", nil)
+		f.RCode = dnswire.RCodeText(a.RCode)
+		return nil, f
+	}
+	for _, s := range a.Services() {
+		ours := s.Target == a.Canonical || s.Target == a.Name || s.Target == host
+		if ours && (s.Port == 0 || s.Port == o.target.Port()) && s.ECH != nil && upstream.CheckECH(s.ECH) == nil {
+			return s.ECH, nil
+		}
+	}
+	return nil, nil
+}
+
+// handshake makes raw a connection of TLS, or closes it.
+func (o *origin) handshake(ctx context.Context, raw net.Conn, keys []byte, protocols []string) (*tls.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, handshakeLimit)
+	defer cancel()
+	config := &tls.Config{
+		MinVersion:                     tls.VersionTLS12,
+		ServerName:                     o.target.Host().String(),
+		RootCAs:                        o.entry.Roots,
+		NextProtos:                     protocols,
+		ClientSessionCache:             o.tickets,
+		EncryptedClientHelloConfigList: keys,
+	}
+	if keys != nil {
+		config.MinVersion = tls.VersionTLS13
+	}
+	conn := tls.Client(raw, config)
+	if err := conn.HandshakeContext(ctx); err != nil {
+		_ = raw.Close()
+		return nil, err
+	}
+	return conn, nil
+}
+
+// told makes a fault of what went wrong in a handshake, and nil of nil.
+func (o *origin) told(ctx context.Context, err error) error {
+	var (
+		rejected  *tls.ECHRejectionError
+		host      x509.HostnameError
+		authority x509.UnknownAuthorityError
+		invalid   x509.CertificateInvalidError
+		record    tls.RecordHeaderError
+		f         *fault.Error
+	)
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &f):
+		return f
+	case errors.As(err, &rejected):
+		return o.hint("rejected Encrypted Client Hello, and is not asked without", "its own record asks for it: try again when the record has changed", err)
+	case errors.As(err, &host):
+		return o.hint("showed a certificate that does not cover "+fault.OneLine(host.Host), "check the name in `to`", err)
+	case errors.As(err, &authority):
+		return o.hint("showed a certificate of an unknown authority", "give the authority's certificate as `ca` of the entry", err)
+	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
+		return o.hint("showed a certificate that is expired or not valid yet", "check this host's clock; if it is right, the origin's operator has to renew", err)
+	case errors.As(err, &record):
+		return o.hint("does not speak TLS on that port", "check the port", err)
+	case ctx.Err() != nil, isTimeout(err):
+		t := fault.New(fault.ConnectTimeout, o.target.Host().String()+" did not complete the TLS handshake in time", err)
+		t.Target, t.Channel = o.target.String(), o.entry.Channel
+		return t
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return o.failure("closed the connection during the TLS handshake", err)
+	}
+	return o.hint("failed in the TLS handshake", "see if another client reaches it, with TLS 1.2 or later", err)
+}
+
+func isTimeout(err error) bool {
+	var t net.Error
+	return errors.Is(err, context.DeadlineExceeded) || errors.As(err, &t) && t.Timeout()
+}
+
+// failure is the fault of an origin that was reached and did not do its part.
+func (o *origin) failure(what string, cause error) *fault.Error {
+	f := fault.New(fault.OriginFailed, o.target.Host().String()+" "+what, cause)
+	f.Target, f.Channel = o.target.String(), o.entry.Channel
+	return f
+}
+
+func (o *origin) hint(what, hint string, cause error) *fault.Error {
+	f := o.failure(what, cause)
+	f.Hint = hint
+	return f
+}
+
+// label stands where net/http wants an address; it is literal so that nothing could ever be looked up.
+const label = "192.0.2.1:443"
+
+// clientConn speaks HTTP over a connection that is authenticated already: what TLS agreed on. The transport dials nothing, it
+// is handed that one connection.
+func clientConn(ctx context.Context, given *tls.Conn) (*http.ClientConn, error) {
+	protocols := new(http.Protocols)
+	protocols.SetHTTP1(true)
+	protocols.SetHTTP2(true)
+	transport := &http.Transport{
+		Proxy:                  nil,
+		Protocols:              protocols,
+		DisableCompression:     true, // what the origin encodes, the client decodes
+		ExpectContinueTimeout:  continueWait,
+		MaxResponseHeaderBytes: maxResponseHead,
+		DialContext: func(context.Context, string, string) (net.Conn, error) {
+			return nil, errors.New("gateway: an origin is never reached in clear")
+		},
+		DialTLSContext: func(context.Context, string, string) (net.Conn, error) {
+			conn := given
+			given = nil
+			if conn == nil {
+				return nil, net.ErrClosed
+			}
+			return conn, nil
+		},
+		HTTP2: &http.HTTP2Config{SendPingTimeout: originPing, PingTimeout: pingTimeout},
+	}
+	conn := given
+	cc, err := transport.NewClientConn(ctx, "https", label)
+	if err != nil {
+		_ = conn.Close()
+		return nil, err
+	}
+	return cc, nil
+}
+
+// brokeOff says whether an error means that a connection ended.
+func brokeOff(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed) || strings.Contains(err.Error(), "connection reset")
+}

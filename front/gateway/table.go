@@ -1,0 +1,259 @@
+package gateway
+
+import (
+	"cmp"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+
+	"watertight/client"
+	"watertight/dnswire"
+	"watertight/fault"
+	"watertight/name"
+	"watertight/route"
+)
+
+// GenericPrefix begins the path of the generic form, which goes on with HOST[:PORT] and the path of the origin.
+const GenericPrefix = "/https/"
+
+// Way is how an origin is reached, and asked for. Its errors are [*fault.Error].
+type Way interface {
+	// Dial connects to the request's target in the entry's channel, if the policy allows it, and reports the request.
+	Dial(ctx context.Context, r route.Request) (net.Conn, error)
+	// Ask asks the resolver of that very channel, if the policy allows the target. A nil answer means that the channel
+	// has none.
+	Ask(ctx context.Context, r route.Request, q dnswire.Question) (*dnswire.Answer, error)
+}
+
+// Field is a field that every request of an entry has, in place of what the client sent of that name. Its value may be a
+// secret.
+type Field struct{ Name, Value string }
+
+// Entry says where requests go: those for the paths below Path to To, or those of the generic form to Hosts.
+type Entry struct {
+	Path   string          // begins and ends in a slash; empty: the generic form
+	To     name.Target     // of the origin
+	ToPath string          // begins and ends in a slash
+	Hosts  []route.Pattern // of the generic form
+	Fields []Field
+	Roots  *x509.CertPool // who certifies the origin; nil: those whom the system trusts
+	// Channel is the name of the channel in events; empty where the routes choose.
+	Channel string
+	// Identity is whom the requests are for; zero: nobody that has a name.
+	Identity client.Identity
+	Way      Way
+}
+
+func (e *Entry) validate() error {
+	generic := e.Path == ""
+	switch {
+	case e.Way == nil:
+		return errors.New("gateway: an entry needs a way to its origin")
+	case generic && (len(e.Hosts) == 0 || e.To.IsValid() || len(e.Fields) > 0):
+		return errors.New("gateway: an entry of the generic form needs hosts, and has neither an origin nor fields")
+	case !generic && (len(e.Hosts) > 0 || !e.To.IsValid() || !isFolder(e.Path) || !isFolder(e.ToPath)):
+		return fmt.Errorf("gateway: the entry for %q needs an origin, paths that begin and end in a slash, and no hosts", e.Path)
+	}
+	return nil
+}
+
+func isFolder(path string) bool { return strings.HasPrefix(path, "/") && strings.HasSuffix(path, "/") }
+
+// Table is the entries of one configuration, with the connections to their origins. The connections are used for nothing
+// else, and for nothing after Close.
+type Table struct {
+	entries []*Entry // with a path, the longest first
+	generic []*Entry // in their order
+
+	mu     sync.Mutex
+	closed bool
+	pools  map[poolKey]*pool
+}
+
+// poolKey is what requests must share to share connections. Two entries share none: their identities, and what they set,
+// are not to be linked.
+type poolKey struct {
+	entry  *Entry
+	target name.Target
+}
+
+// NewTable checks the entries.
+func NewTable(entries []Entry) (*Table, error) {
+	t := &Table{pools: map[poolKey]*pool{}}
+	for i := range entries {
+		e := entries[i]
+		if err := e.validate(); err != nil {
+			return nil, err
+		}
+		if e.Path == "" {
+			t.generic = append(t.generic, &e)
+			continue
+		}
+		if slices.ContainsFunc(t.entries, func(o *Entry) bool { return o.Path == e.Path }) {
+			return nil, fmt.Errorf("gateway: two entries for %q", e.Path)
+		}
+		t.entries = append(t.entries, &e)
+	}
+	slices.SortStableFunc(t.entries, func(a, b *Entry) int { return cmp.Compare(len(b.Path), len(a.Path)) })
+	return t, nil
+}
+
+// match is where a request goes.
+type match struct {
+	entry  *Entry
+	target name.Target
+	base   string // of the gateway's paths, with a slash at its end
+	toBase string // of the origin's
+	rest   string // the path below both, as it was written
+}
+
+// originForm is the path and the query that the origin is asked for, their octets as the client wrote them.
+func (m match) originForm(query string, asked bool) string {
+	if !asked {
+		return m.toBase + m.rest
+	}
+	return m.toBase + m.rest + "?" + query
+}
+
+// Locate gives the origin to which a path of the gateway leads, and the entry for it. The error is a [*fault.Error].
+func (t *Table) Locate(path string) (name.Target, *Entry, error) {
+	m, f := t.match(path)
+	if f != nil {
+		return m.target, nil, f
+	}
+	return m.target, m.entry, nil
+}
+
+// match finds the entry for a path as it was written: the longest path that it is below.
+func (t *Table) match(path string) (match, *fault.Error) {
+	if strings.ContainsFunc(path, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		return match{}, &fault.Error{
+			Code: fault.BadRequest, Message: "the path has an octet that is not printable ASCII",
+			Hint: "percent-encode it",
+		}
+	}
+	if hasDotSegment(path) {
+		return match{}, &fault.Error{
+			Code: fault.BadRequest, Message: "the path has a segment . or .., which could lead elsewhere than it seems",
+			Hint: "write the path without it",
+		}
+	}
+	for _, e := range t.entries {
+		if rest, ok := below(e.Path, path); ok {
+			return match{entry: e, target: e.To, base: e.Path, toBase: e.ToPath, rest: rest}, nil
+		}
+	}
+	if rest, ok := strings.CutPrefix(path, GenericPrefix); ok && len(t.generic) > 0 {
+		return t.matchGeneric(rest)
+	}
+	return match{}, &fault.Error{
+		Code: fault.PolicyRoute, Message: "no entry of the gateway is for this path",
+		Hint: "add one under `gateway` in the configuration, or mend the client's base URL",
+	}
+}
+
+// below gives what is left of a path below an entry's. A base URL is often written with one slash too many, or too few.
+func below(base, path string) (rest string, ok bool) {
+	if path == strings.TrimSuffix(base, "/") {
+		return "", true
+	}
+	rest, ok = strings.CutPrefix(path, base)
+	return strings.TrimLeft(rest, "/"), ok
+}
+
+func (t *Table) matchGeneric(path string) (match, *fault.Error) {
+	authority, rest, _ := strings.Cut(path, "/")
+	target, err := parseAuthority(authority)
+	if err != nil {
+		return match{}, &fault.Error{
+			Code: fault.BadRequest, Message: "behind " + GenericPrefix + " stands no host: " + err.Error(),
+			Hint: "write " + GenericPrefix + "HOST/PATH or " + GenericPrefix + "HOST:PORT/PATH",
+		}
+	}
+	for _, e := range t.generic {
+		if slices.ContainsFunc(e.Hosts, func(p route.Pattern) bool { return p.Match(target.Host()) }) {
+			return match{entry: e, target: target, base: GenericPrefix + authority + "/", toBase: "/", rest: strings.TrimLeft(rest, "/")}, nil
+		}
+	}
+	return match{target: target}, &fault.Error{
+		Code: fault.PolicyRoute, Message: target.Host().String() + " is not listed for the gateway", Target: target.String(),
+		Hint: "add it to `hosts` of an entry under `gateway` if it may be reached",
+	}
+}
+
+// httpsPort is the port of an https:// URL without one.
+const httpsPort = 443
+
+// parseAuthority reads HOST or HOST:PORT.
+func parseAuthority(s string) (name.Target, error) {
+	if i := strings.LastIndexByte(s, ':'); i < 0 || strings.HasSuffix(s, "]") {
+		s += ":" + portText(httpsPort)
+	}
+	return name.Parse(s)
+}
+
+// authority is the Host field for a target: the port only where it is not the scheme's own.
+func authority(t name.Target) string { return strings.TrimSuffix(t.String(), ":"+portText(httpsPort)) }
+
+func portText(port uint16) string { return strconv.Itoa(int(port)) }
+
+// hasDotSegment says whether a segment of a path is . or .., also in percent form (RFC 3986, section 6.2.2.2). A backslash
+// is a slash to some servers, and so is one in percent form.
+func hasDotSegment(path string) bool {
+	plain := strings.NewReplacer("%2e", ".", "%2E", ".", "%2f", "/", "%2F", "/", "%5c", "/", "%5C", "/", `\`, "/").Replace(path)
+	for s := range strings.SplitSeq(plain, "/") {
+		s, _, _ = strings.Cut(s, ";") // parameters of a segment, which some servers drop first
+		if s == "." || s == ".." {
+			return true
+		}
+	}
+	return false
+}
+
+// pool gives the connections of a match.
+func (t *Table) pool(m match) *pool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	key := poolKey{m.entry, m.target}
+	p := t.pools[key]
+	if p == nil {
+		p = &pool{origin: &origin{entry: m.entry, target: m.target, tickets: tls.NewLRUClientSessionCache(4)}, closed: t.closed}
+		p.onEmpty = func() { t.forget(key, p) }
+		t.pools[key] = p
+	}
+	return p
+}
+
+// forget drops a pool that has nothing, so that the hosts of the generic form do not pile up.
+func (t *Table) forget(key poolKey, p *pool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.pools[key] == p && p.unused() {
+		delete(t.pools, key)
+	}
+}
+
+// Drop leaves every connection, with the sessions of TLS: none is used for another request, and one that carries nothing
+// is closed. It is for a change of the network.
+func (t *Table) Drop() { t.leave(false) }
+
+// Close is Drop at the end of the table: connections that are still made are left after their request.
+func (t *Table) Close() { t.leave(true) }
+
+func (t *Table) leave(closed bool) {
+	t.mu.Lock()
+	t.closed = t.closed || closed
+	old := t.pools
+	t.pools = map[poolKey]*pool{}
+	t.mu.Unlock()
+	for _, p := range old {
+		p.close()
+	}
+}
