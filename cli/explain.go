@@ -25,7 +25,8 @@ func newExplain() *cobra.Command {
 			"how many of them see it, and what the network, each proxy, the resolvers and the destination see. A request that would\n" +
 			"be refused is explained too.\n\n" +
 			"The configuration decides it, and nothing else: nothing is looked up, and nothing is sent. A running proxy is not\n" +
-			"asked. Without a scheme HTTPS is meant, on port 443 where none is given.",
+			"asked. Without a scheme HTTPS is meant, on port 443 where none is given. A URL of the gateway, such as\n" +
+			"http://127.0.0.1:8088/openai/v1, is explained as the request that the gateway sends on.",
 		Args: argsBetween(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := o.load()
@@ -36,7 +37,12 @@ func newExplain() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			e, err := daemon.Explain(c, target, plain)
+			var e *daemon.Explanation
+			if plain && daemon.IsGateway(c, target) {
+				e, err = daemon.ExplainGateway(c, pathOf(args[0]))
+			} else {
+				e, err = daemon.Explain(c, target, plain)
+			}
 			if err != nil {
 				return err
 			}
@@ -91,6 +97,18 @@ func targetOf(s string) (t name.Target, plain bool, err error) {
 	return t, scheme == "http" || scheme == "ws", err
 }
 
+// pathOf gives the path of a URL, as it is written.
+func pathOf(s string) string {
+	_, rest, _ := strings.Cut(s, "://")
+	i := strings.IndexAny(rest, "/?#")
+	if i < 0 || rest[i] != '/' {
+		return "/"
+	}
+	path, _, _ := strings.Cut(rest[i:], "?")
+	path, _, _ = strings.Cut(path, "#")
+	return path
+}
+
 func hostAndPort(s string, port uint16) (name.Target, error) {
 	h, err := name.ParseHost(s)
 	if err == nil {
@@ -106,7 +124,12 @@ func hostAndPort(s string, port uint16) (name.Target, error) {
 func printExplanation(out io.Writer, e *daemon.Explanation) error {
 	w := tabwriter.NewWriter(out, 0, 4, 2, ' ', 0)
 	line := func(key, format string, args ...any) { fmt.Fprintf(w, key+"\t"+format+"\n", args...) }
-	line("target", "%s (%s)", e.Target, e.Scheme)
+	if e.Gateway != nil {
+		line("gateway", "%s stands for %s", e.Gateway.Path, e.Gateway.To)
+	}
+	if e.Target != "" {
+		line("target", "%s (%s)", e.Target, e.Scheme)
+	}
 	switch {
 	case e.Refusal != nil:
 		line("verdict", "refused: %s (%s)", e.Refusal.Message, e.Refusal.Code)
@@ -135,6 +158,8 @@ func printExplanation(out io.Writer, e *daemon.Explanation) error {
 
 func routeText(e *daemon.Explanation) string {
 	switch r := e.Route; {
+	case e.Gateway != nil && e.Gateway.Channel != "":
+		return "the gateway's entry names the channel, whatever the routes"
 	case r.Rule == 0 && e.Channel != "":
 		return "none is written: everything takes " + e.Channel
 	case r.Rule == 0:

@@ -123,6 +123,9 @@ func banner(w io.Writer, c *config.Config, l daemon.Listening) {
 	for _, at := range l.DNS {
 		fmt.Fprintf(w, "dns on %s, for programs that resolve by themselves\n", at)
 	}
+	for _, at := range l.Gateway {
+		fmt.Fprintf(w, "gateway on http://%s, for programs that take a base URL\n", at)
+	}
 	for _, at := range l.Admin {
 		fmt.Fprintf(w, "admin on http://%s: /healthz /readyz /metrics /status\n", at)
 	}

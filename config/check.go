@@ -25,6 +25,7 @@ func (l *loader) check(c *Config) {
 		l.checkTunnels(c)
 	}
 	sound = l.checkTargets(c, names) && sound
+	sound = l.checkGateway(c, names) && sound
 	l.checkShadows(c)
 	if sound {
 		l.checkReached(c)
@@ -40,7 +41,7 @@ func (l *loader) checkListeners(c *Config) {
 	}
 	var doors []door
 	all := c.Listen.sockets()
-	for _, path := range []string{"listen.proxy", "listen.admin", "listen.dns"} {
+	for _, path := range []string{"listen.proxy", "listen.admin", "listen.gateway", "listen.dns"} {
 		for i, one := range all[path] {
 			now := door{one, fmt.Sprintf("%s[%d]", path, i)}
 			if !now.address.IsValid() {
@@ -224,8 +225,15 @@ func coverUsers(p, q []route.UserPattern) bool {
 // checkReached refuses a channel that no traffic can take: it would be mistaken for one that does something.
 func (l *loader) checkReached(c *Config) {
 	reached := map[string]bool{DirectName: true}
+	var named []string
 	for _, r := range c.Routes {
-		for name := r.Channel; name != "" && !reached[name]; {
+		named = append(named, r.Channel)
+	}
+	for _, g := range c.Gateway {
+		named = append(named, g.Channel)
+	}
+	for _, name := range named {
+		for name != "" && !reached[name] {
 			reached[name] = true
 			ch, _ := c.Channel(name)
 			name = ch.Over

@@ -51,6 +51,7 @@ type Config struct {
 	DNS      DNS
 	Channels []Channel // `direct` is always among them; the rest as written, or `via` of the command line
 	Routes   []Route   // first match wins. None: everything takes `direct`. Some: what none matches is refused
+	Gateway  []Gateway // where the gateway's paths lead
 	Policy   Policy
 	Limits   Limits
 	Log      Log
@@ -68,6 +69,8 @@ type Listen struct {
 	Proxy []ProxyListener // the mixed port; at least one
 	Admin []Listener      // health, metrics, status; none by default
 	DNS   []DNSListener   // for programs that resolve by themselves; none by default
+
+	Gateway []GatewayListener // for programs that take a base URL; none by default
 }
 
 // Listener is one listening socket.
@@ -110,6 +113,9 @@ func (l Listen) sockets() map[string][]socket {
 	}
 	for _, one := range l.Admin {
 		all["listen.admin"] = append(all["listen.admin"], socket{one.Address, true, false})
+	}
+	for _, one := range l.Gateway {
+		all["listen.gateway"] = append(all["listen.gateway"], socket{one.Address, true, false})
 	}
 	for _, one := range l.DNS {
 		all["listen.dns"] = append(all["listen.dns"], socket{one.Address, one.TCP(), one.UDP()})

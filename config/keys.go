@@ -88,6 +88,23 @@ var Keys = []Key{
 		Path: "listen.dns.allow_insecure", form: formBool, Default: "false",
 		Doc: "Your word that an address beyond loopback may be served without client certificates; only private networks are answered.",
 	},
+	{
+		Path: "listen.gateway", form: formText, list: true, orMap: true,
+		Doc: "The gateway, for programs that take a base URL and no proxy: HTTP/1.1 and HTTP/2 in clear text. Not served unless written.",
+	},
+	{Path: "listen.gateway.address", form: formText, Doc: "IP:PORT to listen on."},
+	{
+		Path: "listen.gateway.hosts", form: formText, list: true,
+		Doc: "Names by which clients call it, as HOST or HOST:PORT, beside its address and localhost; by any other it is not served.",
+	},
+	{
+		Path: "listen.gateway.origins", form: formText, list: true,
+		Doc: "Web pages that may use it, as https://HOST[:PORT]; those of other sites are refused.",
+	},
+	{
+		Path: "listen.gateway.allow_insecure", form: formBool, Default: "false",
+		Doc: "Your word that an address beyond loopback may be served without TLS and users.",
+	},
 	{Path: "listen.admin.address", form: formText, Doc: "IP:PORT to listen on."},
 	{
 		Path: "listen.admin.allow_insecure", form: formBool, Default: "false",
@@ -226,6 +243,19 @@ var Keys = []Key{
 	{Path: "routes.country", form: formText, Doc: "Two letters: where the exit is to be. The channel's proxy has to have a template that says so."},
 	{Path: "routes.session", form: formText, Doc: "A session that all of it shares, for each user; or per_request: one for each connection."},
 
+	{Path: "gateway", form: formMap, list: true, Doc: "Where the gateway's paths lead; the longest path that a request is below decides."},
+	{Path: "gateway.path", form: formText, Doc: "The path of the gateway, such as /openai/."},
+	{Path: "gateway.to", form: formText, Doc: "The origin, as https://HOST[:PORT]/PATH/; what follows `path` is put behind it."},
+	{
+		Path: "gateway.hosts", form: formText, list: true,
+		Doc: "In place of `path` and `to`: hosts that are reached as /https/HOST[:PORT]/PATH, each a name, `*.suffix`, `.suffix`, an IP address or a network.",
+	},
+	{Path: "gateway.channel", form: formText, Doc: "The channel that takes the requests, whatever the routes. Without it the routes decide."},
+	{Path: "gateway.user", form: formText, Doc: "Whom the requests are for, as a user name of the proxy port with its labels."},
+	{Path: "gateway.headers", form: formNames, Doc: "Fields that every request gets, in place of what the client sent."},
+	{Path: "gateway.headers.*", form: formText, Doc: "The value of that field; a secret is read with ${file:PATH} or ${env:NAME}."},
+	{Path: "gateway.ca", form: formText, Doc: "A PEM file with the only authorities that may certify the origin."},
+
 	{Path: "policy", form: formMap, Doc: "What is refused, whatever the route."},
 	{
 		Path: "policy.plain_http", form: formChoice, choices: []string{"refuse", "allow"}, Default: "refuse",
@@ -279,7 +309,6 @@ var Keys = []Key{
 // None is read here, and none is passed over in silence.
 var later = map[string]string{
 	"listen.dns.users":        "remove the key, and tell clients by their certificates: `client_ca` in `tls`",
-	"listen.gateway":          "remove the key: give the client a proxy setting (`watertight env` prints it)",
 	"listen.transparent":      "remove the key: give the client a proxy setting (`watertight env` prints it)",
 	"listen.admin.tls":        "remove the key and listen on 127.0.0.1, or put a TLS server before it and write `allow_insecure: true`",
 	"listen.admin.users":      "remove the key and listen on 127.0.0.1, where only this host's users reach it",
@@ -287,7 +316,6 @@ var later = map[string]string{
 	"channels.*.proxy.pick":   "write one proxy, or a list of them, which is a chain",
 	"channels.*.proxy.sticky": "write one proxy, or a list of them, which is a chain",
 	"channels.*.proxy.health": "write one proxy, or a list of them, which is a chain",
-	"gateway":                 "remove the key: give the client a proxy setting (`watertight env` prints it)",
 	"leaktest":                "remove the key",
 	"guard":                   "remove the key",
 }

@@ -43,6 +43,7 @@ func object(path string) schema {
 var required = map[string][]string{
 	"listen.proxy":                  {"address"},
 	"listen.admin":                  {"address"},
+	"listen.gateway":                {"address"},
 	"routes":                        {"to", "channel"},
 	"channels.*.resolver.upstreams": {"url"},
 	"channels.*.wireguard":          {"private_key_file", "address", "peers"},

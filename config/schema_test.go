@@ -205,7 +205,7 @@ func TestSchema_DescribesEveryKey(t *testing.T) {
 func TestSchema_RefusesWhatTheLoaderRefuses(t *testing.T) {
 	s := theSchema(t)
 	for _, text := range []string{
-		"lisen: {}", "listen: {gateway: 127.0.0.1:5353}", "listen: {proxy: []}", "listen: {proxy: {allow_insecure: true}}", "listen: {proxy: {address: 127.0.0.1:1, allow_insecure: 'yes'}}",
+		"lisen: {}", "listen: {gateway: {hosts: x}}", "gateway: []", "gateway: [{path: /x/, tu: y}]", "listen: {proxy: []}", "listen: {proxy: {allow_insecure: true}}", "listen: {proxy: {address: 127.0.0.1:1, allow_insecure: 'yes'}}",
 		"channels: {refuse: {}}", "channels: {a: {wireguard: {private_key_file: k, address: 10.0.0.1, peers: [{public_key: k}]}}}", "channels: {-a: {}}", "channels: {a: {wireguard: {}}}", "channels: {a: {resolve: hier}}", "channels: {a: {resolver: {upstreams: []}}}",
 		"channels: {a: {resolver: {upstreams: [{name: x}]}}}", "channels: {a: {resolver: {timeout: 5}}}", "channels: {a: {resolver: {cache: {size: -1}}}}",
 		"routes: []", "routes: [{to: x}]", "routes: [{channel: direct}]", "routes: {}", "policy: {plain_dns: allow}", "policy: {private_targets: report}",

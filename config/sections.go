@@ -25,6 +25,8 @@ func (l *loader) read(root *node, c *Config) {
 			l.channels(n, c)
 		case "routes":
 			l.routes(n, c)
+		case "gateway":
+			l.gateway(n, c)
 		case "policy":
 			l.policy(n, &c.Policy)
 		case "limits":
@@ -43,8 +45,12 @@ func (l *loader) listen(n *node, c *Listen) {
 			return
 		}
 		l.items(n, path, func(n *node, path string) {
-			if key == "proxy" {
+			switch key {
+			case "proxy":
 				c.Proxy = append(c.Proxy, l.proxyListener(n, "listen.proxy", path))
+				return
+			case "gateway":
+				c.Gateway = append(c.Gateway, l.gatewayListener(n, path))
 				return
 			}
 			one := l.listener(n, "listen."+key, path)
@@ -154,6 +160,8 @@ func (l *loader) loopback(one DNSListener, at pos, path string) {
 			mend = "write `client_ca: FILE` in its `tls`, and clients need a certificate of that authority; or, where a firewall protects it, `allow_insecure: true` beside its address"
 		case strings.HasPrefix(path, "listen.dns"):
 			what = "%s can be reached from other hosts, and names would travel there in clear text: it has no TLS and no users"
+		case strings.HasPrefix(path, "listen.gateway"):
+			what = "%s can be reached from other hosts, and anyone there could use the gateway with the secrets of its entries: it has no TLS and no users yet"
 		}
 		l.problem(at, fmt.Sprintf(what, shown), mend)
 		return

@@ -49,6 +49,9 @@ func (c *Config) tree() entries {
 	if len(c.Listen.Admin) > 0 {
 		listen = append(listen, entry{"admin", c.listeners("listen.admin", c.Listen.Admin)})
 	}
+	if len(c.Listen.Gateway) > 0 {
+		listen = append(listen, entry{"gateway", c.gatewayListeners()})
+	}
 	if len(c.Listen.DNS) > 0 {
 		listen = append(listen, entry{"dns", c.dnsListeners()})
 	}
@@ -70,6 +73,9 @@ func (c *Config) tree() entries {
 	all = append(all, entry{"channels", channels})
 	if len(c.Routes) > 0 {
 		all = append(all, entry{"routes", c.routesTree()})
+	}
+	if len(c.Gateway) > 0 {
+		all = append(all, entry{"gateway", c.gatewayTree()})
 	}
 	all = append(all,
 		entry{"policy", entries{

@@ -16,6 +16,7 @@ const everyKey = `
 listen:
   proxy: [127.0.0.1:1, {address: "0.0.0.0:2", allow_insecure: true}]
   admin: 127.0.0.1:3
+  gateway: [127.0.0.1:4, {address: "192.0.2.1:4", hosts: [gw.internal], origins: ["https://a.example"], allow_insecure: true}]
 channels:
   a-1:
     over: b_2
@@ -45,6 +46,9 @@ routes:
   - {to: ["*.a.example", 10.0.0.0/8, "fd00::/8"], channel: a-1}
   - {to: a.example, channel: refuse}
   - {to: "*", channel: direct}
+gateway:
+  - {path: /a, to: "https://a.example/v1", channel: a-1, user: alice-session-k3, headers: {X-Team: blue}}
+  - {hosts: ["*.b.example"]}
 policy: {plain_http: allow, plain_dns: refuse, foreign_resolvers: allow, private_targets: [10.0.0.0/8], client_resolved: refuse}
 limits: {connections: 1, drain: 1h}
 log: {level: error, format: json, names: true}

@@ -20,6 +20,7 @@ import (
 	"watertight/control"
 	"watertight/event"
 	"watertight/front/dns"
+	"watertight/front/gateway"
 	"watertight/front/httpproxy"
 	"watertight/front/mixed"
 	"watertight/front/socksproxy"
@@ -57,6 +58,7 @@ type Options struct {
 type Listening struct {
 	Proxy, Admin []netip.AddrPort
 	DNS          []string // each as it is written in a configuration
+	Gateway      []netip.AddrPort
 }
 
 func (o Options) validate() error {
@@ -92,6 +94,7 @@ type Daemon struct {
 	port    *mixed.Port
 	keeper  *gate.Keeper
 	dns     *dns.Door
+	gateway *gateway.Gateway
 	manager wire.Manager
 
 	sharedMu sync.RWMutex
@@ -135,11 +138,11 @@ func New(o Options) (*Daemon, error) {
 		return nil, err
 	}
 	d.shared = shared{ground: o.Ground, sink: sink}
-	if d.http, err = httpproxy.New(httpproxy.Options{Dialer: &d.board, Relay: d.relay, Sink: sink}); err != nil {
+	if d.http, err = httpproxy.New(httpproxy.Options{Dialer: hosted{d}, Relay: d.relay, Sink: sink}); err != nil {
 		return nil, err
 	}
 	if d.socks, err = socksproxy.New(socksproxy.Options{
-		Dialer: &d.board, Packets: &d.board, Resolver: &d.board, Relay: d.relay, Sink: sink,
+		Dialer: hosted{d}, Packets: &d.board, Resolver: &d.board, Relay: d.relay, Sink: sink,
 	}); err != nil {
 		return nil, err
 	}
@@ -148,6 +151,9 @@ func New(o Options) (*Daemon, error) {
 		Handler: &d.board, Logger: o.Log, PlainClients: dns.Near(), Drain: dnsDrain,
 		ID: o.Config.DNS.IDServer, Version: o.Config.DNS.VersionBind,
 	}); err != nil {
+		return nil, err
+	}
+	if d.gateway, err = d.newGateway(); err != nil {
 		return nil, err
 	}
 	d.port, err = mixed.New(mixed.Options{
@@ -229,7 +235,7 @@ func (d *Daemon) begin(live context.Context) error {
 	}
 	serving.serve(live, d.serve)
 	d.warn(c)
-	d.o.Listening(Listening{Proxy: serving.at(kindProxy), Admin: serving.at(kindAdmin), DNS: serving.dns()})
+	d.o.Listening(Listening{Proxy: serving.at(kindProxy), Admin: serving.at(kindAdmin), DNS: serving.dns(), Gateway: serving.at(kindGateway)})
 	return nil
 }
 
@@ -250,6 +256,8 @@ func (d *Daemon) serve(ctx context.Context, l *listener) {
 		err = d.serveAdmin(ctx, l.socket)
 	case kindDNS:
 		err = d.serveDNS(ctx, l)
+	case kindGateway:
+		err = d.gateway.Serve(ctx, l.socket, l.gatewayNames)
 	}
 	if err != nil {
 		d.o.Log.Error("a listener failed and is closed", "kind", string(l.kind), "at", l.address(), "error", err)
@@ -290,7 +298,7 @@ func (d *Daemon) finish() {
 	defer d.reloading.Unlock()
 	d.stopped = true
 	d.serving.closeUnless(nil)
-	d.port.Drain()
+	d.drainDoors()
 	d.serving.done.Wait()
 	d.retiring.Wait()
 	g := d.current()
@@ -359,15 +367,7 @@ func (d *Daemon) replace(ctx context.Context, c *config.Config) error {
 	stop()
 
 	d.board.swap(g)
-	d.http.RoutesChanged()
-	d.access.SetNames(c.Log.Names)
-	if err := d.dns.Tell(c.DNS.IDServer, c.DNS.VersionBind); err != nil {
-		d.o.Log.Error("what the DNS door tells of itself could not be changed", "error", err) // the configuration was checked
-	}
-	d.keeper.SetUserLimits(c.Limits.PerUser)
-	if err := d.port.SetLimits(c.Limits.Connections, c.Limits.Drain); err != nil {
-		d.o.Log.Error("the limits could not be changed", "error", err) // the configuration was checked: a fault of the program
-	}
+	d.settle(c)
 	serving.serve(d.live, d.serve)
 	d.serving.closeUnless(serving)
 	d.setServing(serving)

@@ -21,21 +21,35 @@ import (
 // nothing is sent. plain says that the request itself leaves in clear text, as for an http:// URL. The error is for a
 // configuration that cannot be opened.
 func Explain(c *config.Config, target name.Target, plain bool) (*Explanation, error) {
-	g, err := build(c, shared{ground: nowhere{}, sink: event.Discard{}, own: ownAddresses(c)}, nil)
+	g, err := buildNowhere(c)
 	if err != nil {
 		return nil, err
 	}
 	defer g.discard(nil)
 	r := route.Request{Door: event.DoorCONNECT, Target: target}
-	e := &Explanation{
+	e := newExplanation(target)
+	if plain {
+		e.Scheme, r.Door, r.PlainHTTP = "http", event.DoorHTTP, true
+	}
+	return e.of(g, target, g.table.Explain(r)), nil
+}
+
+// buildNowhere opens the channels of a configuration over a ground that leads nowhere.
+func buildNowhere(c *config.Config) (*generation, error) {
+	return build(c, shared{ground: nowhere{}, sink: event.Discard{}, own: ownAddresses(c)}, nil)
+}
+
+func newExplanation(target name.Target) *Explanation {
+	return &Explanation{
 		Target: target.String(), Scheme: "https", Verdict: "carried",
 		Over: []string{}, Hops: []string{}, HopNames: []HopName{}, Sees: []Sight{}, Notes: []string{},
 		Name: NameAsked{By: byNobody, Resolvers: []ResolverAsked{}},
 	}
-	if plain {
-		e.Scheme, r.Door, r.PlainHTTP = "http", event.DoorHTTP, true
-	}
-	said := g.table.Explain(r)
+}
+
+// of completes an explanation by what the rules and the policy say.
+func (e *Explanation) of(g *generation, target name.Target, said route.Explained) *Explanation {
+	c := g.config
 	e.Route = routeTaken(c, said)
 	if said.Channel != nil {
 		e.Channel = said.Channel.Name()
@@ -49,12 +63,12 @@ func Explain(c *config.Config, target name.Target, plain bool) (*Explanation, er
 				e.Name.By = byHere
 			}
 		}
-		return e, nil
+		return e
 	}
 	e.ask(way, target.Host())
 	e.look(way, target)
 	e.note(c.Policy, way, target.Host())
-	return e, nil
+	return e
 }
 
 // nowhere is a ground from which nothing can be reached.
@@ -73,6 +87,9 @@ func (n nowhere) DialPacketAddr(ctx context.Context, to netip.AddrPort) (net.Con
 func ownAddresses(c *config.Config) (own []netip.AddrPort) {
 	all := slices.Clone(c.Listen.Admin)
 	for _, l := range c.Listen.Proxy {
+		all = append(all, l.Listener)
+	}
+	for _, l := range c.Listen.Gateway {
 		all = append(all, l.Listener)
 	}
 	for _, l := range c.Listen.DNS {
@@ -213,7 +230,11 @@ func (e *Explanation) note(p config.Policy, way []*running, host name.Host) {
 	note := func(s string) { e.Notes = append(e.Notes, s) }
 	text, named := host.Name()
 	if slices.ContainsFunc(e.Sees, func(s Sight) bool { return slices.Contains(s.TargetName, inSNI) }) {
-		note("the server name (SNI) is part of the client's TLS: it is hidden only if the client uses ECH")
+		if e.Gateway == nil {
+			note("the server name (SNI) is part of the client's TLS: it is hidden only if the client uses ECH")
+		} else {
+			note("the server name (SNI) is part of the gateway's TLS: it is hidden where the origin's own record asks for ECH")
+		}
 	}
 	switch e.Name.By {
 	case byResolver:

@@ -8,9 +8,10 @@ type Explanation struct {
 	Verdict  string       `json:"verdict"` // carried or refused
 	Refusal  *AnswerError `json:"refusal,omitempty"`
 	Route    RouteTaken   `json:"route"`
-	Channel  string       `json:"channel"` // empty where no route leads to one
-	Over     []string     `json:"over"`    // the channels underneath, the nearest first
-	Hops     []string     `json:"hops"`    // upstream proxies and tunnels from here to the end of the channel; no passwords
+	Gateway  *EntryTaken  `json:"gateway,omitempty"` // of a request to the gateway
+	Channel  string       `json:"channel"`           // empty where no route leads to one
+	Over     []string     `json:"over"`              // the channels underneath, the nearest first
+	Hops     []string     `json:"hops"`              // upstream proxies and tunnels from here to the end of the channel; no passwords
 	Name     NameAsked    `json:"name"`
 	HopNames []HopName    `json:"hop_names"`
 	Sees     []Sight      `json:"sees"` // nothing where the request is refused
@@ -23,6 +24,13 @@ type RouteTaken struct {
 	Pattern string `json:"pattern,omitempty"` // of that route, as it was written
 	File    string `json:"file,omitempty"`
 	Line    int    `json:"line,omitempty"`
+}
+
+// EntryTaken is the entry of the gateway that decided.
+type EntryTaken struct {
+	Path    string `json:"path"`    // /https/ for the generic form
+	To      string `json:"to"`      // the origin that the path stands for
+	Channel string `json:"channel"` // that the entry names; empty where the routes decide
 }
 
 // Who learns the target's name by being asked for its addresses.

@@ -34,9 +34,11 @@ func (d *Daemon) Flush(channel string) ([]control.Flushed, error) {
 // to link the two.
 func (d *Daemon) watchNetwork(ctx context.Context) {
 	err := d.o.Network(ctx, func() {
-		for _, r := range d.current().channels {
+		g := d.current()
+		for _, r := range g.channels {
 			r.Flush()
 		}
+		g.gateway.Drop()
 		d.metrics.NetworkChanged()
 		d.o.Log.Info("the network has changed: caches are emptied, and connections to resolvers are made anew")
 	})

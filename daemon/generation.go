@@ -11,6 +11,7 @@ import (
 	"watertight/clock"
 	"watertight/config"
 	"watertight/event"
+	"watertight/front/gateway"
 	"watertight/hop"
 	"watertight/resolve"
 	"watertight/route"
@@ -23,6 +24,7 @@ type generation struct {
 	config   *config.Config
 	channels []*running // in the order of the configuration
 	table    *route.Table
+	gateway  *gateway.Table
 	inFlight sync.WaitGroup // requests that were given this generation and have not been decided
 	replaced chan struct{}  // closed when the next generation is in force
 }
@@ -76,6 +78,10 @@ func build(c *config.Config, s shared, before *generation) (*generation, error) 
 		return nil, err
 	}
 	g.table = table
+	if g.gateway, err = gatewayOf(c, byName, table); err != nil {
+		g.discard(before)
+		return nil, err
+	}
 	return g, nil
 }
 
@@ -197,6 +203,9 @@ func (g *generation) holds(r *running) bool {
 
 // discard closes the channels that are not those of keep, which may be nil.
 func (g *generation) discard(keep *generation) {
+	if g.gateway != nil {
+		g.gateway.Close()
+	}
 	for _, r := range g.channels {
 		if keep != nil && keep.holds(r) {
 			continue

@@ -16,6 +16,7 @@ import (
 	"syscall"
 
 	"watertight/config"
+	"watertight/front/gateway"
 	"watertight/front/mixed"
 	"watertight/gate"
 	"watertight/wire"
@@ -29,6 +30,8 @@ const (
 	kindProxy kind = "proxy"
 	kindAdmin kind = "admin"
 	kindDNS   kind = "dns"
+
+	kindGateway kind = "gateway"
 )
 
 // listener is one open listening socket, or one of TCP and one of UDP at the same address. It is served once, for as long
@@ -38,10 +41,11 @@ type listener struct {
 	written netip.AddrPort // as in the configuration: port 0 stands for any
 	scheme  string         // as in the configuration, of kindDNS
 	tls     atomic.Pointer[tls.Config]
-	way     atomic.Pointer[mixed.Way] // of kindProxy
-	socket  *net.TCPListener          // nil where only datagrams are served
-	packets *net.UDPConn              // nil where none are; of kindDNS alone
-	passed  bool                      // by the service manager: it outlives a configuration that does not name it
+	way     atomic.Pointer[mixed.Way]     // of kindProxy
+	names   atomic.Pointer[gateway.Names] // of kindGateway
+	socket  *net.TCPListener              // nil where only datagrams are served
+	packets *net.UDPConn                  // nil where none are; of kindDNS alone
+	passed  bool                          // by the service manager: it outlives a configuration that does not name it
 	stop    context.CancelFunc
 }
 
@@ -59,6 +63,8 @@ type listeners struct {
 	certificates map[*listener]*tls.Config
 	// ways are what each of kindProxy is to ask of its clients then.
 	ways map[*listener]*mixed.Way
+	// names are what each of the gateway is called then.
+	names map[*listener]*gateway.Names
 	// done counts the listeners being served, over all configurations.
 	done *sync.WaitGroup
 }
@@ -69,8 +75,9 @@ type wanted struct {
 	scheme   string
 	at       netip.AddrPort
 	tcp, udp bool
-	tls      *tls.Config // nil: in clear
-	way      *mixed.Way  // of kindProxy
+	tls      *tls.Config    // nil: in clear
+	way      *mixed.Way     // of kindProxy
+	names    *gateway.Names // of kindGateway
 }
 
 func want(k kind, l config.DNSListener) wanted {
@@ -87,7 +94,7 @@ func want(k kind, l config.DNSListener) wanted {
 // openListeners gives the listeners of a configuration: those of before that it still names, and new ones. Those that
 // the service manager passed stay, whatever the configuration names. On an error none is opened.
 func openListeners(c config.Listen, before *listeners) (*listeners, error) {
-	next := &listeners{done: before.done, certificates: map[*listener]*tls.Config{}, ways: map[*listener]*mixed.Way{}}
+	next := &listeners{done: before.done, certificates: map[*listener]*tls.Config{}, ways: map[*listener]*mixed.Way{}, names: map[*listener]*gateway.Names{}}
 	var all []wanted
 	for _, at := range c.Proxy {
 		w := want(kindProxy, config.DNSListener{Listener: at.Listener})
@@ -100,6 +107,11 @@ func openListeners(c config.Listen, before *listeners) (*listeners, error) {
 	for _, at := range c.DNS {
 		all = append(all, want(kindDNS, at))
 	}
+	for _, at := range c.Gateway {
+		w := want(kindGateway, config.DNSListener{Listener: at.Listener})
+		w.names = namesOf(at)
+		all = append(all, w)
+	}
 	for _, w := range all {
 		l, err := next.listen(w, before)
 		if err != nil {
@@ -111,6 +123,9 @@ func openListeners(c config.Listen, before *listeners) (*listeners, error) {
 		}
 		if w.way != nil {
 			next.ways[l] = w.way
+		}
+		if w.names != nil {
+			next.names[l] = w.names
 		}
 		next.all = append(next.all, l)
 	}
@@ -256,7 +271,7 @@ func (l *listener) text() string {
 
 // addresses gives all addresses, for the policy: a request for one of them would go round in a circle.
 func (ls *listeners) addresses() []netip.AddrPort {
-	return slices.Concat(ls.at(kindProxy), ls.at(kindAdmin), ls.at(kindDNS))
+	return slices.Concat(ls.at(kindProxy), ls.at(kindAdmin), ls.at(kindDNS), ls.at(kindGateway))
 }
 
 // serve starts to serve the listeners that are not served yet.
@@ -266,6 +281,9 @@ func (ls *listeners) serve(ctx context.Context, serve func(context.Context, *lis
 	}
 	for l, w := range ls.ways {
 		l.way.Store(w)
+	}
+	for l, n := range ls.names {
+		l.names.Store(n)
 	}
 	for _, l := range ls.all {
 		if l.stop != nil {

@@ -43,6 +43,7 @@ func (s *switchboard) swap(next *generation) *generation {
 	before := s.now
 	s.now = next
 	if before != nil {
+		before.gateway.Close() // what was connected by other routes is not used any more
 		close(before.replaced)
 	}
 	return before

@@ -46,7 +46,7 @@ type ChannelState struct {
 	Cache     CacheState
 	// Identities are the users and sessions that it works for, each in a partition of its own.
 	Identities int
-	Peers     []PeerState // of its tunnel, in the order of the configuration
+	Peers      []PeerState // of its tunnel, in the order of the configuration
 }
 
 // PeerState is how a far end of a WireGuard tunnel does.

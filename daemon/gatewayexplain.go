@@ -1,0 +1,51 @@
+package daemon
+
+import (
+	"slices"
+
+	"watertight/channel"
+	"watertight/config"
+	"watertight/event"
+	"watertight/fault"
+	"watertight/front/gateway"
+	"watertight/name"
+	"watertight/route"
+)
+
+// IsGateway says whether a target is a listener of the gateway of a configuration.
+func IsGateway(c *config.Config, t name.Target) bool {
+	return slices.ContainsFunc(c.Listen.Gateway, func(l config.GatewayListener) bool { return isAt(l.Address, t) })
+}
+
+// ExplainGateway is [Explain] for a request to the gateway, with its path as it is written: of the request that the gateway
+// would send on.
+func ExplainGateway(c *config.Config, path string) (*Explanation, error) {
+	g, err := buildNowhere(c)
+	if err != nil {
+		return nil, err
+	}
+	defer g.discard(nil)
+	target, entry, err := g.gateway.Locate(path)
+	if err != nil {
+		e := newExplanation(target)
+		if !target.IsValid() {
+			e.Target = ""
+		}
+		e.Verdict, e.Refusal = "refused", answerError(fault.Of(err))
+		return e, nil
+	}
+	e := newExplanation(target)
+	e.Gateway = &EntryTaken{Path: entry.Path, Channel: entry.Channel, To: config.Gateway{To: target, ToPath: entry.ToPath}.URL()}
+	if entry.Path == "" {
+		e.Gateway.Path = gateway.GenericPrefix
+		e.Gateway.To = config.Gateway{To: target, ToPath: "/"}.URL()
+	}
+	var through *channel.Channel
+	for _, r := range g.channels {
+		if r.Name() == entry.Channel {
+			through = r.Channel
+		}
+	}
+	said := g.table.ExplainIn(through, route.Request{Door: event.DoorGateway, Target: target})
+	return e.of(g, target, said), nil
+}
