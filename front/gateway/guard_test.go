@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"watertight/fault"
+	"watertight/name"
 )
 
 func TestOnlyWhoCallsTheGatewayByItsNameIsServed(t *testing.T) {
@@ -102,7 +103,10 @@ func TestNoHostIsReachedThatIsNotListed(t *testing.T) {
 	if w.dialled() != 0 || len(w.asks) != 0 {
 		t.Error("something was dialled, or asked for")
 	}
+	every := Entry{Path: "/", To: name.Must("two.example.com:443"), ToPath: "/base/", Roots: authorities.Pool(), Way: w}
+	w.table = table(t, append([]Entry{every}, w.entries...)...)
 	for path, want := range map[string]string{
+		"/any/path": "two.example.com/base/any/path", "/": "two.example.com/base/", // and the generic form stays
 		"/https/api.example.com/v1?x": "api.example.com/v1?x", "/https/API.example.com.:443": "api.example.com/", "/https/two.example.com//": "two.example.com/",
 		"/openai": "api.example.com/", "/openai//v1/": "api.example.com/v1/",
 	} {

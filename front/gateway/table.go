@@ -58,6 +58,8 @@ func (e *Entry) validate() error {
 		return errors.New("gateway: an entry needs a way to its origin")
 	case generic && (len(e.Hosts) == 0 || e.To.IsValid() || len(e.Fields) > 0):
 		return errors.New("gateway: an entry of the generic form needs hosts, and has neither an origin nor fields")
+	case strings.HasPrefix(e.Path, GenericPrefix):
+		return fmt.Errorf("gateway: the path %q is of the generic form", e.Path)
 	case !generic && (len(e.Hosts) > 0 || !e.To.IsValid() || !isFolder(e.Path) || !isFolder(e.ToPath)):
 		return fmt.Errorf("gateway: the entry for %q needs an origin, paths that begin and end in a slash, and no hosts", e.Path)
 	}
@@ -145,13 +147,13 @@ func (t *Table) match(path string) (match, *fault.Error) {
 			Hint: "write the path without it",
 		}
 	}
+	if rest, ok := strings.CutPrefix(path, GenericPrefix); ok && len(t.generic) > 0 {
+		return t.matchGeneric(rest) // of the other entries only one for every path is for this one too
+	}
 	for _, e := range t.entries {
 		if rest, ok := below(e.Path, path); ok {
 			return match{entry: e, target: e.To, base: e.Path, toBase: e.ToPath, rest: rest}, nil
 		}
-	}
-	if rest, ok := strings.CutPrefix(path, GenericPrefix); ok && len(t.generic) > 0 {
-		return t.matchGeneric(rest)
 	}
 	return match{}, &fault.Error{
 		Code: fault.PolicyRoute, Message: "no entry of the gateway is for this path",

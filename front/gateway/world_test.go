@@ -48,6 +48,8 @@ type world struct {
 	sink  *recorder
 	names Names
 
+	entries []Entry // of table, unless that was changed
+
 	handler http.HandlerFunc // of the origin
 	server  *http.Server
 	at      *pipeListener // of the origin
@@ -115,7 +117,8 @@ func newWorld(t *testing.T, handler http.HandlerFunc, options ...option) *world 
 	}
 	go w.server.ServeTLS(w.at, "", "")
 	generic := Entry{Hosts: []route.Pattern{pattern(t, "*.example.com")}, Roots: authorities.Pool(), Channel: "listed", Way: w}
-	w.table = table(t, e, generic)
+	w.entries = []Entry{e, generic}
+	w.table = table(t, w.entries...)
 	g, err := New(Options{Current: func() (*Table, func()) { return w.table, func() {} }, Sink: w.sink})
 	if err != nil {
 		t.Fatal(err)
