@@ -70,9 +70,6 @@ func Open(c Config, way Way) (*Tunnel, error) {
 	return &Tunnel{config: c, way: way, holders: 1}, nil
 }
 
-// Config is what the tunnel was opened with.
-func (t *Tunnel) Config() *Config { return &t.config }
-
 // Hold adds a holder. It says false where the tunnel is down already.
 func (t *Tunnel) Hold() bool {
 	t.mu.Lock()
