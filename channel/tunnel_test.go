@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"watertight/client"
 	"watertight/dnswire"
 	"watertight/event"
 	"watertight/fault"
@@ -207,6 +208,53 @@ func TestPlainDNSIsAskedInsideTheTunnelByItsOwnChannelAndByNobodyElse(t *testing
 		if to.Port() == 53 {
 			t.Errorf("%v was dialled outside", to)
 		}
+	}
+}
+
+func TestIdentitiesShareATunnelAndNoCache(t *testing.T) {
+	w := newTunnelWorld(t)
+	vpn := w.open(t, Spec{Name: "vpn", Over: "direct", WireGuard: w.tunnel(t), Resolver: w.upstreams(t, "tls://185.11.0.53")}, w.direct(t))
+	readyIn(t, vpn)
+	for _, id := range []client.Identity{alice, bob} {
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		conn, err := named(vpn, id).DialChecked(ctx, name.Must("www.example.com:443"), anyAddress)
+		cancel()
+		mustGreet(t, conn, err, "origin")
+	}
+	if n := w.dot.Count("www.example.com", dnswire.A); n != 2 {
+		t.Errorf("the resolver was asked %d times, want once for each", n)
+	}
+	if got := w.left(); len(got) != 0 {
+		t.Errorf("past the tunnel %v was dialled", got)
+	}
+}
+
+func TestDatagramsOfClientsGoThroughTheTunnel(t *testing.T) {
+	w := newTunnelWorld(t)
+	vpn := w.open(t, Spec{Name: "vpn", Over: "direct", WireGuard: w.tunnel(t), Resolver: w.upstreams(t, "tls://185.11.0.53")}, w.direct(t))
+	readyIn(t, vpn)
+	echo := w.behind.ListenPacket(originAt)
+	defer echo.Close()
+	go func() {
+		b := make([]byte, 2048)
+		for {
+			n, from, err := echo.ReadFrom(b)
+			if err != nil {
+				return
+			}
+			_, _ = echo.WriteTo(b[:n], from)
+		}
+	}()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	flow, err := vpn.DialPacketChecked(ctx, name.Must("www.example.com:443"), anyAddress)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer flow.Close()
+	echoes(t, flow, true)
+	if got := w.left(); len(got) != 0 {
+		t.Errorf("past the tunnel %v was dialled", got)
 	}
 }
 
