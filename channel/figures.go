@@ -21,13 +21,16 @@ func (c *Channel) ownStats() (resolve.Stats, bool) {
 
 // Flush empties the cache, and says how much it held. Connections to the resolver are left, and TLS sessions and
 // failures forgotten. What was given out to clients stays given out: they may be about to come back with it. So it is with
-// every partition.
+// every partition. A tunnel leaves by another flow from then on: it may be another network.
 func (c *Channel) Flush() (entries, octets int) {
 	if c.chain != nil {
 		c.chain.Forget()
 	}
 	if c.resolver != nil {
 		entries, octets = c.resolver.Flush()
+	}
+	if c.tunnel != nil && c.parts != nil {
+		c.tunnel.Roam()
 	}
 	if c.parts != nil {
 		e, o := c.parts.flush()

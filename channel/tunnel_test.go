@@ -258,6 +258,29 @@ func TestDatagramsOfClientsGoThroughTheTunnel(t *testing.T) {
 	}
 }
 
+func TestAFlushTakesANewFlowToThePeerAndLeavesConnections(t *testing.T) {
+	w := newTunnelWorld(t)
+	vpn := w.open(t, Spec{Name: "vpn", Over: "direct", WireGuard: w.tunnel(t), Resolver: w.upstreams(t, "tls://185.11.0.53")}, w.direct(t))
+	readyIn(t, vpn)
+	flows := func() (n int) {
+		for _, to := range w.net.Dials() {
+			if to == peerAt {
+				n++
+			}
+		}
+		return n
+	}
+	before := flows()
+	vpn.Flush() // as where the host's network changes
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	conn, err := vpn.DialChecked(ctx, name.Must("www.example.com:443"), anyAddress)
+	mustGreet(t, conn, err, "origin")
+	if after := flows(); after <= before {
+		t.Errorf("%d flows to the peer, and %d before", after, before)
+	}
+}
+
 func TestADeadPeerIsWhyTheChannelIsNotReadyAndNothingGoesAnotherWay(t *testing.T) {
 	w := newTunnelWorld(t)
 	w.net.Blackhole(peerAt, true)

@@ -98,6 +98,14 @@ func (f *flow) drop(why error) {
 	f.arrived = make(chan struct{})
 }
 
+// roam gives the conn up, and has the next datagram open another at once.
+func (f *flow) roam() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.drop(nil)
+	f.opened = time.Time{}
+}
+
 // kind is the type of a message; 0 where it has none.
 func kind(msg []byte) uint32 {
 	if len(msg) < 4 {

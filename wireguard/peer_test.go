@@ -2,6 +2,7 @@ package wireguard_test
 
 import (
 	"context"
+	"io"
 	"slices"
 	"testing"
 	"time"
@@ -99,6 +100,31 @@ func TestTheNameOfAnEndpointIsLookedUpUnderneathAndAgainWhenThePeerHasMoved(t *t
 	}
 	if !slices.Contains(w.dialled, movedAt) {
 		t.Errorf("datagrams went to %v", w.dialled)
+	}
+}
+
+func TestOnAnotherNetworkATunnelGoesOnByANewFlow(t *testing.T) {
+	w := newWorld(t)
+	w.start(peerAt)
+	w.origin(originAt)
+	tunnel := w.open(w.config(peerAt.String()))
+	tunnel.Roam() // it is not up
+	conn, err := tunnel.Dial(patient(t), name.Must(originAt.String()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	before := len(w.sent())
+	tunnel.Roam()
+	_ = conn.SetDeadline(time.Now().Add(patience))
+	if _, err := conn.Write([]byte("hello")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.ReadFull(conn, make([]byte, 5)); err != nil {
+		t.Fatal(err)
+	}
+	if got := w.sent(); len(got) <= before || got[len(got)-1] != peerAt {
+		t.Errorf("the flows were to %v, %d of them before", got, before)
 	}
 }
 

@@ -118,6 +118,20 @@ func (t *Tunnel) Start() error {
 	return err
 }
 
+// Roam has every datagram from now on leave by a new flow, as on another network it has to: from an address that there is
+// now. Peers with a session hear of it at once, so that what they send comes here.
+func (t *Tunnel) Roam() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.up == nil {
+		return
+	}
+	for _, f := range t.up.bind.flows {
+		f.roam()
+	}
+	t.up.device.SendKeepalivesToPeersWithCurrentKeypair()
+}
+
 // started brings the tunnel up unless it is. t.mu is held.
 func (t *Tunnel) started() (*running, error) {
 	switch {
