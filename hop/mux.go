@@ -30,6 +30,7 @@ type mux struct {
 
 	mu     sync.Mutex
 	conns  []*muxConn
+	made   uint64   // how many there were
 	making *attempt // of a connection, under way; nil: none is
 	closed bool
 }
@@ -41,10 +42,14 @@ type attempt struct {
 }
 
 // tunnel opens a tunnel to t, on a connection that has room or on a new one, which reach begins. A connection that breaks
-// before the proxy has answered is replaced, once.
+// before the proxy has answered is replaced, once, by one that was made since: what broke it may have broken others.
 func (m *mux) tunnel(ctx context.Context, t name.Target, reach func() (net.Conn, error)) (net.Conn, error) {
+	m.mu.Lock()
+	known := m.made
+	m.mu.Unlock()
+	var after uint64
 	for again := true; ; again = false {
-		c, fresh, err := m.take(ctx, reach)
+		c, fresh, err := m.take(ctx, after, reach)
 		if err != nil {
 			return nil, err
 		}
@@ -58,12 +63,13 @@ func (m *mux) tunnel(ctx context.Context, t name.Target, reach func() (net.Conn,
 		if !lost || fresh || !again || ctx.Err() != nil {
 			return nil, err
 		}
+		after = known
 	}
 }
 
-// take gives a connection with a place for one tunnel that is reserved on it. fresh says that nothing was asked on it
-// before.
-func (m *mux) take(ctx context.Context, reach func() (net.Conn, error)) (c *muxConn, fresh bool, err error) {
+// take gives a connection with a place for one tunnel that is reserved on it, made after so many others. fresh says that
+// nothing was asked on it before.
+func (m *mux) take(ctx context.Context, after uint64, reach func() (net.Conn, error)) (c *muxConn, fresh bool, err error) {
 	for {
 		m.mu.Lock()
 		if m.closed {
@@ -71,7 +77,7 @@ func (m *mux) take(ctx context.Context, reach func() (net.Conn, error)) (c *muxC
 			return nil, false, fault.New(fault.Internal, "a tunnel was asked for on a way out that is closed", errMuxClosed)
 		}
 		for _, c := range m.conns {
-			if !c.retired && c.http.Reserve() == nil {
+			if c.seq > after && !c.retired && c.http.Reserve() == nil {
 				m.mu.Unlock()
 				return c, false, nil
 			}
@@ -127,6 +133,8 @@ func (m *mux) connect(ctx context.Context, reach func() (net.Conn, error), a *at
 		go c.http.Close() // its farewell over TLS may take a while
 		return nil, err
 	}
+	m.made++
+	c.seq = m.made
 	m.conns = append(m.conns, c)
 	go m.look(c)
 	return c, nil

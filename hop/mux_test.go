@@ -144,6 +144,27 @@ func TestWhatIsSentAfterTheFarSidesEndArrives(t *testing.T) {
 	}
 }
 
+func TestATunnelThatIsClosedBeforeItsEndIsResetAndNotEnded(t *testing.T) {
+	heard := make(chan error, 1)
+	h := newH2(t)
+	h.refuse = func(w http.ResponseWriter, r *http.Request) bool {
+		w.WriteHeader(http.StatusOK)
+		_ = http.NewResponseController(w).Flush()
+		_, err := io.ReadAll(r.Body)
+		heard <- err
+		return true
+	}
+	c := h.chain(t)
+	conn := dialed(t, c, "a.example:443")
+	if _, err := io.WriteString(conn, "half of a messa"); err != nil {
+		t.Fatal(err)
+	}
+	conn.Close()
+	if err := <-heard; err == nil {
+		t.Error("to the far side it is a clean end")
+	}
+}
+
 func TestDeadlinesOfATunnelAreItsOwn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newH2(t)
@@ -246,6 +267,40 @@ func TestWhatWasAskedOnAConnectionThatDiedInSilenceIsAskedOnAnother(t *testing.T
 		}
 		first.Close()
 		second.Close()
+		c.Close()
+	})
+}
+
+func TestWhereAllConnectionsDiedATunnelIsOpenedOnANewOne(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newH2(t)
+		h.server.HTTP2.MaxConcurrentStreams = 1
+		var paths []*halting
+		serve := h.at["gw.example:443"]
+		h.at["gw.example:443"] = func(conn net.Conn) {
+			p := &halting{Conn: conn}
+			paths = append(paths, p)
+			serve(p)
+		}
+		c := h.chain(t)
+		var tunnels []net.Conn
+		for range 3 {
+			tunnels = append(tunnels, dialed(t, c, "a.example:443"))
+		}
+		for _, conn := range tunnels {
+			conn.Close()
+			synctest.Wait() // there is room on each
+		}
+		time.Sleep(muxPing + time.Second) // all of them answered
+		paths[0].halted.Store(true)
+		time.AfterFunc(muxPing+time.Second, func() { // and those that were asked again answer once more
+			paths[1].halted.Store(true)
+			paths[2].halted.Store(true)
+		})
+		hears(t, dialed(t, c, "a.example:443"), "on the fourth")
+		if len(paths) != 4 {
+			t.Errorf("%d connections", len(paths))
+		}
 		c.Close()
 	})
 }

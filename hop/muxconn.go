@@ -49,7 +49,8 @@ type muxConn struct {
 	remote  net.Addr
 	changed chan struct{} // has a value when there may be something to look at
 
-	retired bool // it takes no more tunnels; guarded by the mux
+	seq     uint64 // 1 for the first of its mux
+	retired bool   // it takes no more tunnels; guarded by the mux
 }
 
 // newMuxConn speaks HTTP/2 over a connection that is authenticated already, and waits for the settings of the other side:
@@ -127,6 +128,11 @@ func (s *settling) Read(b []byte) (int, error) {
 
 func (s *settling) Write(b []byte) (int, error) {
 	n, err := s.Conn.Write(b)
+	select {
+	case <-s.settled:
+		return n, err
+	default:
+	}
 	if err != nil {
 		err = refusal(s.Conn, err)
 		s.settle(err)

@@ -17,6 +17,7 @@ type stream struct {
 	c      *muxConn
 	up     net.Conn // what is written to it is sent
 	down   net.Conn // what has come is read from it
+	body   io.ReadCloser
 	cancel context.CancelFunc
 
 	mu     sync.Mutex
@@ -32,15 +33,15 @@ const streamLinger = 10 * time.Second
 // newStream makes a tunnel of a response's body and the near end of the pipe that is the request's. cancel ends the stream.
 func newStream(c *muxConn, body io.ReadCloser, up net.Conn, cancel context.CancelFunc) *stream {
 	near, far := net.Pipe()
-	s := &stream{c: c, up: up, down: near, cancel: cancel}
-	go s.pump(far, body)
+	s := &stream{c: c, up: up, down: near, body: body, cancel: cancel}
+	go s.pump(far)
 	return s
 }
 
 // pump passes on what comes, no faster than it is read: the window of the stream holds the rest back (RFC 9113, section
 // 5.2). It ends with the stream.
-func (s *stream) pump(to net.Conn, body io.ReadCloser) {
-	_, err := io.Copy(to, body)
+func (s *stream) pump(to net.Conn) {
+	_, err := io.Copy(to, s.body)
 	s.mu.Lock()
 	if s.ended = err == nil; !s.ended && !errors.Is(err, io.ErrClosedPipe) {
 		s.failed = fmt.Errorf("the tunnel through %s broke off: %w", s.c.l.label, syscall.ECONNRESET)
@@ -48,9 +49,15 @@ func (s *stream) pump(to net.Conn, body io.ReadCloser) {
 	s.mu.Unlock()
 	to.Close()
 	if err != nil { // closing a body that has ended would end the other direction too
-		s.cancel()
-		body.Close()
+		s.abort()
 	}
+}
+
+// abort ends the stream with a reset. Closing the body of the response does that, and not the context alone: whoever sends
+// the other one waits for what is written to it. With the context at its end, closing waits for nothing.
+func (s *stream) abort() {
+	s.cancel()
+	s.body.Close()
 }
 
 // Read gives what has come. The end of the far side's direction is io.EOF, and its reset an error.
@@ -106,7 +113,7 @@ func (s *stream) Close() error {
 	if over {
 		time.AfterFunc(streamLinger, s.cancel) // the end of it may wait for the far side's window
 	} else {
-		s.cancel() // before the end of the request's body, which would say that all was sent
+		s.abort() // before the end of the request's body, which would say that all was sent
 	}
 	s.up.Close()
 	return s.down.Close()
