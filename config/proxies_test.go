@@ -106,3 +106,29 @@ func TestProxy_WithoutIPv6RefusesAResolverOfIPv6Alone(t *testing.T) {
 		}
 	}
 }
+
+func TestProxy_AsAMapShowsItsReferencesAsTheyAreWritten(t *testing.T) {
+	const url = `https://user:${env:WATERTIGHT_TEST_PASSWORD}@gw.example:443`
+	host := testHost(map[string]string{"WATERTIGHT_TEST_PASSWORD": "correct horse", "NAME": "front.example"}, nil)
+	for _, form := range []string{`{url: "` + url + `", name: "${env:NAME}"}`, `[{url: "` + url + `", name: "${env:NAME}"}]`} {
+		c, err := Parse("watertight.yaml", []byte("channels: {a: {proxy: "+form+", resolve: exit}}\nroutes: [{to: \"*\", channel: a}]"), host)
+		if err != nil {
+			t.Fatal(err)
+		}
+		a, _ := c.Channel("a")
+		if p := a.Proxies[0]; p.Password != "correct horse" || p.Server.Name != "front.example" {
+			t.Errorf("read as %v, which has to prove that it is %v", p, p.Server)
+		}
+		shown, err := c.Show()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if text := string(shown); !strings.Contains(text, url) || !strings.Contains(text, "${env:NAME}") || strings.Contains(text, "horse") {
+			t.Errorf("%s", text)
+		}
+	}
+	_, err := Parse("watertight.yaml", []byte(`channels: {a: {proxy: {url: "https://gw.example", pins: ["${env:WATERTIGHT_TEST_PASSWORD}"]}, resolve: exit}}`+"\nroutes: [{to: \"*\", channel: a}]"), host)
+	if err == nil || strings.Contains(err.Error(), "horse") || !strings.Contains(err.Error(), "`pins` of a proxy is not valid once its references are filled in") {
+		t.Errorf("got %v", err)
+	}
+}
