@@ -129,7 +129,7 @@ var Keys = []Key{
 	},
 	{
 		Path: "channels.*.proxy", form: formText, list: true, orMap: true,
-		Doc: "The upstream proxy: a URL with the scheme socks5, socks4a, http, or https, h2 and socks5+tls over TLS. A list is a chain, first hop first.",
+		Doc: "The upstream proxy: a URL with the scheme socks5, socks4a, http, or https, h2, h3 and socks5+tls over TLS. A list is a chain, first hop first.",
 	},
 	{Path: "channels.*.proxy.url", form: formText, Doc: "The proxy, where more is said of it."},
 	{
