@@ -37,7 +37,7 @@ type kind struct {
 var kinds = []kind{{name: "socks5", scheme: "socks5", port: 1080}, {name: "http", scheme: "http", port: 3128}}
 
 // datagrams says whether hops of the kind carry them.
-func (k kind) datagrams() bool { return k.scheme == "socks5" }
+func (k kind) datagrams() bool { return k.scheme == "socks5" || k.scheme == "h3" }
 
 // peers are whom a client of the hop exchanges packets with.
 func (h *hop) peers(k kind) []capture.Peer {

@@ -65,6 +65,15 @@ var paths = []pathTo{
 	{"a chain of both", kinds},
 }
 
+// inQUIC are the ways whose proxies travel in datagrams themselves. They are played in memory; over real packets see
+// TestDatagrams_GoThroughHTTP3OrNowhere.
+var inQUIC = []pathTo{
+	{"HTTP/3", []kind{kindH3}},
+	{"a chain of SOCKS5 and HTTP/3", []kind{kinds[0], kindH3}},
+}
+
+var kindH3 = kind{name: "h3", scheme: "h3", port: 443}
+
 // site is where everybody is, and what proves who they are.
 type site struct {
 	resolver, relay, vacant netip.Addr // nobody is at the vacant one
@@ -256,7 +265,11 @@ func (w pathTo) configuration(p *site, below string, s said, dead bool) string {
 	section := "resolver: {timeout: 5s, upstreams: [" + s.String() + "]}"
 	var chain []string
 	for i, k := range w.hops {
-		chain = append(chain, fmt.Sprintf("%q", fmt.Sprintf("%s://%v", k.scheme, p.hops[i])))
+		url := fmt.Sprintf("%q", fmt.Sprintf("%s://%v", k.scheme, p.hops[i]))
+		if k.scheme == kindH3.scheme {
+			url = fmt.Sprintf("{url: %s, ca: %q}", url, p.ca)
+		}
+		chain = append(chain, url)
 	}
 	switch {
 	case len(chain) == 0 && dead:
@@ -336,7 +349,7 @@ func prove(t testing.TB, in world, r row, w pathTo, c choice) (end netip.AddrPor
 func TestMatrix_InMemory(t *testing.T) {
 	dir := t.TempDir()
 	for _, r := range rows {
-		for _, w := range paths {
+		for _, w := range slices.Concat(paths, inQUIC) {
 			for _, c := range slices.Concat(choices, echChoices) {
 				t.Run(r.name+"/"+w.name+"/"+c.name, func(t *testing.T) {
 					synctest.Test(t, func(t *testing.T) { newMemory(t, dir, r, w).play(t, c) })

@@ -59,7 +59,9 @@ const secret = "k7q2vx9m4t"
 
 var matrixSite = site{
 	resolver: netip.MustParseAddr("185.10.0.53"), relay: netip.MustParseAddr("185.13.0.7"), vacant: netip.MustParseAddr("185.14.0.9"),
-	hops: []netip.AddrPort{netip.MustParseAddrPort("146.1.0.1:1080"), netip.MustParseAddrPort("146.1.0.2:3128")},
+	hops: []netip.AddrPort{
+		netip.MustParseAddrPort("146.1.0.1:1080"), netip.MustParseAddrPort("146.1.0.2:3128"), netip.MustParseAddrPort("146.1.0.3:443"),
+	},
 }
 
 var matrixBelow = netip.MustParseAddr("185.11.0.53")
@@ -88,13 +90,19 @@ func newMemory(t *testing.T, dir string, r row, w pathTo) *memoryWorld {
 	m.Resolver("below", matrixBelow)
 	m.place.hops = nil
 	for i, k := range w.hops {
-		at := matrixSite.hops[map[string]int{"socks5": 0, "http": 1}[k.scheme]]
+		at := matrixSite.hops[map[string]int{"socks5": 0, "http": 1, "h3": 2}[k.scheme]]
 		m.place.hops = append(m.place.hops, at)
-		open := m.SOCKS5
-		if k.scheme == "http" {
-			open = m.CONNECT
+		host := fmt.Sprint("hop", i)
+		var opened *memory.Proxy
+		switch k.scheme {
+		case "h3":
+			opened = m.HTTP3(host, at.String())
+		case "http":
+			opened = m.CONNECT(host, at.String(), "", "")
+		default:
+			opened = m.SOCKS5(host, at.String(), "", "")
 		}
-		m.hops = append(m.hops, open(fmt.Sprint("hop", i), at.String(), "", ""))
+		m.hops = append(m.hops, opened)
 	}
 	provider := dnstest.NewProvider()
 	p := &m.place

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"time"
 
 	"watertight/lab/dnstest"
 	"watertight/lab/proxytest"
@@ -56,6 +57,23 @@ func (p *Proxy) associate(r io.Reader, conn net.Conn) {
 	reply := []byte{5, 0, 0, 1, 0, 0, 0, 0}
 	_, _ = conn.Write(binary.BigEndian.AppendUint16(reply, at.Port()))
 	_, _ = io.Copy(io.Discard, r)
+}
+
+// HTTP3 starts a proxy over QUIC: CONNECT, and connect-udp (RFC 9298). From then on datagrams take a moment to travel.
+func (in *Internet) HTTP3(name, at string) *Proxy {
+	in.net.Delay = time.Millisecond
+	p := &Proxy{Name: name, At: netip.MustParseAddrPort(at), in: in, http3: true}
+	p.Start()
+	in.onClose(p.Stop)
+	return p
+}
+
+func (p *Proxy) startHTTP3() (stop func()) {
+	server := proxytest.ServeH3(p.in.net.ListenPacket(p.At), p.in.auth.CA.Issue(nil, []netip.Addr{p.At.Addr()}), proxytest.H3Options{
+		Connect: func(t name.Target) (net.Conn, error) { return p.reach(t.Host().String(), t.Port()) },
+		Packets: p.reachPacket, PacketSize: 1400, // a datagram of a resolver over QUIC has room in it
+	})
+	return func() { server.Close() }
 }
 
 // reachPacket opens a flow of datagrams to what a client asked for.

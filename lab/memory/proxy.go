@@ -49,6 +49,7 @@ type Proxy struct {
 	asked   []string
 	conns   map[net.Conn]bool
 
+	http3       bool
 	streamsOnly bool
 	relays      uint16 // of datagrams, so far
 }
@@ -83,7 +84,13 @@ func (in *Internet) proxy(name, at, user, password string) *Proxy {
 }
 
 // Start lets the proxy listen; it does from the beginning.
-func (p *Proxy) Start() { p.stop = p.in.listen(p.At, p.accept) }
+func (p *Proxy) Start() {
+	if p.http3 {
+		p.stop = p.startHTTP3()
+		return
+	}
+	p.stop = p.in.listen(p.At, p.accept)
+}
 
 // Stop makes the proxy refuse connections, and ends those that are open.
 func (p *Proxy) Stop() {
