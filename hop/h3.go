@@ -128,7 +128,7 @@ func (h *h3) take(ctx context.Context, w way) (c *h3Conn, fresh bool, err error)
 					return nil, false, &mine
 				}
 			case <-ctx.Done():
-				return nil, false, h.l.givenUp(ctx)
+				return nil, false, h.l.gaveUp(ctx)
 			}
 			continue
 		}
@@ -271,12 +271,4 @@ func (h *h3) forget() {
 		c.retired = true
 		c.look()
 	}
-}
-
-// givenUp is a request whose client is gone, or whose time is over.
-func (l *link) givenUp(ctx context.Context) error {
-	if errors.Is(ctx.Err(), context.Canceled) {
-		return fault.New(fault.ConnectTimeout, "the request was given up while "+l.label+" was asked", ctx.Err())
-	}
-	return l.lost(context.DeadlineExceeded, false)
 }

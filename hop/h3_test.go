@@ -308,6 +308,31 @@ func TestAnHTTP3ProxyThatDiesIsReplacedByItselfAndByNobody(t *testing.T) {
 	})
 }
 
+func TestASilentConnectionIsReplacedForWhatIsAskedNextAndKeptForWhatItCarries(t *testing.T) {
+	bubbled(t, func(t *testing.T) {
+		s := newSeas()
+		at := netip.MustParseAddrPort("192.0.2.1:443")
+		p := s.h3Proxy(t, at.String())
+		s.echoes(t, "192.0.2.53:443")
+		chain := s.h3Chain(t, "h3://192.0.2.1")
+		old, err := chain.Dial(t.Context(), name.Must("192.0.2.53:443"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer old.Close()
+		time.Sleep(time.Second) // nothing is under way
+		s.Blackhole(at, true)
+		time.AfterFunc(h3Patience+time.Second, func() { s.Blackhole(at, false) })
+		conn, err := chain.Dial(t.Context(), name.Must("192.0.2.53:443"))
+		if err != nil || p.Conns() != 2 {
+			t.Fatalf("with %d connections: %v", p.Conns(), err)
+		}
+		defer conn.Close()
+		hears(t, conn, "on the new one")
+		hears(t, old, "and on the old one")
+	})
+}
+
 func TestAProxyThatTakesFewStreamsGetsMoreConnections(t *testing.T) {
 	bubbled(t, func(t *testing.T) {
 		s := newSeas()

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -27,6 +28,9 @@ const (
 	// h3Silence is after how long without a sign of the proxy a connection is dead, and h3KeepAlive how often one is asked for.
 	h3Silence   = 30 * time.Second
 	h3KeepAlive = 10 * time.Second
+	// h3Patience is after how long without a sign of the proxy a request is given up on this connection and asked on another.
+	// What the connection carries already goes on: a network may come back.
+	h3Patience = 4 * time.Second
 	// h3Credit is how long a place for one more stream is waited for, before another connection is made.
 	h3Credit = time.Second
 	// h3Window is how much is held of one tunnel whose reader is slow, in octets, and h3Initial how much at first. What is held
@@ -125,7 +129,7 @@ func (l *link) noQUIC(ctx context.Context, err error) error {
 	case errors.As(err, &said) && !said.ErrorCode.IsCryptoError():
 		return fault.New(fault.HopRefused, l.label+" ended the connection during the handshake", err)
 	case ctx.Err() != nil && errors.Is(ctx.Err(), context.Canceled):
-		return l.givenUp(ctx)
+		return l.gaveUp(ctx)
 	case ctx.Err() != nil || isTimeout(err):
 		return fault.New(fault.ConnectTimeout, "no answer in time", err)
 	}
@@ -168,6 +172,14 @@ func (c *h3Conn) ask(ctx context.Context, r *http.Request, t name.Target) (*http
 	asking, stop := context.WithTimeout(ctx, HandshakeLimit)
 	defer stop()
 	unwatch := context.AfterFunc(asking, func() { _ = stream.SetDeadline(longAgo) })
+	var silent atomic.Bool
+	heard := c.conn.ConnectionStats().PacketsReceived
+	patience := time.AfterFunc(h3Patience, func() {
+		if c.conn.ConnectionStats().PacketsReceived == heard {
+			silent.Store(true)
+			_ = stream.SetDeadline(longAgo)
+		}
+	})
 	err = stream.SendRequestHeader(r)
 	var resp *http.Response
 	for range h3Interims {
@@ -179,6 +191,7 @@ func (c *h3Conn) ask(ctx context.Context, r *http.Request, t name.Target) (*http
 		}
 	}
 	inTime := unwatch()
+	patience.Stop()
 	fail := func(err error) (*http3.RequestStream, error) {
 		stream.CancelRead(h3Cancelled)
 		stream.CancelWrite(h3Cancelled)
@@ -186,7 +199,9 @@ func (c *h3Conn) ask(ctx context.Context, r *http.Request, t name.Target) (*http
 	}
 	switch {
 	case !inTime && errors.Is(ctx.Err(), context.Canceled):
-		return fail(l.givenUp(ctx))
+		return fail(l.gaveUp(ctx))
+	case err != nil && silent.Load():
+		return fail(&h3Unasked{err: l.lost(context.DeadlineExceeded, false)})
 	case !inTime, isTimeout(err) && c.conn.Context().Err() == nil:
 		return fail(l.lost(context.DeadlineExceeded, true))
 	case err != nil:
@@ -211,7 +226,7 @@ func (c *h3Conn) open(ctx context.Context) (*http3.RequestStream, error) {
 	case err == nil:
 		return stream, nil
 	case ctx.Err() != nil:
-		return nil, c.l.givenUp(ctx)
+		return nil, c.l.gaveUp(ctx)
 	case opening.Err() != nil && c.conn.Context().Err() == nil:
 		return nil, &h3Unasked{err: fault.New(fault.Limit, c.l.label+" takes no more tunnels on a connection", err), full: true}
 	}
@@ -271,7 +286,7 @@ func (c *h3Conn) packets(ctx context.Context, t name.Target, done func()) (net.C
 	case <-c.conn.Context().Done():
 		return nil, &h3Unasked{err: c.ended(context.Cause(c.conn.Context()))}
 	case <-ctx.Done():
-		return nil, l.givenUp(ctx)
+		return nil, l.gaveUp(ctx)
 	}
 	// Both have to be known before the request (RFC 9298, section 3.4; RFC 9297, section 2.1.1).
 	if s := c.http.Settings(); !s.EnableExtendedConnect || !s.EnableDatagrams {
