@@ -138,11 +138,11 @@ func New(o Options) (*Daemon, error) {
 		return nil, err
 	}
 	d.shared = shared{ground: o.Ground, sink: sink}
-	if d.http, err = httpproxy.New(httpproxy.Options{Dialer: hosted{d}, Relay: d.relay, Sink: sink}); err != nil {
+	if d.http, err = httpproxy.New(httpproxy.Options{Dialer: hosted{d, sink}, Relay: d.relay, Sink: sink}); err != nil {
 		return nil, err
 	}
 	if d.socks, err = socksproxy.New(socksproxy.Options{
-		Dialer: hosted{d}, Packets: &d.board, Resolver: &d.board, Relay: d.relay, Sink: sink,
+		Dialer: hosted{d, sink}, Packets: &d.board, Resolver: &d.board, Relay: d.relay, Sink: sink,
 	}); err != nil {
 		return nil, err
 	}
@@ -153,7 +153,7 @@ func New(o Options) (*Daemon, error) {
 	}); err != nil {
 		return nil, err
 	}
-	if d.gateway, err = d.newGateway(); err != nil {
+	if d.gateway, err = d.newGateway(sink); err != nil {
 		return nil, err
 	}
 	d.port, err = mixed.New(mixed.Options{

@@ -18,10 +18,10 @@ import (
 )
 
 // newGateway makes the gateway, which has no entry before the first generation.
-func (d *Daemon) newGateway() (*gateway.Gateway, error) {
+func (d *Daemon) newGateway(sink event.Sink) (*gateway.Gateway, error) {
 	limits := d.o.Config.Limits
 	return gateway.New(gateway.Options{
-		Current: d.board.gatewayTable, Sink: d.shared.sink, Connections: limits.Connections, DrainLimit: limits.Drain,
+		Current: d.board.gatewayTable, Sink: sink, Connections: limits.Connections, DrainLimit: limits.Drain,
 	})
 }
 
@@ -85,7 +85,10 @@ func (l *listener) gatewayNames() gateway.Names {
 
 // hosted is the dialer of the doors of the mixed port: the switchboard's, but that the gateway's own address, which clients
 // ask the proxy for unless NO_PROXY lists it, is served in this process and is no loop.
-type hosted struct{ d *Daemon }
+type hosted struct {
+	d    *Daemon
+	sink event.Sink
+}
 
 // Dial connects for a door.
 func (h hosted) Dial(ctx context.Context, r route.Request) (net.Conn, error) {
@@ -104,10 +107,10 @@ func (h hosted) Dial(ctx context.Context, r route.Request) (net.Conn, error) {
 	if err != nil {
 		f := fault.New(fault.NotReady, "the gateway is about to end", err)
 		e.Code, f.Target = f.Code, r.Target.String()
-		h.d.shared.sink.Request(&e)
+		h.sink.Request(&e)
 		return nil, f
 	}
-	h.d.shared.sink.Request(&e)
+	h.sink.Request(&e)
 	return conn, nil
 }
 

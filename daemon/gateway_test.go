@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"watertight/event"
 	"watertight/fault"
 	"watertight/name"
 	"watertight/route"
@@ -211,7 +212,7 @@ func TestGateway_IsNotLetInByTheBackDoorForAClientOfAnotherHost(t *testing.T) {
 	g.start().awaitReady()
 	target := name.Must(g.at.Gateway[0].String())
 	for client, served := range map[string]bool{"127.0.0.1:1": true, "[::1]:1": true, "[::ffff:127.0.0.1]:1": true, "192.0.2.1:1": false, "10.0.0.1:1": false} {
-		conn, err := hosted{g.d}.Dial(t.Context(), route.Request{Door: "http-connect", Client: netip.MustParseAddrPort(client), Target: target})
+		conn, err := hosted{g.d, event.Discard{}}.Dial(t.Context(), route.Request{Door: "http-connect", Client: netip.MustParseAddrPort(client), Target: target})
 		if served != (err == nil) {
 			t.Errorf("%s: %v", client, err)
 		}

@@ -29,6 +29,7 @@ type exchange struct {
 
 	path, query string // as the client wrote them
 	asks        bool   // there is a question mark between them
+	m           match  // where it was sent
 	protocol    string // that the client asks to switch to; empty: none
 	body        *clientBody
 
@@ -41,15 +42,12 @@ func (g *Gateway) serve(w http.ResponseWriter, r *http.Request) {
 	x := &exchange{g: g, w: w, rc: http.NewResponseController(w), r: r, protocol: protocolOf(r)}
 	x.client, _ = netip.ParseAddrPort(r.RemoteAddr)
 	x.path, x.query, x.asks = strings.Cut(r.RequestURI, "?")
-	_ = x.rc.SetWriteDeadline(time.Now().Add(stallTimeout))
 	if r.ProtoMajor == 1 {
+		x.bound()                   // for what net/http writes by itself, when the body is asked for
 		_ = x.rc.EnableFullDuplex() // what the origin answers before it has read all is passed on at once
 	}
 	if r.ContentLength != 0 {
-		x.body = &clientBody{body: r.Body}
-		if r.ProtoMajor == 1 {
-			x.body.deadline = x.rc.SetReadDeadline
-		}
+		x.body = &clientBody{body: r.Body, rc: x.rc, bounded: r.ProtoMajor == 1}
 	}
 	defer g.requests.Add(-1)
 	if g.requests.Add(1) > g.connections.Load() {
@@ -84,12 +82,20 @@ func (x *exchange) carry(ctx context.Context) {
 		p := t.pool(m)
 		c, again, err := p.get(ctx, x.request(m), second)
 		release()
+		if again && ctx.Err() == nil { // no dial reported it
+			e := event.Request{Door: event.DoorGateway, Client: x.client, Target: m.target, Channel: m.entry.Channel}
+			if err != nil {
+				e.Code = fault.Of(err).Code
+			}
+			x.g.o.Sink.Request(&e)
+		}
 		if err != nil {
 			x.fail(ctx, p.origin, err)
 			return
 		}
-		if again { // no dial reported it
-			x.g.o.Sink.Request(&event.Request{Door: event.DoorGateway, Client: x.client, Target: m.target, Channel: m.entry.Channel})
+		x.m = m
+		if c.under != nil {
+			c.under.user.Store(x.body)
 		}
 		var wrote, came bool // by goroutines of the connection, before RoundTrip returns
 		var seen sync.Mutex
@@ -145,11 +151,10 @@ func (x *exchange) interim(code int, h textproto.MIMEHeader) error {
 		return nil
 	}
 	out := x.w.Header()
-	for k, v := range fields {
-		out[k] = v
-	}
-	strip(out)
+	x.passFields(out, x.m, fields.Clone())
+	x.bound()
 	x.w.WriteHeader(code)
+	x.unbound()
 	clear(out)
 	return nil
 }
@@ -163,13 +168,14 @@ func (x *exchange) begin() {
 
 // fail answers for an origin that did not.
 func (x *exchange) fail(ctx context.Context, o *origin, err error) {
-	x.body.stop(x.rc.SetReadDeadline)
-	if why := x.body.fault(); why != "" && ctx.Err() == nil {
+	x.body.stop()
+	// For net/http a client that sends nothing is one that is gone.
+	if why, late := x.body.fault(); why != "" && (late || ctx.Err() == nil) {
 		x.reject(o.target, &fault.Error{Code: fault.BadRequest, Message: why, Hint: "send the body whole, and without long pauses"})
 		return
 	}
-	if ctx.Err() != nil {
-		return // the client is gone
+	if x.body.gone(ctx) {
+		panic(http.ErrAbortHandler) // the client is gone: else net/http would answer with an empty success
 	}
 	var f *fault.Error
 	switch {
@@ -197,7 +203,7 @@ const linger = 2 * time.Second
 // refuse tells the client of a fault. Over HTTP/1 the status line has a reason with the code in it, which is what most
 // programs print; net/http writes none, and so the connection is taken from it, and ends.
 func (x *exchange) refuse(f *fault.Error) {
-	x.body.stop(x.rc.SetReadDeadline)
+	x.body.stop()
 	x.begin()
 	if x.r.ProtoMajor == 1 {
 		if conn, buffered, err := x.rc.Hijack(); err == nil {
@@ -214,5 +220,6 @@ func (x *exchange) refuse(f *fault.Error) {
 		}
 	}
 	clear(x.w.Header())
+	x.bound()
 	httphead.Refusal{Fault: f, Head: x.r.Method == http.MethodHead}.Serve(x.w)
 }

@@ -174,7 +174,7 @@ func TestAnInterimResponseIsPassedOn(t *testing.T) {
 		r := w.request("GET", "/openai/", nil)
 		r = r.WithContext(withHints(r.Context(), &hints))
 		resp, _ := w.do(w.client(k.client), r)
-		if resp.StatusCode != 204 || fmt.Sprint(hints) != "[103 </style.css>; rel=preload]" || resp.Header.Get("Link") != "" {
+		if resp.StatusCode != 204 || fmt.Sprint(hints) != "[103 </openai/style.css>; rel=preload]" || resp.Header.Get("Link") != "" {
 			t.Errorf("%s: %s %v %v", k.name, resp.Status, hints, resp.Header)
 		}
 	}

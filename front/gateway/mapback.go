@@ -24,8 +24,13 @@ func mapBack(h http.Header, m match) {
 	for i, v := range h["Link"] {
 		h["Link"][i] = m.backLinks(from, v)
 	}
-	for i, v := range h["Set-Cookie"] {
-		h["Set-Cookie"][i] = m.backCookie(v)
+	if cookies := h["Set-Cookie"]; len(cookies) > 0 {
+		delete(h, "Set-Cookie")
+		for _, v := range cookies {
+			if v, ok := m.backCookie(v); ok {
+				h["Set-Cookie"] = append(h["Set-Cookie"], v)
+			}
+		}
 	}
 }
 
@@ -83,37 +88,42 @@ func (m match) backLinks(from *url.URL, v string) string {
 	}
 }
 
-// backCookie maps a cookie (RFC 6265, section 4.1): it is for the gateway's host, and for the paths of the entry. It loses
-// Secure, because the client speaks clear text to the gateway and would not send it; one whose name asks for it keeps it.
-func (m match) backCookie(v string) string {
+// backCookie maps a cookie (RFC 6265, section 4.1): it is for the gateway's host, and for paths of the entry alone, since
+// other origins have theirs beside. It loses Secure, because the client speaks clear text to the gateway and would not send
+// it; one whose name asks for it keeps it. It says false of a cookie for a path that is not below the entry: it would come to
+// nobody, or to another origin.
+func (m match) backCookie(v string) (string, bool) {
 	parts := strings.Split(v, ";")
-	out := parts[:1]
+	out := parts[:1:1]
 	named := strings.TrimLeft(parts[0], " \t")
 	prefixed := strings.HasPrefix(named, "__Secure-") || strings.HasPrefix(named, "__Host-")
+	path := ""
 	for _, p := range parts[1:] {
 		key, value, _ := strings.Cut(strings.TrimSpace(p), "=")
 		switch strings.ToLower(strings.TrimSpace(key)) {
 		case "domain":
-			continue
+		case "path": // the last one counts (section 5.2)
+			path = strings.TrimSpace(value)
 		case "secure":
-			if !prefixed {
-				continue
+			if prefixed {
+				out = append(out, p)
 			}
-		case "path":
-			p = " Path=" + m.cookiePath(strings.TrimSpace(value))
+		default:
+			out = append(out, p)
 		}
-		out = append(out, p)
 	}
-	return strings.Join(out, ";")
+	if !strings.HasPrefix(path, "/") { // the folder of what was asked for (section 5.1.4)
+		path = m.toBase + m.rest
+		path = path[:strings.LastIndexByte(path, '/')]
+	}
+	path, ok := m.cookiePath(path)
+	return strings.Join(append(out, " Path="+path), ";"), ok
 }
 
 // cookiePath is a cookie's path at the gateway. One that is wider than the entry becomes the entry's.
-func (m match) cookiePath(path string) string {
+func (m match) cookiePath(path string) (string, bool) {
 	if rest, ok := strings.CutPrefix(path, m.toBase); ok {
-		return m.base + rest
+		return m.base + rest, true
 	}
-	if path == strings.TrimSuffix(m.toBase, "/") || !strings.HasPrefix(path, "/") || strings.HasPrefix(m.toBase, strings.TrimSuffix(path, "/")+"/") {
-		return strings.TrimSuffix(m.base, "/") + "/"
-	}
-	return path
+	return m.base, strings.HasPrefix(m.toBase, strings.TrimSuffix(path, "/")+"/")
 }

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"watertight/dnswire"
@@ -31,6 +32,10 @@ type origin struct {
 	entry   *Entry
 	target  name.Target
 	tickets tls.ClientSessionCache
+}
+
+func newOrigin(m match) *origin {
+	return &origin{entry: m.entry, target: m.target, tickets: tls.NewLRUClientSessionCache(4)}
 }
 
 // connect gives an authenticated connection to the origin that speaks one of protocols (RFC 7301). Its own record is asked
@@ -167,6 +172,21 @@ func (o *origin) told(ctx context.Context, err error) error {
 	return o.hint("failed in the TLS handshake", "see if another client reaches it, with TLS 1.2 or later", err)
 }
 
+// watched ends the reading of a request's body where the origin has ended the connection, of HTTP/1.1: net/http waits for the
+// rest of the body then, which a client that waits for the answer never sends.
+type watched struct {
+	net.Conn
+	user atomic.Pointer[clientBody] // of the last request
+}
+
+func (w *watched) Read(b []byte) (int, error) {
+	n, err := w.Conn.Read(b)
+	if err != nil {
+		w.user.Load().leave()
+	}
+	return n, err
+}
+
 func isTimeout(err error) bool {
 	var t net.Error
 	return errors.Is(err, context.DeadlineExceeded) || errors.As(err, &t) && t.Timeout()
@@ -190,7 +210,13 @@ const label = "192.0.2.1:443"
 
 // clientConn speaks HTTP over a connection that is authenticated already: what TLS agreed on. The transport dials nothing, it
 // is handed that one connection.
-func clientConn(ctx context.Context, given *tls.Conn) (*http.ClientConn, error) {
+// under is that connection, where HTTP/1.1 is spoken; nil otherwise.
+func clientConn(ctx context.Context, given *tls.Conn) (cc *http.ClientConn, under *watched, err error) {
+	var conn net.Conn = given // net/http knows HTTP/2 by the type
+	if given.ConnectionState().NegotiatedProtocol != "h2" {
+		under = &watched{Conn: given}
+		conn = under
+	}
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
 	protocols.SetHTTP2(true)
@@ -204,22 +230,20 @@ func clientConn(ctx context.Context, given *tls.Conn) (*http.ClientConn, error) 
 			return nil, errors.New("gateway: an origin is never reached in clear")
 		},
 		DialTLSContext: func(context.Context, string, string) (net.Conn, error) {
-			conn := given
-			given = nil
-			if conn == nil {
+			once := conn
+			conn = nil
+			if once == nil {
 				return nil, net.ErrClosed
 			}
-			return conn, nil
+			return once, nil
 		},
 		HTTP2: &http.HTTP2Config{SendPingTimeout: originPing, PingTimeout: pingTimeout},
 	}
-	conn := given
-	cc, err := transport.NewClientConn(ctx, "https", label)
-	if err != nil {
-		_ = conn.Close()
-		return nil, err
+	if cc, err = transport.NewClientConn(ctx, "https", label); err != nil {
+		_ = given.Close()
+		return nil, nil, err
 	}
-	return cc, nil
+	return cc, under, nil
 }
 
 // brokeOff says whether an error means that a connection ended.

@@ -37,12 +37,14 @@ type pool struct {
 type conn struct {
 	*http.ClientConn
 	pool  *pool
+	under *watched // nil with HTTP/2
 	idle  time.Duration
 	timer *time.Timer // runs while it carries nothing; guarded by pool.mu
 }
 
 // get gives a connection with room for one request, which the caller sends or gives back by Release. It is a new one where
-// fresh says so, or there is none. again says that it carried a request before; then no dial was reported.
+// fresh says so, or there is none. again says that no dial of this request's own was made, so that none was reported: the
+// connection carried others before, or the dial of another failed.
 func (p *pool) get(ctx context.Context, r route.Request, fresh bool) (c *conn, again bool, err error) {
 	p.mu.Lock()
 	p.asking++
@@ -67,7 +69,7 @@ func (p *pool) get(ctx context.Context, r route.Request, fresh bool) (c *conn, a
 			err := p.failed
 			p.mu.Unlock()
 			if err != nil {
-				return nil, false, err
+				return nil, true, err
 			}
 			continue
 		}
@@ -107,12 +109,12 @@ func (p *pool) open(ctx context.Context, r route.Request) (*conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	cc, err := clientConn(ctx, secure)
+	cc, under, err := clientConn(ctx, secure)
 	if err != nil {
 		return nil, p.failure("does not speak HTTP", err)
 	}
-	c := &conn{ClientConn: cc, pool: p, idle: idle2}
-	if secure.ConnectionState().NegotiatedProtocol != "h2" {
+	c := &conn{ClientConn: cc, pool: p, under: under, idle: idle2}
+	if under != nil {
 		c.idle = idle1
 	}
 	if err := cc.Reserve(); err != nil {

@@ -123,15 +123,17 @@ func protocolOf(r *http.Request) string {
 // clientBody is the body of a request, read by net/http for as long as the exchange lasts.
 type clientBody struct {
 	body io.ReadCloser
-	// deadline sets that of reading from the client; it is nil where a body may pause for as long as it likes, because the
-	// end of its connection is noticed by other means.
-	deadline func(time.Time) error
+	rc   *http.ResponseController
+	// bounded says that the client may not pause for long: over HTTP/1, where its end may go unnoticed.
+	bounded bool
 
 	touched atomic.Bool // some of it was asked for
 	ended   atomic.Bool // it was read to its end
 
 	mu      sync.Mutex // held while it is read
 	failure error
+	// interrupted says that a read under way was ended from here. Over HTTP/1 net/http takes that for the end of the client.
+	interrupted bool
 
 	overMu sync.Mutex
 	over   bool
@@ -148,41 +150,57 @@ func (b *clientBody) Read(p []byte) (int, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.touched.Store(true)
-	if !b.arm(stallTimeout) {
+	if !b.arm() {
 		return 0, errOver
 	}
 	n, err := b.body.Read(p)
 	if err == io.EOF {
 		b.ended.Store(true)
+	} else if err != nil && b.isOver() {
+		b.interrupted = true
 	} else if err != nil && b.failure == nil {
 		b.failure = err
 	}
 	if err == nil || err == io.EOF {
-		b.arm(0) // between two reads, and behind the end, it is not the client who pauses
+		b.rest(err == io.EOF)
 	}
 	return n, err
 }
 
-// arm bounds how long the client may pause, or lifts the bound, unless the exchange is over.
-func (b *clientBody) arm(pause time.Duration) bool {
+// rest lifts the bound: between two reads, and behind the end, it is not the client who pauses. Between two it stays where
+// the exchange is over.
+func (b *clientBody) rest(ended bool) {
 	b.overMu.Lock()
 	defer b.overMu.Unlock()
-	if !b.over && b.deadline != nil {
-		_ = b.deadline(until(pause))
+	if b.bounded && (ended || !b.over) {
+		_ = b.rc.SetReadDeadline(time.Time{})
+	}
+}
+
+// arm bounds how long the client may pause, unless the exchange is over.
+func (b *clientBody) arm() bool {
+	b.overMu.Lock()
+	defer b.overMu.Unlock()
+	if !b.over && b.bounded {
+		_ = b.rc.SetReadDeadline(time.Now().Add(stallTimeout))
 	}
 	return !b.over
 }
 
-// until is the deadline of a pause; none for 0.
-func until(pause time.Duration) time.Time {
-	if pause == 0 {
-		return time.Time{}
-	}
-	return time.Now().Add(pause)
+func (b *clientBody) isOver() bool {
+	b.overMu.Lock()
+	defer b.overMu.Unlock()
+	return b.over
 }
 
-// Close is called by net/http when it wants no more. The body stays as it is: another try may begin with it.
-func (b *clientBody) Close() error { return nil }
+// Close is called by net/http when it wants no more, and ends a read under way. A body of which nothing was asked for stays as
+// it is: another try may begin with it.
+func (b *clientBody) Close() error {
+	if b.touched.Load() {
+		b.leave()
+	}
+	return nil
+}
 
 // unwanted leaves a body alone that nothing was asked of: the answer is there, and its client waits to be asked (RFC 9110,
 // section 10.1.1).
@@ -192,33 +210,48 @@ func (b *clientBody) unwanted() {
 	b.over = b.over || !b.touched.Load()
 }
 
-// stop ends reading. Nothing reads the body when it returns.
-func (b *clientBody) stop(deadline func(time.Time) error) {
+// leave ends reading: nothing more is asked of the client, and what is under way has lastRead to end.
+func (b *clientBody) leave() {
 	if b == nil {
 		return
 	}
 	b.overMu.Lock()
+	defer b.overMu.Unlock()
 	b.over = true
-	if !b.ended.Load() {
-		_ = deadline(until(lastRead))
-	}
-	b.overMu.Unlock()
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.ended.Load() {
-		_ = deadline(time.Time{})
+	switch {
+	case b.ended.Load():
+	case b.bounded:
+		_ = b.rc.SetReadDeadline(time.Now().Add(lastRead))
+	default:
+		_ = b.rc.SetReadDeadline(time.Unix(1, 0))
 	}
 }
 
-// fault says what the client did wrong with a body that was stopped; empty if nothing.
-func (b *clientBody) fault() (message string) {
-	switch {
-	case b == nil || b.failure == nil || errors.Is(b.failure, errOver):
-		return ""
-	case errors.Is(b.failure, os.ErrDeadlineExceeded):
-		return "nothing came of the request's body for " + stallTimeout.String()
+// stop is leave for one who takes the connection: nothing reads the body when it returns.
+func (b *clientBody) stop() {
+	if b == nil {
+		return
 	}
-	return "the request's body broke off, or is malformed"
+	b.leave()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+}
+
+// gone says whether a context that has ended means that the client has: of a body that was stopped.
+func (b *clientBody) gone(ctx context.Context) bool {
+	return ctx.Err() != nil && (b == nil || !b.interrupted)
+}
+
+// fault says what the client did wrong with a body that was stopped, empty if nothing; and whether that is that it paused for
+// too long.
+func (b *clientBody) fault() (message string, late bool) {
+	switch {
+	case b == nil || b.failure == nil:
+		return "", false
+	case errors.Is(b.failure, os.ErrDeadlineExceeded):
+		return "nothing came of the request's body for " + stallTimeout.String(), true
+	}
+	return "the request's body broke off, or is malformed", false
 }
 
 // malformed says what is wrong with the names of a response's fields; empty if nothing is. net/http lets names with blanks

@@ -29,14 +29,14 @@ func unfit(resp *http.Response) string {
 // respond passes the response on, each part as soon as it comes.
 func (x *exchange) respond(ctx context.Context, m match, resp *http.Response) {
 	defer resp.Body.Close()
-	defer x.body.stop(x.rc.SetReadDeadline)
+	defer x.body.leave()
 	if x.body != nil && x.r.Header.Get("Expect") != "" {
 		x.body.unwanted()
 	}
 	x.begin()
 	if why := unfit(resp); why != "" {
 		_ = resp.Body.Close()
-		o := &origin{entry: m.entry, target: m.target}
+		o := newOrigin(m)
 		x.fail(ctx, o, o.failure(why, nil))
 		return
 	}
@@ -47,9 +47,14 @@ func (x *exchange) respond(ctx context.Context, m match, resp *http.Response) {
 	if len(announced) > 0 {
 		h["Trailer"] = []string{strings.Join(announced, ", ")}
 	}
+	if x.r.ProtoMajor == 1 && x.body != nil && !x.body.ended.Load() {
+		h["Connection"] = []string{"close"} // what is left of the body stands where the next request would
+	}
 	x.bound()
 	x.w.WriteHeader(resp.StatusCode)
-	if x.rc.Flush() != nil || x.pass(resp.Body) != nil {
+	flushed := x.rc.Flush()
+	x.unbound()
+	if flushed != nil || x.pass(resp.Body) != nil {
 		panic(http.ErrAbortHandler) // so that the client sees that this was not all
 	}
 	x.bound()
@@ -67,6 +72,13 @@ func (x *exchange) respond(ctx context.Context, m match, resp *http.Response) {
 // bound gives the client its time to take what is written next.
 func (x *exchange) bound() { _ = x.rc.SetWriteDeadline(time.Now().Add(stallTimeout)) }
 
+// unbound lifts the bound behind a write. Over HTTP/2 net/http ends a stream at its deadline also while nothing is written.
+func (x *exchange) unbound() {
+	if x.r.ProtoMajor != 1 {
+		_ = x.rc.SetWriteDeadline(time.Time{})
+	}
+}
+
 // pass passes octets on, until the end.
 func (x *exchange) pass(from io.Reader) error {
 	buf := buffers.Get().(*[32 << 10]byte)
@@ -81,6 +93,7 @@ func (x *exchange) pass(from io.Reader) error {
 			if err := x.rc.Flush(); err != nil {
 				return err
 			}
+			x.unbound()
 		}
 		if err == io.EOF {
 			return nil

@@ -3,7 +3,6 @@ package gateway
 import (
 	"cmp"
 	"context"
-	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -226,11 +225,21 @@ func (t *Table) pool(m match) *pool {
 	key := poolKey{m.entry, m.target}
 	p := t.pools[key]
 	if p == nil {
-		p = &pool{origin: &origin{entry: m.entry, target: m.target, tickets: tls.NewLRUClientSessionCache(4)}, closed: t.closed}
+		p = &pool{origin: newOrigin(m), closed: t.closed}
 		p.onEmpty = func() { t.forget(key, p) }
 		t.pools[key] = p
 	}
 	return p
+}
+
+// origin gives the origin of a match, for a connection of its own.
+func (t *Table) origin(m match) *origin {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if p := t.pools[poolKey{m.entry, m.target}]; p != nil {
+		return p.origin
+	}
+	return newOrigin(m)
 }
 
 // forget drops a pool that has nothing, so that the hosts of the generic form do not pile up.

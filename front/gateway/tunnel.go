@@ -20,14 +20,15 @@ import (
 // upgrade asks the origin over a connection of HTTP/1.1 of its own, which becomes a tunnel if the origin agrees (RFC 9110,
 // section 7.8): this is how WebSocket begins. release is called when the request is decided.
 func (x *exchange) upgrade(ctx context.Context, t *Table, m match, release func()) {
-	o := t.pool(m).origin
+	x.m = m
+	o := t.origin(m)
 	secure, err := o.connect(ctx, x.request(m), "http/1.1")
 	release()
 	if err != nil {
 		x.fail(ctx, o, err)
 		return
 	}
-	c, err := clientConn(ctx, secure)
+	c, _, err := clientConn(ctx, secure)
 	if err != nil {
 		x.fail(ctx, o, o.failure("does not speak HTTP/1.1", err))
 		return
