@@ -83,11 +83,19 @@ func CapabilityTable() string {
 	return b.String()
 }
 
+// ways are the proxies of a spec that what the channel carries has to pass: of a pool one of them.
+func (s Spec) ways() []hop.Proxy {
+	if s.Pool != nil {
+		return s.Pool.Members[:1] // none of a pool carries datagrams, see [opening.wayOut]
+	}
+	return s.Proxies
+}
+
 // carried refuses upstreams that the channel's way out cannot carry: they are never reached by another.
 func (c *Channel) carried() error {
 	var errs []error
 	for _, u := range c.spec.Resolver.Upstreams {
-		err := Carry(u.Kind, c.spec.Proxies)
+		err := Carry(u.Kind, c.spec.ways())
 		if err == nil {
 			err = CarryPlain(u, c.spec.WireGuard)
 		}

@@ -14,9 +14,9 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
-	"watertight/client"
 	"watertight/clock"
 	"watertight/dnswire"
 	"watertight/fault"
@@ -55,6 +55,8 @@ type Spec struct {
 	Proxies []hop.Proxy
 	// WireGuard is the tunnel that is the way out, in place of proxies; nil for none.
 	WireGuard *wireguard.Config
+	// Pool is many proxies, of which each connection takes one; nil for none. Proxies are empty then.
+	Pool *hop.PoolSpec
 	// ResolveAtExit hands names to the last proxy instead of resolving them here: nobody resolves them before, and no
 	// address can be checked.
 	ResolveAtExit bool
@@ -70,9 +72,11 @@ func (s Spec) validate(below Below) error {
 		return errors.New("a channel needs a name")
 	case below == nil:
 		return fmt.Errorf("channel %s stands on nothing", s.Name)
-	case s.WireGuard != nil && len(s.Proxies) > 0:
+	case s.WireGuard != nil && len(s.Proxies) > 0, s.WireGuard != nil && s.Pool != nil:
 		return fmt.Errorf("channel %s: a tunnel and proxies are two channels, one over the other", s.Name)
-	case s.ResolveAtExit && len(s.Proxies) == 0:
+	case s.Pool != nil && len(s.Proxies) > 0:
+		return fmt.Errorf("channel %s has both a chain and a pool", s.Name)
+	case s.ResolveAtExit && len(s.Proxies) == 0 && s.Pool == nil:
 		return fmt.Errorf("channel %s: `resolve: exit` needs a proxy that resolves", s.Name)
 	}
 	return nil
@@ -100,9 +104,12 @@ type Channel struct {
 	ipv6     bool        // the way out carries it
 	parts    *partitions // of the channel, by identity; nil of a partition
 	byClient bool        // the client's address decides about the way out
-	under    *Channel    // nil on the ground
-	seed     []byte      // of sessions that nobody asked for
-	unfit    error       // why it works for nobody without a name; nil where it does
+	below    Below
+	pool     *pool         // of the channel and all its partitions; nil for none
+	through  *hop.Way      // the pool as this one goes through it; nil for none
+	pinned   atomic.Uint64 // the member of the pool that the resolver's connections go through; 0: any
+	seed     []byte        // of sessions that nobody asked for
+	unfit    error         // why it works for nobody without a name; nil where it does
 
 	ready     chan struct{} // closed when the resolver has answered once
 	readyOnce sync.Once
@@ -123,46 +130,40 @@ func OpenAfter(s Spec, below Below, before []*Channel) (*Channel, error) {
 	if err := s.validate(below); err != nil {
 		return nil, err
 	}
-	seed := newSeed()
-	proxies, unfit := s.filled(client.Identity{}, seed)
-	over := below
-	if unfit != nil {
-		over = refusing{unfit}
-	}
-	tunnel, rivals, err := tunnelOf(s, over, before)
+	all, err := newPool(s.Pool)
 	if err != nil {
 		return nil, fmt.Errorf("channel %s: %w", s.Name, err)
 	}
-	c, err := open(s, over, proxies, tunnel)
+	o := opening{spec: s, below: below, seed: newSeed(), pool: all}
+	unfit := o.fill()
+	if unfit != nil {
+		o.below = refusing{unfit}
+	}
+	var rivals []*wireguard.Tunnel
+	o.tunnel, rivals, err = tunnelOf(s, o.below, before)
 	if err != nil {
-		closeTunnel(tunnel)
+		return nil, fmt.Errorf("channel %s: %w", s.Name, err)
+	}
+	c, err := o.open()
+	if err != nil {
+		closeTunnel(o.tunnel)
 		return nil, err
 	}
-	c.rivals = rivals
-	c.seed, c.unfit = seed, unfit
-	c.under, _ = below.(*Channel)
-	c.byClient = c.under != nil && c.under.byClient
+	c.rivals, c.unfit = rivals, unfit
 	c.parts = newPartitions(c, below)
 	return c, nil
 }
 
-// open opens a channel, or a partition of one over the partition of the same identity below. proxies are those of the spec
-// with their templates filled in, and tunnel is the way out where there is one.
-func open(s Spec, below Below, proxies []hop.Proxy, tunnel *wireguard.Tunnel) (*Channel, error) {
-	var dialer hop.Dialer = hop.DialerFunc(below.Dial)
-	var chain *hop.Chained
-	packets := below.Packets()
-	if len(proxies) > 0 {
-		var err error
-		chain, err = hop.Chain(hop.Under{First: dialer, Packets: packets, Lookup: below.Lookup, Now: s.now(), Floor: s.Floor}, proxies)
-		if err != nil {
-			return nil, fmt.Errorf("channel %s: %w", s.Name, err)
-		}
-		dialer, packets = chain, chain.Packets()
+// open opens a channel, or a partition of one over the partition of the same identity below.
+func (o opening) open() (*Channel, error) {
+	s, below := o.spec, o.below
+	c := &Channel{spec: s, below: below, seed: o.seed, pool: o.pool, lookup: lookupOf(below), given: given{most: givenMost}, ipv6: carriesIPv6(s, below), ready: make(chan struct{}), tried: make(chan struct{})}
+	c.byClient = s.Pool != nil && s.Pool.By == hop.ByClient
+	if b, ok := below.(*Channel); ok {
+		c.byClient = c.byClient || b.byClient
 	}
-	c := &Channel{spec: s, dialer: dialer, chain: chain, packets: packets, lookup: lookupOf(below), given: given{most: givenMost}, ipv6: carriesIPv6(s, below), ready: make(chan struct{}), tried: make(chan struct{})}
-	if tunnel != nil {
-		c.tunnel, c.dialer, c.packets = tunnel, tunnel, tunnel
+	if err := o.wayOut(c); err != nil {
+		return nil, fmt.Errorf("channel %s: %w", s.Name, err)
 	}
 	if s.ResolveAtExit {
 		c.markReady()
@@ -177,24 +178,6 @@ func open(s Spec, below Below, proxies []hop.Proxy, tunnel *wireguard.Tunnel) (*
 	}
 	c.resolver = r
 	return c, nil
-}
-
-// lookupOf is how names are looked up one channel below; nil on the ground, and over a channel whose exit resolves.
-func lookupOf(below Below) func(ctx context.Context, host string) ([]netip.Addr, error) {
-	if _, isGround := below.(ground); isGround {
-		return nil
-	}
-	switch c := below.(type) {
-	case *Channel:
-		if c.resolver == nil {
-			return nil
-		}
-	case Part:
-		if c.of.resolver == nil {
-			return nil
-		}
-	}
-	return below.Lookup
 }
 
 // Name is the channel's name in the configuration.
@@ -227,7 +210,7 @@ func (c *Channel) DialChecked(ctx context.Context, t name.Target, check Check) (
 	if c.unfit != nil {
 		return nil, c.unfit
 	}
-	ctx, cancel := context.WithTimeout(ctx, DialLimit)
+	ctx, cancel := context.WithTimeout(c.toward(ctx, t), DialLimit)
 	defer cancel()
 	if ap, ok := t.AddrPort(); ok {
 		if err := check(ap.Addr()); err != nil {
@@ -327,7 +310,7 @@ func (c *Channel) ExchangeGiven(ctx context.Context, q dnswire.Question, check C
 
 // BeginGiven is ExchangeGiven for one who does not wait, as [resolve.Resolver.Begin] has it: it says false where it did nothing.
 func (c *Channel) BeginGiven(until time.Time, q dnswire.Question, check Check, then func(*dnswire.Answer, error)) bool {
-	if c.resolver == nil || !c.Ready() {
+	if c.resolver == nil || c.unfit != nil || !c.Ready() {
 		return false
 	}
 	return c.resolver.Begin(until, q, func(a *dnswire.Answer, err error) {
@@ -391,6 +374,9 @@ func (c *Channel) Close() error {
 	}
 	if c.chain != nil {
 		err = errors.Join(err, c.chain.Close())
+	}
+	if c.through != nil {
+		err = errors.Join(err, c.through.Close())
 	}
 	return err
 }

@@ -23,8 +23,14 @@ func (c *Channel) ownStats() (resolve.Stats, bool) {
 // failures forgotten. What was given out to clients stays given out: they may be about to come back with it. So it is with
 // every partition. A tunnel leaves by another flow from then on: it may be another network.
 func (c *Channel) Flush() (entries, octets int) {
+	if c.parts != nil && c.pool != nil {
+		c.pool.Forgive()
+	}
 	if c.chain != nil {
 		c.chain.Forget()
+	}
+	if c.through != nil {
+		c.through.Forget()
 	}
 	if c.resolver != nil {
 		entries, octets = c.resolver.Flush()

@@ -11,6 +11,7 @@ import (
 	"watertight/fault"
 	"watertight/hop"
 	"watertight/name"
+	"watertight/wireguard"
 )
 
 // seedLength is that of the secret from which a channel makes sessions where nobody asked for one, in octets.
@@ -22,17 +23,60 @@ func newSeed() []byte {
 	return seed
 }
 
-// filled gives the proxies of a spec as they are asked for an identity. The error is a [*fault.Error] that shows no value.
-func (s Spec) filled(id client.Identity, seed []byte) ([]hop.Proxy, error) {
-	var all []hop.Proxy
-	for _, p := range s.Proxies {
-		one, err := p.For(id, seed)
+// opening is what a channel is opened with, or a partition of it.
+type opening struct {
+	spec    Spec
+	below   Below
+	who     who
+	seed    []byte
+	pool    *pool
+	tunnel  *wireguard.Tunnel
+	proxies []hop.Proxy // of the spec, as they are asked for who
+}
+
+// fill fills in the templates of the proxies. The error is a [*fault.Error] that shows no value.
+func (o *opening) fill() error {
+	for _, p := range o.spec.Proxies {
+		one, err := p.For(o.who.Identity, o.seed)
 		if err != nil {
-			return nil, s.unfilled(err)
+			return o.spec.unfilled(err)
 		}
-		all = append(all, one)
+		o.proxies = append(o.proxies, one)
 	}
-	return all, nil
+	if o.pool == nil {
+		return nil
+	}
+	if _, err := o.spec.Pool.Members[0].For(o.who.Identity, o.seed); err != nil { // the others are filled in as they are used
+		return o.spec.unfilled(err)
+	}
+	return nil
+}
+
+// wayOut sets how the channel's connections and datagrams leave.
+func (o *opening) wayOut(c *Channel) (err error) {
+	first := hop.DialerFunc(o.below.Dial)
+	switch {
+	case o.tunnel != nil:
+		c.tunnel, c.dialer, c.packets = o.tunnel, o.tunnel, o.tunnel
+	case o.pool != nil:
+		c.through, err = o.pool.way(o.spec, o.who, o.seed, c.under(first))
+		c.dialer = c.through
+	case len(o.spec.Proxies) > 0 && len(o.proxies) == 0: // they cannot be asked for who
+		c.dialer = first
+	case len(o.proxies) > 0:
+		if c.chain, err = hop.Chain(c.under(first), o.proxies); err != nil {
+			return err
+		}
+		c.dialer, c.packets = c.chain, c.chain.Packets()
+	default:
+		c.dialer, c.packets = first, o.below.Packets()
+	}
+	return err
+}
+
+// under is what a chain of the channel stands on.
+func (c *Channel) under(first hop.Dialer) hop.Under {
+	return hop.Under{First: first, Packets: c.below.Packets(), Lookup: c.below.Lookup, Now: c.spec.now(), Floor: c.spec.Floor}
 }
 
 func (s Spec) unfilled(err error) *fault.Error {
@@ -73,7 +117,15 @@ func (c *Channel) tells(place string) bool {
 			return true
 		}
 	}
-	return c.under != nil && c.under.tells(place)
+	if c.pool != nil && (*c.pool.tells.Load())[place] {
+		return true
+	}
+	switch b := c.parts.below.(type) {
+	case *Channel:
+		return b.tells(place)
+	default:
+		return false
+	}
 }
 
 // refusing stands under a channel that works for nobody without a name: nothing leaves, and the fault says why.
@@ -82,3 +134,21 @@ type refusing struct{ why error }
 func (r refusing) Dial(context.Context, name.Target) (net.Conn, error)  { return nil, r.why }
 func (r refusing) Lookup(context.Context, string) ([]netip.Addr, error) { return nil, r.why }
 func (refusing) Packets() hop.PacketDialer                              { return nil }
+
+// lookupOf is how names are looked up one channel below; nil on the ground, and over a channel whose exit resolves.
+func lookupOf(below Below) func(ctx context.Context, host string) ([]netip.Addr, error) {
+	if _, isGround := below.(ground); isGround {
+		return nil
+	}
+	switch c := below.(type) {
+	case *Channel:
+		if c.resolver == nil {
+			return nil
+		}
+	case Part:
+		if c.of.resolver == nil {
+			return nil
+		}
+	}
+	return below.Lookup
+}

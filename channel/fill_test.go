@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"watertight/client"
 	"watertight/dnswire"
@@ -92,7 +93,10 @@ func TestALabelThatNoProxyIsToldIsRefused(t *testing.T) {
 func TestAChannelThatNeedsANameIsReadyAndRefusesWhoHasNone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, api)
-		c := w.exits(t, "http://{user}:hunter2@198.51.100.9:3128", w.direct(t))
+		below := w.direct(t)
+		<-below.Await()
+		time.Sleep(time.Second) // it asks for its resolver's own record
+		c := w.exits(t, "http://{user}:hunter2@198.51.100.9:3128", below)
 		<-c.Await()
 		dials := len(w.net.Dials())
 		_, err := c.DialChecked(t.Context(), name.Must("api.example.com:443"), anyAddress)

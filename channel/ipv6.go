@@ -21,6 +21,9 @@ func carriesIPv6(s Spec, below Below) bool {
 	if s.WireGuard != nil {
 		return s.WireGuard.CarriesIPv6()
 	}
+	if s.Pool != nil {
+		return !slices.ContainsFunc(s.Pool.Members, func(p hop.Proxy) bool { return !p.CarriesIPv6() })
+	}
 	if len(s.Proxies) == 0 {
 		switch c := below.(type) {
 		case *Channel:

@@ -64,6 +64,7 @@ func (p Part) with(f func(c *Channel) error) error {
 		return err
 	}
 	defer p.of.parts.release(one)
+	one.repin()
 	return f(one.Channel)
 }
 
@@ -140,6 +141,7 @@ func (p Part) CachedGiven(q dnswire.Question, check Check) (a *dnswire.Answer, o
 		return nil, false
 	}
 	defer p.of.parts.release(one)
+	one.repin()
 	return one.CachedGiven(q, check)
 }
 
@@ -152,6 +154,7 @@ func (p Part) BeginGiven(until time.Time, q dnswire.Question, check Check, then 
 	if one == nil {
 		return false
 	}
+	one.repin()
 	begun := one.BeginGiven(until, q, check, func(a *dnswire.Answer, err error) {
 		p.of.parts.release(one)
 		then(a, err)

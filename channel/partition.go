@@ -2,6 +2,7 @@ package channel
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -114,9 +115,8 @@ func (ps *partitions) expire(p *partition) {
 
 // make opens a partition, and closes the one that was used least recently where there are too many. The caller holds mu.
 func (ps *partitions) make(w who) (*partition, error) {
-	spec := ps.spec()
-	proxies, err := spec.filled(w.Identity, ps.base.seed)
-	if err != nil {
+	o := opening{spec: ps.spec(), below: partOf(ps.below, w), who: w, seed: ps.base.seed, pool: ps.base.pool, tunnel: ps.base.tunnel}
+	if err := o.fill(); err != nil {
 		return nil, err
 	}
 	if used, most := ps.budget.Used(); len(ps.all) >= maxPartitions || used > most-most/partitionShare {
@@ -128,8 +128,12 @@ func (ps *partitions) make(w who) (*partition, error) {
 			return nil, fault.New(fault.Limit, fmt.Sprintf("channel %s works for %d users and sessions at once already", ps.base.spec.Name, maxPartitions), nil)
 		}
 	}
-	c, err := open(spec, partOf(ps.below, w), proxies, ps.base.tunnel)
-	if err != nil {
+	c, err := o.open()
+	var known *fault.Error
+	switch {
+	case errors.As(err, &known):
+		return nil, known
+	case err != nil:
 		return nil, fault.New(fault.Internal, "the channel cannot be opened for this user and session", err)
 	}
 	c.given.most = partitionGiven

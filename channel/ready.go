@@ -23,6 +23,7 @@ func (c *Channel) Run(ctx context.Context) error {
 		c.startTunnel()
 		c.parts.begin(ctx)
 		defer c.parts.close()
+		defer c.runPool(ctx)()
 	}
 	return c.run(ctx)
 }

@@ -59,7 +59,7 @@ func tunnelOf(s Spec, below Below, before []*Channel) (tunnel *wireguard.Tunnel,
 	for _, b := range before {
 		switch {
 		case b.tunnel == nil:
-		case tunnel == nil && sameBelow(b.under, below) && reflect.DeepEqual(b.spec.WireGuard, s.WireGuard) && b.tunnel.Hold():
+		case tunnel == nil && sameBelow(b.below, below) && reflect.DeepEqual(b.spec.WireGuard, s.WireGuard) && b.tunnel.Hold():
 			tunnel = b.tunnel
 		case b.spec.WireGuard.Rivals(s.WireGuard):
 			rivals = append(rivals, b.tunnel)
@@ -72,9 +72,10 @@ func tunnelOf(s Spec, below Below, before []*Channel) (tunnel *wireguard.Tunnel,
 }
 
 // sameBelow says whether a channel stands on the one that another stands on.
-func sameBelow(under *Channel, below Below) bool {
-	c, ok := below.(*Channel)
-	return ok && c == under
+func sameBelow(under, below Below) bool {
+	a, ok := under.(*Channel)
+	b, also := below.(*Channel)
+	return ok && also && a == b
 }
 
 // tunnelWay is how a tunnel's own datagrams leave: by the channel underneath, which also finds its endpoints.

@@ -155,6 +155,9 @@ func describe(c config.Channel) string {
 			parts = append(parts, "through wireguard://"+p.Endpoint.String())
 		}
 	}
+	if c.Pool != nil {
+		parts = append(parts, "through "+c.Pool.Spec.String())
+	}
 	if c.ResolveAtExit {
 		return strings.Join(append(parts, "names are resolved by its exit"), ", ")
 	}

@@ -47,7 +47,7 @@ func newReload() *cobra.Command {
 
 func newStatus() *cobra.Command {
 	var o options
-	var asJSON, watch bool
+	var asJSON, watch, pool bool
 	cmd := &cobra.Command{
 		Use:   "status",
 		Short: "Tell what a running proxy is doing",
@@ -57,7 +57,7 @@ func newStatus() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			err = showStatus(cmd, socket, asJSON)
+			err = showStatus(cmd, socket, asJSON, pool)
 			for watch && err == nil {
 				select {
 				case <-cmd.Context().Done():
@@ -67,13 +67,14 @@ func newStatus() *cobra.Command {
 				if !asJSON {
 					fmt.Fprintln(cmd.OutOrStdout())
 				}
-				err = showStatus(cmd, socket, asJSON)
+				err = showStatus(cmd, socket, asJSON, pool)
 			}
 			return err
 		},
 	}
 	o.addRunning(cmd)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	cmd.Flags().BoolVar(&pool, "pool", false, "list every member of the pools")
 	cmd.Flags().BoolVar(&watch, "watch", false, "print it again every two seconds, until interrupted")
 	return cmd
 }
@@ -81,8 +82,12 @@ func newStatus() *cobra.Command {
 // watchPause is the time between two looks of `status --watch`.
 const watchPause = 2 * time.Second
 
-func showStatus(cmd *cobra.Command, socket string, asJSON bool) error {
-	s, err := control.FetchStatus(cmd.Context(), socket)
+func showStatus(cmd *cobra.Command, socket string, asJSON, pool bool) error {
+	fetch := control.FetchStatus
+	if pool {
+		fetch = control.FetchPools
+	}
+	s, err := fetch(cmd.Context(), socket)
 	if err != nil {
 		return err
 	}

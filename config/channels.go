@@ -75,6 +75,10 @@ func (l *loader) channel(key, n *node, path string) Channel {
 				ch.Over = t.value
 			}
 		case "proxy":
+			if isPool(n) {
+				ch.Pool = l.pool(n, path)
+				break
+			}
 			ch.Proxies, ch.proxySources = l.proxies(n, path)
 		case "resolve":
 			choice(l, n, path, keyAt("channels.*.resolve"), &way)

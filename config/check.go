@@ -103,18 +103,23 @@ func (l *loader) checkOver(c *Config, names []string) bool {
 func (l *loader) checkCarried(c *Config) {
 	for _, ch := range c.Channels {
 		var proxies []hop.Proxy // from the ground up
+		pooled := false
 		for name := ch.Name; name != ""; {
 			below, _ := c.Channel(name)
-			if proxies, name = append(slices.Clone(below.Proxies), proxies...), below.Over; below.WireGuard != nil {
+			pooled = pooled || below.Pool != nil
+			if proxies, name = append(slices.Clone(below.ways()), proxies...), below.Over; below.WireGuard != nil {
 				break // it carries what is above it
 			}
 		}
-		if err := hop.Linked(proxies); err != nil && len(ch.Proxies) > 0 {
+		if err := hop.Linked(proxies); err != nil && len(ch.ways()) > 0 {
 			l.problem(l.at("channels."+ch.Name+".proxy"), fmt.Sprintf("the proxies of `%s` cannot be reached: %v", ch.Name, err), "give the next proxy by its name or an IPv4 address")
 		}
 		for i, u := range ch.Resolver.Upstreams {
 			err := channel.Carry(u.Kind, proxies)
 			mend := "give a resolver as https://… or tls://…"
+			if err == nil && pooled && u.Kind.Packets() {
+				err = fmt.Errorf("%s travels in datagrams, and a pool carries connections only", u.Kind.Name())
+			}
 			if _, ok := channel.Dialled(u, channel.CarriesIPv6(proxies)); err == nil && !ok {
 				err = fmt.Errorf("it has IPv6 addresses only, and %v cannot be asked for one", proxies[len(proxies)-1])
 				mend = "give the resolver's IPv4 addresses"

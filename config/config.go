@@ -148,6 +148,8 @@ type Channel struct {
 	Proxies []hop.Proxy
 	// WireGuard is a tunnel in place of the chain; nil: there is none.
 	WireGuard *WireGuard
+	// Pool is in place of Proxies where each connection takes one of many; nil for none.
+	Pool *Pool
 	// ResolveAtExit says that the last proxy gets the name and nobody looks it up before; Resolver is then empty.
 	ResolveAtExit bool
 	Resolver      Resolver

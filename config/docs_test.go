@@ -20,7 +20,7 @@ func TestDocumentation_EveryExampleLoads(t *testing.T) {
 	s := theSchema(t)
 	host := testHost(
 		map[string]string{"OFFICE_PROXY": "http://user:password@192.0.2.10:3128"},
-		map[string]string{"provider-password": "a password\n", "vpn.key": keyA})
+		map[string]string{"provider-password": "a password\n", "vpn.key": keyA, "proxies.txt": "192.0.2.10:3128:user:password\n"})
 	count := 0
 	for _, file := range files {
 		text, err := os.ReadFile(file)

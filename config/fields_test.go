@@ -99,6 +99,7 @@ var exercised = map[string]string{
 	"Gateway.Headers.Value":                 "TestGateway_LeadsToTheOriginInTheChannelOfItsEntry",
 	"Gateway.CAFile":                        "TestGateway_IsReadWithItsEntriesAndItsListeners",
 	"Gateway.CAs":                           "TestGateway_LeadsToTheOriginInTheChannelOfItsEntry",
+	"Channels.Pool":                         "TestPool_IsReadWithItsDefaults",
 }
 
 // leaves gives the paths of the fields of our own structs, down to what another package or the language defines.

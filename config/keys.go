@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"watertight/hop"
 	"watertight/resolve"
 	"watertight/wireguard"
 )
@@ -135,6 +136,31 @@ var Keys = []Key{
 	{
 		Path: "channels.*.proxy.template", form: formText,
 		Doc: "The provider by whose template the user and password of the URL, those of the account, are written for each client.",
+	},
+	{Path: "channels.*.proxy.pool", form: formText, list: true, Doc: "URLs of proxies, of which each connection takes one."},
+	{Path: "channels.*.proxy.list", form: formText, Doc: "A file with more of them, one a line: HOST:PORT, HOST:PORT:USER:PASSWORD, or a URL. It may change in place."},
+	{
+		Path: "channels.*.proxy.scheme", form: formChoice, choices: hop.Schemes(),
+		Doc: "What the proxies of `list` speak whose lines do not say it.",
+	},
+	{
+		Path: "channels.*.proxy.pick", form: formChoice, choices: []string{"round_robin", "random", "least_used", "lowest_latency"}, Default: string(DefaultPick),
+		Doc: "Which member of the pool takes a connection.",
+	},
+	{
+		Path: "channels.*.proxy.sticky", form: formChoice, choices: stickyWords, orMap: true,
+		Doc: "What stays with one member of the pool.",
+	},
+	{Path: "channels.*.proxy.sticky.by", form: formChoice, choices: stickyWords, Doc: "A user, a user's session, a client's address, or a target."},
+	{
+		Path: "channels.*.proxy.sticky.for", form: formPeriod, min: 1, max: 7 * 86_400, Default: short(DefaultSticky),
+		Doc: "For how long, from when the member was picked.",
+	},
+	{Path: "channels.*.proxy.health", form: formMap, Doc: "Try the members that nobody uses, through the channel itself. Not done unless written."},
+	{Path: "channels.*.proxy.health.every", form: formPeriod, min: 1, max: 86_400, Doc: "How often."},
+	{
+		Path: "channels.*.proxy.health.timeout", form: formPeriod, min: 1, max: 60, Default: short(DefaultHealthTimeout),
+		Doc: "How long a member may take to open a connection.",
 	},
 	{Path: "channels.*.proxy.ca", form: formText, Doc: "A PEM file with the only authorities that may certify a proxy over TLS."},
 	{
@@ -305,19 +331,18 @@ var Keys = []Key{
 	{Path: "log.names", form: formBool, Default: "false", Doc: "Log the names that clients ask for."},
 }
 
+// stickyWords are what may stick to a member of a pool.
+var stickyWords = []string{"user", "session", "client", "target"}
+
 // later are keys that users may know from the documentation of a later version, with what to do without them.
 // None is read here, and none is passed over in silence.
 var later = map[string]string{
-	"listen.dns.users":        "remove the key, and tell clients by their certificates: `client_ca` in `tls`",
-	"listen.transparent":      "remove the key: give the client a proxy setting (`watertight env` prints it)",
-	"listen.admin.tls":        "remove the key and listen on 127.0.0.1, or put a TLS server before it and write `allow_insecure: true`",
-	"listen.admin.users":      "remove the key and listen on 127.0.0.1, where only this host's users reach it",
-	"channels.*.proxy.pool":   "write one proxy, or a list of them, which is a chain",
-	"channels.*.proxy.pick":   "write one proxy, or a list of them, which is a chain",
-	"channels.*.proxy.sticky": "write one proxy, or a list of them, which is a chain",
-	"channels.*.proxy.health": "write one proxy, or a list of them, which is a chain",
-	"leaktest":                "remove the key",
-	"guard":                   "remove the key",
+	"listen.dns.users":   "remove the key, and tell clients by their certificates: `client_ca` in `tls`",
+	"listen.transparent": "remove the key: give the client a proxy setting (`watertight env` prints it)",
+	"listen.admin.tls":   "remove the key and listen on 127.0.0.1, or put a TLS server before it and write `allow_insecure: true`",
+	"listen.admin.users": "remove the key and listen on 127.0.0.1, where only this host's users reach it",
+	"leaktest":           "remove the key",
+	"guard":              "remove the key",
 }
 
 // renamed are keys of earlier versions, with their successors and what is to be known about them.

@@ -2,10 +2,12 @@ package config
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"watertight/client"
 	"watertight/credential"
+	"watertight/hop"
 	"watertight/route"
 )
 
@@ -72,6 +74,9 @@ func (c *Config) tells(name, place string) bool {
 			if p.Template.Has(place) {
 				return true
 			}
+		}
+		if ch.Pool != nil && !slices.ContainsFunc(ch.Pool.Spec.Members, func(p hop.Proxy) bool { return !p.Template.Has(place) }) {
+			return true
 		}
 		name = ch.Over
 	}

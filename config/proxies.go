@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"strings"
 
 	"watertight/credential"
@@ -64,6 +65,10 @@ func (l *loader) proxy(n *node, path string) (p hop.Proxy, s proxySource, ok boo
 			word(n, path, &s.spec.Cert, &s.shown.Cert)
 		case "key":
 			word(n, path, &s.spec.Key, &s.shown.Key)
+		default:
+			if slices.Contains(poolKeys, key) {
+				l.problem(n.pos, fmt.Sprintf("`%s`: a pool cannot be one of a chain", path), "give the pool a channel of its own, and let the other stand `over` it")
+			}
 		}
 	})
 	if !l.stands(path+".url") && len(l.problems) == before {

@@ -158,6 +158,9 @@ func (c *Config) channelTree(ch Channel) entries {
 	var t entries
 	if ch.Name != DirectName {
 		t = append(t, entry{"over", c.text(path+".over", ch.Over)})
+		if ch.Pool != nil {
+			t = append(t, entry{"proxy", c.poolTree(ch)})
+		}
 		if len(ch.Proxies) > 0 {
 			t = append(t, entry{"proxy", c.proxiesTree(ch)})
 		}

@@ -19,7 +19,7 @@ import (
 )
 
 // maxAnswer is the longest answer that the client reads, in octets.
-const maxAnswer = 8 << 20
+const maxAnswer = 16 << 20
 
 // statusLimit is how long a status may take.
 const statusLimit = 10 * time.Second
@@ -49,10 +49,19 @@ func dial(ctx context.Context, path string) (net.Conn, error) {
 
 // FetchStatus asks the program that serves socketPath for its status.
 func FetchStatus(ctx context.Context, socketPath string) (Status, error) {
+	return fetch(ctx, socketPath, "/status")
+}
+
+// FetchPools is FetchStatus with every member of the pools.
+func FetchPools(ctx context.Context, socketPath string) (Status, error) {
+	return fetch(ctx, socketPath, "/status?"+withMembers)
+}
+
+func fetch(ctx context.Context, socketPath, path string) (Status, error) {
 	ctx, cancel := context.WithTimeout(ctx, statusLimit)
 	defer cancel()
 	var s Status
-	if err := ask(ctx, socketPath, http.MethodGet, "/status", &s, http.StatusOK); err != nil {
+	if err := ask(ctx, socketPath, http.MethodGet, path, &s, http.StatusOK); err != nil {
 		return Status{}, err
 	}
 	return s, nil

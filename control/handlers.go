@@ -140,9 +140,22 @@ func (s *Server) ready(w http.ResponseWriter, _ *http.Request) {
 	s.json(w, status, readiness{ready, append([]string{}, reasons...)})
 }
 
-func (s *Server) status(w http.ResponseWriter, _ *http.Request) {
-	s.json(w, http.StatusOK, s.o.Source.Status().whole())
+func (s *Server) status(w http.ResponseWriter, r *http.Request) {
+	whole := s.o.Source.Status().whole()
+	if !r.URL.Query().Has(withMembers) {
+		for i, c := range whole.Channels {
+			if c.Pool != nil {
+				short := *c.Pool
+				short.List = []Member{}
+				whole.Channels[i].Pool = &short
+			}
+		}
+	}
+	s.json(w, http.StatusOK, whole)
 }
+
+// withMembers in the query of /status asks for every member of the pools.
+const withMembers = "pool"
 
 // reloaded is the answer of /reload.
 type reloaded struct {

@@ -79,6 +79,7 @@ func (v *view) channel(c Channel) {
 	for _, h := range c.Hops {
 		v.row("  through", "%s", h)
 	}
+	v.pool(c.Pool)
 	if c.Identities > 0 {
 		v.row("  identities", "%d in use, each with a cache and connections of its own", c.Identities)
 	}
@@ -120,6 +121,24 @@ func (v *view) channel(c Channel) {
 		count(uint64(max(c.Cache.Entries, 0)), "answer"), mebibytes(c.Cache.Bytes), mebibytes(c.Cache.LimitBytes), share(c.Cache.Hits, c.Cache.Misses))
 	if c.Cache.Stale > 0 {
 		v.row("  cache", "%s given that had expired", count(c.Cache.Stale, "answer"))
+	}
+}
+
+// pool shows a pool, and its members where they were asked for.
+func (v *view) pool(p *Pool) {
+	if p == nil {
+		return
+	}
+	v.row("  pool", "%d of %d members can be used, %d stuck to, %s refused for want of one", p.Usable, p.Members, p.Stuck, count(p.Refused, "connection"))
+	for _, m := range p.List {
+		state := "up"
+		if !m.Usable {
+			state = fmt.Sprintf("DOWN for %.0fs", m.RetrySeconds)
+		}
+		v.row("  member", "%-5d %s://%s  %s, %s, %s", m.Index, m.Scheme, m.Host, state, count(m.Dials, "connection"), count(m.Failures, "failure"))
+		if m.LastError != "" {
+			v.row("  member", "%-5s %s", "", m.LastError)
+		}
 	}
 }
 

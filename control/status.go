@@ -39,6 +39,7 @@ type Channel struct {
 	Name    string   `json:"name"`
 	Over    string   `json:"over,omitempty"` // the channel underneath; empty for the ground
 	Hops    []string `json:"hops"`           // upstream proxies in order, passwords masked, and a tunnel
+	Pool    *Pool    `json:"pool,omitempty"` // nothing where it has none
 	Resolve string   `json:"resolve"`        // here or exit
 	Ready   bool     `json:"ready"`
 	Reason  string   `json:"reason,omitempty"` // why it is not ready
@@ -58,6 +59,33 @@ type Peer struct {
 	HandshakeSeconds *int64 `json:"handshake_seconds,omitempty"`
 	SentBytes        uint64 `json:"sent_bytes"` // of datagrams, since the tunnel came up
 	ReceivedBytes    uint64 `json:"received_bytes"`
+}
+
+// Pool is the pool of a channel. It holds no credential.
+type Pool struct {
+	Pick          string `json:"pick"`
+	StickyBy      string `json:"sticky_by,omitempty"` // user, session, client or target; empty where nothing sticks
+	StickySeconds int64  `json:"sticky_seconds,omitempty"`
+	Members       int    `json:"members"`
+	Usable        int    `json:"usable"`
+	Stuck         int    `json:"stuck"`   // who stick to a member
+	Refused       uint64 `json:"refused"` // connections for which no member was left
+	// List are the members, where they were asked for: GET /status?pool.
+	List []Member `json:"list"`
+}
+
+// Member is one proxy of a pool.
+type Member struct {
+	Index        int     `json:"index"` // from 1, in the order of the configuration and its list
+	Host         string  `json:"host"`  // HOST:PORT
+	Scheme       string  `json:"scheme"`
+	Usable       bool    `json:"usable"`
+	Open         int     `json:"open"` // connections that are being opened; with least_used, those that are open too
+	Dials        uint64  `json:"dials"`
+	Failures     uint64  `json:"failures"`
+	LastError    string  `json:"last_error,omitempty"`    // empty after a success
+	RetrySeconds float64 `json:"retry_seconds,omitempty"` // until it is tried again
+	LatencyMS    float64 `json:"latency_ms,omitempty"`    // smoothed, of opening a connection
 }
 
 // Resolver is the resolver of a channel.
@@ -139,6 +167,11 @@ func (s Status) whole() Status {
 		}
 		if c.Resolver.Upstreams == nil {
 			c.Resolver.Upstreams = []Upstream{}
+		}
+		if c.Pool != nil && c.Pool.List == nil {
+			pool := *c.Pool
+			pool.List = []Member{}
+			c.Pool = &pool
 		}
 		channels[i] = c
 	}

@@ -69,7 +69,7 @@ var providers = map[string]provider{
 		unit: time.Minute, shortest: time.Minute, longest: 240 * time.Minute,
 	},
 	"oxylabs": {
-		user:  "customer-{user}[-cc-{country}][-st-{state}][-city-{city}][-sessid-{session}[-sesstime-{ttl}]]",
+		user:  "customer-{user}[-cc-{country}[-city-{city}]][-st-{state}][-sessid-{session}[-sesstime-{ttl}]]",
 		marks: []string{"customer-", "-cc-", "-st-", "-city-", "-sessid-", "-sesstime-"}, password: "{pass}", upper: true,
 		alphabet: mixed, min: 1, max: 32,
 		unit: time.Minute, shortest: time.Minute, longest: 30 * time.Minute,
@@ -115,6 +115,9 @@ func placeName(place, text string) (string, error) {
 	return text, nil
 }
 
+// maxLifetime bounds what a session may ask for.
+const maxLifetime = 31 * 24 * time.Hour
+
 // units of a lifetime.
 var units = map[byte]time.Duration{'s': time.Second, 'm': time.Minute, 'h': time.Hour, 'd': 24 * time.Hour}
 
@@ -124,9 +127,9 @@ func Lifetime(text string) (time.Duration, error) {
 	if n := len(text); n > 0 && units[text[n-1]] != 0 {
 		digits, unit = text[:n-1], units[text[n-1]]
 	}
-	n, err := strconv.ParseUint(digits, 10, 20)
-	if err != nil || n == 0 {
-		return 0, errors.New("a time is a number of minutes, or a number with s, m, h or d after it, such as 10m")
+	n, err := strconv.ParseUint(digits, 10, 32)
+	if err != nil || n == 0 || digits[0] == '+' || time.Duration(n) > maxLifetime/unit {
+		return 0, errors.New("a time is a number of minutes, or a number with s, m, h or d after it, such as 10m, and at most 31 days")
 	}
 	return time.Duration(n) * unit, nil
 }

@@ -92,3 +92,11 @@ func TestAnAccountThatDoesNotFitItsTemplateIsRefused(t *testing.T) {
 		}
 	}
 }
+
+func TestALifetimeHasLimits(t *testing.T) {
+	for _, bad := range []string{"", "m", "0", "-1", "+1", "1.5h", "1w", "32d", "1048575d", "99999999999999999999", "1h30m"} {
+		if d, err := Lifetime(bad); err == nil {
+			t.Errorf("%q is %v", bad, d)
+		}
+	}
+}

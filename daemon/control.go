@@ -98,6 +98,10 @@ func statusOf(r *running) control.Channel {
 		c.Hops = append(c.Hops, p.String())
 	}
 	tunnelStatus(r, &c)
+	if spec.Pool != nil {
+		pool, _ := r.Pool()
+		c.Hops, c.Pool = append(c.Hops, pool.String()), poolOf(r)
+	}
 	if err := r.WhyNotReady(); err != nil {
 		c.Reason = err.Error()
 	}

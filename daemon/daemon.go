@@ -181,6 +181,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 	background.Go(func() { d.announce(ctx) })
 	background.Go(func() { d.watchNetwork(live) })
 	background.Go(func() { d.keepTime(live) })
+	background.Go(func() { d.watchLists(live) })
 
 	<-ctx.Done()
 	d.o.Log.Info("stopping: no new connection is taken, and open ones may end by themselves", "limit", d.drainLimit())
@@ -367,6 +368,7 @@ func (d *Daemon) replace(ctx context.Context, c *config.Config) error {
 	stop()
 
 	d.board.swap(g)
+	d.renew(g)
 	d.settle(c)
 	serving.serve(d.live, d.serve)
 	d.serving.closeUnless(serving)

@@ -10,6 +10,7 @@ import (
 	"watertight/config"
 	"watertight/event"
 	"watertight/fault"
+	"watertight/hop"
 	"watertight/name"
 	"watertight/resolve"
 	"watertight/route"
@@ -136,6 +137,10 @@ func (e *Explanation) describe(way []*running) {
 	}
 	for _, l := range legs(way) {
 		e.Hops = append(e.Hops, l.text())
+		if l.pool != nil {
+			e.HopNames = append(e.HopNames, membersLookedUp(l)...)
+			continue
+		}
 		kind := "proxy"
 		if l.tunnel != nil {
 			kind = "endpoint"
@@ -144,6 +149,20 @@ func (e *Explanation) describe(way []*running) {
 			e.HopNames = append(e.HopNames, lookedUp(kind, host, l.below))
 		}
 	}
+}
+
+// mostNames bounds how many names of a pool's members are told.
+const mostNames = 8
+
+// membersLookedUp tells of the members of a pool that are known by their names: the one that is taken is looked up.
+func membersLookedUp(l leg) (names []HopName) {
+	for _, m := range l.pool.Members {
+		host, named := m.Host.Name()
+		if named && len(names) < mostNames && !slices.ContainsFunc(names, func(n HopName) bool { return n.Name == host }) {
+			names = append(names, lookedUp("proxy", host, l.below))
+		}
+	}
+	return names
 }
 
 // lookedUp tells of a name that a channel looks up.
@@ -255,6 +274,7 @@ func (e *Explanation) note(p config.Policy, way []*running, host name.Host) {
 	case byExit:
 		note("the last proxy resolves " + text + " as it likes, and the address that it finds cannot be checked here")
 	}
+	e.noteWays(way)
 	if named {
 		return
 	}
@@ -266,5 +286,21 @@ func (e *Explanation) note(p config.Policy, way []*running, host name.Host) {
 	}
 	if e.Scheme == "https" {
 		note("a client that resolved the address by itself sends the name in its TLS (SNI), where those read it who see the content pass")
+	}
+}
+
+// noteWays tells what pools and templates on the way depend on.
+func (e *Explanation) noteWays(way []*running) {
+	for _, r := range way {
+		if pool, ok := r.Pool(); ok {
+			text := "channel " + r.Name() + " takes one member of its pool for each connection; where all fail, it refuses and takes no other way"
+			if pool.By == hop.ByTarget {
+				text += "; its resolver may be asked through another member than the one that carries the request"
+			}
+			e.Notes = append(e.Notes, text)
+		}
+		if slices.ContainsFunc(r.Spec().Proxies, func(p hop.Proxy) bool { return !p.Template.IsZero() }) {
+			e.Notes = append(e.Notes, "the user and password that a proxy of channel "+r.Name()+" gets depend on who asks: its template is filled in with the client's labels")
+		}
 	}
 }

@@ -90,6 +90,10 @@ func specOf(c config.Channel, with shared) channel.Spec {
 	if c.WireGuard != nil {
 		s.WireGuard = &c.WireGuard.Tunnel
 	}
+	if c.Pool != nil {
+		pool := c.Pool.Spec
+		s.Pool = &pool
+	}
 	if !c.ResolveAtExit {
 		s.Resolver = resolve.Options{
 			Channel:     c.Name,
@@ -114,7 +118,7 @@ func specOf(c config.Channel, with shared) channel.Spec {
 func open(spec channel.Spec, ground hop.Ground, over *running, before *generation) (*running, error) {
 	if before != nil {
 		for _, r := range before.channels {
-			if r.over == over && reflect.DeepEqual(r.Spec(), spec) {
+			if r.over == over && sameBut(r.Spec(), spec) {
 				return r, nil
 			}
 		}
@@ -128,6 +132,20 @@ func open(spec channel.Spec, ground hop.Ground, over *running, before *generatio
 		return nil, err
 	}
 	return &running{Channel: c, over: over}, nil
+}
+
+// sameBut says whether two specs are the same, whatever is in the list of a pool: that may change in place.
+func sameBut(a, b channel.Spec) bool {
+	return reflect.DeepEqual(withoutListed(a), withoutListed(b))
+}
+
+func withoutListed(s channel.Spec) channel.Spec {
+	if s.Pool != nil && s.Pool.List != "" {
+		pool := *s.Pool
+		pool.Members = nil
+		s.Pool = &pool
+	}
+	return s
 }
 
 func tableOf(c *config.Config, s shared, byName map[string]*running) (*route.Table, error) {

@@ -5,6 +5,7 @@ import (
 
 	"watertight/client"
 	"watertight/dnswire"
+	"watertight/event"
 	"watertight/lab/memory"
 	"watertight/route"
 )
@@ -80,6 +81,30 @@ func TestIdentitiesAreNotLinked(t *testing.T) {
 			w.reachesAs("alice", target, "origin")
 			if n := w.own.Count(hostName, dnswire.A); n != 2 {
 				w.t.Errorf("asked %d times, and the channel is another", n)
+			}
+		})
+	})
+	t.Run("F1 an address is looked up for who asks", func(t *testing.T) {
+		inWorld(t, straight, dot, func(w *world) {
+			w.ready(w.text())
+			r := as("alice", originAt.String())
+			r.Door = event.DoorResolve
+			_, _ = w.g.table.ResolvePTR(w.t.Context(), r) // it has no name
+			hers, others := map[int]bool{}, map[int]bool{}
+			for _, q := range w.own.Log() {
+				if q.Question.Type == dnswire.PTR {
+					hers[q.Conn] = true
+				} else if q.Question.Name == "" && len(others) == 0 {
+					others[q.Conn] = true // the channel's own, to become ready
+				}
+			}
+			for conn := range hers {
+				if others[conn] {
+					w.t.Error("she asked over nobody's connection")
+				}
+			}
+			if n := w.g.channels[0].Partitions(); n != 1 || len(hers) != 1 {
+				w.t.Errorf("%d partitions, and she asked over %d connections", n, len(hers))
 			}
 		})
 	})

@@ -143,6 +143,9 @@ func path(g *generation, c *channel.Channel) []string {
 		if w := r.Spec().WireGuard; w != nil {
 			hops = append(hops, tunnelText(w))
 		}
+		if pool, ok := r.Pool(); ok {
+			hops = append(hops, pool.Shown())
+		}
 	}
 	return hops
 }
@@ -166,10 +169,13 @@ func settle(ctx context.Context, g *generation, c *channel.Channel) error {
 
 // asksBelow says whether something of a channel is known by its name, which the channel underneath has to look up.
 func asksBelow(s channel.Spec) bool {
-	return slices.ContainsFunc(s.Proxies, func(p hop.Proxy) bool {
+	named := func(p hop.Proxy) bool {
 		_, named := p.Host.Name()
 		return named
-	}) || s.WireGuard != nil && len(s.WireGuard.Endpoints()) > 0 || slices.ContainsFunc(s.Resolver.Upstreams, func(u upstream.Upstream) bool { return u.Named.IsValid() })
+	}
+	return slices.ContainsFunc(s.Proxies, named) || s.Pool != nil && slices.ContainsFunc(s.Pool.Members, named) ||
+		s.WireGuard != nil && len(s.WireGuard.Endpoints()) > 0 ||
+		slices.ContainsFunc(s.Resolver.Upstreams, func(u upstream.Upstream) bool { return u.Named.IsValid() })
 }
 
 func ask(ctx context.Context, g *generation, c *channel.Channel, host name.Host, t dnswire.Type) Answer {

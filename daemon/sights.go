@@ -20,14 +20,40 @@ type leg struct {
 	of     *running          // the channel that it is a hop of
 	below  *running          // the channel underneath, which finds it
 	byName bool              // the proxy before it gets its name, and not an address
+	pool   *hop.PoolSpec     // it is one of these; nil for a proxy by itself
+}
+
+// legOf is a pool on the way: one of its members, of which the one stands for all that the way to it shows the most.
+func legOf(r *running, pool hop.PoolSpec) leg {
+	l := leg{of: r, below: r.over, pool: &pool, proxy: pool.Members[0]}
+	for _, m := range pool.Members {
+		if !m.Encrypted() {
+			l.proxy = m
+			break
+		}
+	}
+	_, named := l.proxy.Host.Name()
+	l.byName = named && r.over != nil && r.over.Spec().ResolveAtExit
+	return l
+}
+
+// place is the leg among those who see something.
+func (l leg) place() string {
+	switch {
+	case l.pool != nil:
+		return l.pool.String()
+	case l.tunnel != nil:
+		return tunnelText(l.tunnel)
+	}
+	return l.proxy.String()
 }
 
 // text is the leg as it is shown, without a password.
 func (l leg) text() string {
-	if l.tunnel != nil {
-		return tunnelText(l.tunnel)
+	if l.pool != nil {
+		return l.pool.Shown()
 	}
-	return l.proxy.String()
+	return l.place()
 }
 
 // tunnelText is a tunnel as it is shown: each of its peers may be the one that is meant.
@@ -70,6 +96,9 @@ func (l leg) at() string {
 	if l.tunnel != nil {
 		return endpoints(l.tunnel)
 	}
+	if l.pool != nil {
+		return l.pool.String()
+	}
 	if t, err := name.New(l.proxy.Host, l.proxy.Port); err == nil {
 		return t.String()
 	}
@@ -80,6 +109,10 @@ func (l leg) at() string {
 func legs(way []*running) (all []leg) {
 	for i := len(way) - 1; i >= 0; i-- {
 		r := way[i]
+		if pool, ok := r.Pool(); ok {
+			all = append(all, legOf(r, pool))
+			continue
+		}
 		for j, p := range r.Spec().Proxies {
 			_, named := p.Host.Name()
 			// The first proxy is dialled by the channel underneath, which hands its name on where it resolves none.
@@ -194,7 +227,7 @@ func (e *Explanation) look(way []*running, target name.Target) {
 	e.Sees = append(e.Sees, network)
 	from := you
 	for i, l := range legs(way) {
-		s := newSight(l.text(), placeHop, from)
+		s := newSight(l.place(), placeHop, from)
 		s.Channel = l.of.Name()
 		for _, f := range flows {
 			if i < len(f.legs) {

@@ -48,6 +48,7 @@ func (d *Daemon) state() metrics.State {
 	}
 	for _, r := range g.channels {
 		c := metrics.ChannelState{Name: r.Name(), Identities: r.Partitions(), Peers: tunnelState(r)}
+		c.Members, c.PoolRefused = poolMetrics(r)
 		if stats, ok := r.ResolverStats(); ok {
 			c.Cache = metrics.CacheState{
 				Entries: stats.Entries, Octets: stats.Octets, MaxOctets: stats.MaxOctets, Hits: stats.Hits, Misses: stats.Misses,

@@ -74,10 +74,10 @@ func (s *switchboard) Resolve(ctx context.Context, r route.Request) ([]netip.Add
 }
 
 // ResolvePTR looks an address up for a door.
-func (s *switchboard) ResolvePTR(ctx context.Context, client netip.AddrPort, addr netip.Addr) (string, error) {
+func (s *switchboard) ResolvePTR(ctx context.Context, r route.Request) (string, error) {
 	g := s.acquire()
 	defer g.release()
-	return g.table.ResolvePTR(ctx, client, addr)
+	return g.table.ResolvePTR(ctx, r)
 }
 
 // Cached answers a question for the door of DNS, if it can at once.

@@ -248,7 +248,7 @@ func (l *link) takes(t name.Target) error {
 	if a, ok := t.Host().Addr(); !ok || !a.Is6() || l.CarriesIPv6() {
 		return nil
 	}
-	f := fault.New(fault.HopRefused, l.label+" cannot be asked for an IPv6 address: it is "+schemes[l.Scheme].kind, nil)
+	f := fault.New(fault.HopRefused, l.label+" cannot be asked for an IPv6 address: it is "+schemes[l.Scheme].kind, errAnswered)
 	f.Hint = "ask for a name or an IPv4 address, or give the channel a proxy that speaks SOCKS5 or HTTP"
 	return f
 }

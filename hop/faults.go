@@ -20,7 +20,10 @@ import (
 	"watertight/wire"
 )
 
-var errMethod = errors.New("it chose a method that was not offered")
+var (
+	errMethod   = errors.New("it chose a method that was not offered")
+	errAnswered = errors.New("the proxy answered") // it works, whatever it said
+)
 
 // ofGround says in a code why an address could not be dialled.
 func ofGround(ctx context.Context, to netip.AddrPort, err error) error {
@@ -140,7 +143,7 @@ func (l *link) wrongPassword(err error) error {
 // refusedSOCKS maps a reply (RFC 1928, section 6). SOCKS cannot say that a name does not resolve: servers answer
 // "host unreachable" or "general failure" then, and it stays at what they said.
 func (l *link) refusedSOCKS(code socks.Reply) error {
-	cause := fmt.Errorf("socks reply %d", code)
+	cause := fmt.Errorf("%w: socks reply %d", errAnswered, code)
 	switch code {
 	case socks.NetworkUnreachable:
 		return fault.New(fault.ConnectUnreachable, l.label+" has no route to the destination", cause)
@@ -167,7 +170,7 @@ func (l *link) refusedHTTP(resp connect.Response, t name.Target) error {
 	if reason := l.harmless(resp.Reason, t); reason != "" {
 		said += " " + reason
 	}
-	cause := fmt.Errorf("http status %d, proxy-status error %q", resp.Status, l.harmless(resp.Error, t))
+	cause := fmt.Errorf("%w: http status %d, proxy-status error %q", errAnswered, resp.Status, l.harmless(resp.Error, t))
 	// A refusal of the login is 407; some releases of tinyproxy say 401, which no other answer to CONNECT is.
 	if resp.Status == 407 || resp.Status == 401 {
 		if l.User == "" {

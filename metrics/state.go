@@ -47,6 +47,9 @@ type ChannelState struct {
 	// Identities are the users and sessions that it works for, each in a partition of its own.
 	Identities int
 	Peers      []PeerState // of its tunnel, in the order of the configuration
+	// Members are those of its pool, in their order; PoolRefused the connections for which none was left.
+	Members     []MemberState
+	PoolRefused uint64
 }
 
 // PeerState is how a far end of a WireGuard tunnel does.
@@ -54,6 +57,16 @@ type PeerState struct {
 	Age            time.Duration // since the last handshake; negative where there was none
 	Sent, Received uint64        // octets of datagrams
 }
+
+// MemberState is how one member of a pool does.
+type MemberState struct {
+	Host            string // HOST:PORT
+	Usable          bool
+	Dials, Failures uint64
+}
+
+// mostMembers bounds how many members of a pool have metrics of their own.
+const mostMembers = 256
 
 // CacheState is how the cache of one channel does. What is counted is counted since the channel was opened.
 type CacheState struct {
@@ -67,7 +80,7 @@ type stateCollector struct {
 	state func() State
 
 	ready, connections, tunnels, turned, trapped, up, sees, may *prometheus.Desc
-	identities, datagrams                                       *prometheus.Desc
+	identities, datagrams, members, left, dials, failures       *prometheus.Desc
 	entries, octets, most, hits, misses, stale, evicted, ahead  *prometheus.Desc
 	queries, dropped, truncated                                 *prometheus.Desc
 	handshake, sent, received                                   *prometheus.Desc
@@ -89,6 +102,10 @@ func newStateCollector(state func() State) *stateCollector {
 		sees:        desc("resolvers_per_name", "Upstreams that see a name which a channel looks up, as long as all can be reached.", "channel"),
 		may:         desc("resolvers", "Upstreams that may see a name which a channel looks up, where others cannot be reached or the choice is random.", "channel"),
 		identities:  desc("identities", "Users and sessions that a channel works for at this moment, each with a cache and connections of its own.", "channel"),
+		members:     desc("pool_members", "Members of a channel's pool, by whether they can be used now (usable) or are left alone after a failure (resting).", "channel", "state"),
+		left:        desc("pool_refused_total", "Connections for which no member of a channel's pool was left.", "channel"),
+		dials:       desc("pool_member_dials_total", "Connections asked of a member of a channel's pool: of the first 256, numbered from 1.", "channel", "member", "host"),
+		failures:    desc("pool_member_failures_total", "Connections that a member of a channel's pool failed to open by its own fault.", "channel", "member", "host"),
 		entries:     desc("cache_entries", "Answers in the cache of a channel.", "channel"),
 		octets:      desc("cache_bytes", "Memory that the cache of a channel takes.", "channel"),
 		most:        desc("cache_limit_bytes", "Memory that the cache of a channel may take.", "channel"),
@@ -110,10 +127,9 @@ func newStateCollector(state func() State) *stateCollector {
 func (c *stateCollector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		c.ready, c.connections, c.tunnels, c.turned, c.datagrams, c.trapped, c.up, c.sees, c.may, c.identities,
+		c.members, c.left, c.dials, c.failures,
 		c.entries, c.octets, c.most, c.hits, c.misses, c.stale, c.evicted, c.ahead,
-		c.queries, c.dropped, c.truncated,
-		c.ready, c.connections, c.tunnels, c.turned, c.trapped, c.up, c.sees, c.may,
-		c.entries, c.octets, c.most, c.hits, c.misses, c.stale, c.evicted, c.ahead, c.handshake, c.sent, c.received,
+		c.queries, c.dropped, c.truncated, c.handshake, c.sent, c.received,
 	} {
 		ch <- d
 	}
@@ -151,6 +167,7 @@ func (c *stateCollector) Collect(ch chan<- prometheus.Metric) {
 		if channel.Identities > 0 || len(channel.Upstreams) > 0 {
 			gauge(c.identities, float64(channel.Identities), channel.Name)
 		}
+		c.pool(channel, gauge, counter)
 		for i, up := range channel.Upstreams {
 			gauge(c.up, truth(up), channel.Name, strconv.Itoa(i+1))
 		}
@@ -177,6 +194,26 @@ func (c *stateCollector) Collect(ch chan<- prometheus.Metric) {
 		counter(c.evicted, k.Evicted, channel.Name)
 		counter(c.ahead, k.Prefetched, channel.Name)
 	}
+}
+
+// pool tells of the pool of a channel that has one.
+func (c *stateCollector) pool(of ChannelState, gauge func(*prometheus.Desc, float64, ...string), counter func(*prometheus.Desc, uint64, ...string)) {
+	if len(of.Members) == 0 {
+		return
+	}
+	usable := 0
+	for i, m := range of.Members {
+		if m.Usable {
+			usable++
+		}
+		if i < mostMembers {
+			counter(c.dials, m.Dials, of.Name, strconv.Itoa(i+1), m.Host)
+			counter(c.failures, m.Failures, of.Name, strconv.Itoa(i+1), m.Host)
+		}
+	}
+	gauge(c.members, float64(usable), of.Name, "usable")
+	gauge(c.members, float64(len(of.Members)-usable), of.Name, "resting")
+	counter(c.left, of.PoolRefused, of.Name)
 }
 
 func truth(b bool) float64 {

@@ -6,23 +6,21 @@ import (
 	"time"
 
 	"watertight/dnswire"
-	"watertight/event"
 	"watertight/fault"
 	"watertight/name"
 )
 
-// ResolvePTR gives the name of an address, asked of the resolver of the channel that the rules give the address. It
-// reports the request. The error is a [*fault.Error].
-func (t *Table) ResolvePTR(ctx context.Context, client netip.AddrPort, addr netip.Addr) (string, error) {
+// ResolvePTR gives the name of the address that is the request's target, asked of the resolver of the channel that the rules
+// give the address. It reports the request. The error is a [*fault.Error].
+func (t *Table) ResolvePTR(ctx context.Context, r Request) (string, error) {
 	started := time.Now()
-	target, err := name.FromAddrPort(netip.AddrPortFrom(addr, 1)) // a question has no port; a target needs one
-	if err != nil {
-		return "", fault.New(fault.BadRequest, err.Error(), err)
+	addr, ok := r.Target.Host().Addr()
+	if !ok {
+		return "", fault.New(fault.BadRequest, "the target is no address", nil)
 	}
-	r := Request{Door: event.DoorResolve, Client: client, Target: target}
 	d := t.decide(r)
-	found := ""
-	if err = d.refusal; err == nil {
+	found, err := "", d.refusal
+	if err == nil {
 		found, err = pointer(ctx, d, addr)
 	}
 	return found, t.report(r, d, started, err)

@@ -36,8 +36,8 @@ type Dialer interface {
 type Resolver interface {
 	// Resolve gives at least one address of the request's target. The target's port means nothing.
 	Resolve(ctx context.Context, r route.Request) ([]netip.Addr, error)
-	// ResolvePTR gives the name of an address.
-	ResolvePTR(ctx context.Context, client netip.AddrPort, addr netip.Addr) (string, error)
+	// ResolvePTR gives the name of the request's target, which is an address.
+	ResolvePTR(ctx context.Context, r route.Request) (string, error)
 }
 
 // Relay carries octets between client and server until both directions have ended, and gives how many went up and

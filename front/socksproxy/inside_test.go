@@ -59,7 +59,8 @@ func (in *inside) Resolve(_ context.Context, r route.Request) ([]netip.Addr, err
 	return in.addrs, in.err
 }
 
-func (in *inside) ResolvePTR(_ context.Context, _ netip.AddrPort, addr netip.Addr) (string, error) {
+func (in *inside) ResolvePTR(_ context.Context, r route.Request) (string, error) {
+	addr, _ := r.Target.Host().Addr()
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	in.reversed = append(in.reversed, addr)

@@ -50,13 +50,13 @@ func choose(addrs []netip.Addr, only4 bool) (netip.Addr, bool) {
 
 // resolvePTR serves Tor's RESOLVE_PTR: an address comes in, and the reply carries its name.
 func (d *Door) resolvePTR(ctx context.Context, v *visitor, req socks.Request) {
-	addr, ok := req.Host.Addr()
-	if !ok {
+	target, err := name.New(req.Host, noPort)
+	if _, ok := req.Host.Addr(); !ok || err != nil {
 		d.report(v, event.DoorResolve, fault.BadRequest, 0)
 		d.farewell(ctx, v.Conn, req.AppendReply(nil, socks.AddressUnsupported, netip.AddrPort{}))
 		return
 	}
-	found, err := d.o.Resolver.ResolvePTR(ctx, v.Client, addr)
+	found, err := d.o.Resolver.ResolvePTR(ctx, v.asks(event.DoorResolve, target))
 	if err != nil {
 		d.fail(ctx, v.Conn, req, err)
 		return

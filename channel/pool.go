@@ -1,0 +1,197 @@
+package channel
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"watertight/client"
+	"watertight/credential"
+	"watertight/fault"
+	"watertight/hop"
+	"watertight/name"
+)
+
+// pool is the pool of a channel, which all of its partitions go through.
+type pool struct {
+	*hop.Pool
+	by    hop.StickyBy
+	stay  time.Duration
+	tells atomic.Pointer[map[string]bool] // the labels that every member is told
+}
+
+func newPool(s *hop.PoolSpec) (*pool, error) {
+	if s == nil {
+		return nil, nil //nolint:nilnil // a channel without a pool
+	}
+	p, err := hop.NewPool(*s)
+	if err != nil {
+		return nil, err
+	}
+	one := &pool{Pool: p, by: s.By, stay: s.For}
+	one.learn(s.Members)
+	return one, nil
+}
+
+// learn notes which labels every member is told.
+func (p *pool) learn(members []hop.Proxy) {
+	told := map[string]bool{}
+	for _, place := range []string{credential.Country, credential.State, credential.City, credential.TTL} {
+		told[place] = !slices.ContainsFunc(members, func(m hop.Proxy) bool { return !m.Template.Has(place) })
+	}
+	told[credential.TTL] = told[credential.TTL] || p.by == hop.BySession // it is how long a session sticks
+	p.tells.Store(&told)
+}
+
+// key is by what w sticks to a member, and for how long. An empty key sticks to nothing.
+func (p *pool) key(w who) (key string, stay time.Duration, err error) {
+	switch {
+	case p.by == hop.ByUser:
+		key = w.User
+	case p.by == hop.ByClient && w.addr.IsValid():
+		key = w.addr.String()
+	case p.by == hop.BySession && w.Session != "":
+		key = w.User + "\x00" + w.Session
+	}
+	stay = p.stay
+	if p.by == hop.BySession && w.TTL != "" {
+		stay, err = credential.Lifetime(w.TTL)
+	}
+	return key, stay, err
+}
+
+// way gives the pool as w goes through it.
+func (p *pool) way(s Spec, w who, seed []byte, under hop.Under) (*hop.Way, error) {
+	key, stay, err := p.key(w)
+	if err != nil {
+		return nil, s.unfilled(fmt.Errorf("%w: %w", credential.ErrFill, err))
+	}
+	under.First = hop.Quick(under.First)
+	return p.Way(key, stay, func(one hop.Proxy) (hop.Dialer, error) {
+		filled, err := one.For(w.Identity, seed)
+		if err != nil {
+			return nil, s.unfilled(err)
+		}
+		return hop.Chain(under, []hop.Proxy{filled})
+	}), nil
+}
+
+// SetMembers replaces the members of the channel's pool, with what is known of those that stay. The error is for a channel
+// without a pool, and for members that cannot be used: nothing has changed then.
+func (c *Channel) SetMembers(members []hop.Proxy) error {
+	if c.pool == nil {
+		return fmt.Errorf("channel %s has no pool", c.spec.Name)
+	}
+	if err := c.pool.SetMembers(members); err != nil {
+		return err
+	}
+	c.pool.learn(members)
+	return nil
+}
+
+// PoolStats tells how the channel's pool does; false where it has none.
+func (c *Channel) PoolStats() (hop.PoolStats, bool) {
+	if c.pool == nil {
+		return hop.PoolStats{}, false
+	}
+	return c.pool.Stats(), true
+}
+
+// Pool is what the channel's pool is made of at this moment; false where it has none.
+func (c *Channel) Pool() (hop.PoolSpec, bool) {
+	if c.pool == nil {
+		return hop.PoolSpec{}, false
+	}
+	return c.pool.Spec(), true
+}
+
+// repin takes the resolver to the member that the partition sticks to now: where it is another than before, the exit is another,
+// and nothing may link the two.
+func (c *Channel) repin() {
+	if c.through == nil || c.resolver == nil {
+		return
+	}
+	now := c.through.Pinned()
+	if now == 0 {
+		return
+	}
+	if before := c.pinned.Swap(now); before != 0 && before != now {
+		c.resolver.Flush()
+	}
+}
+
+// toward lets what sticks by target stick to the one that the client named.
+func (c *Channel) toward(ctx context.Context, t name.Target) context.Context {
+	if c.pool == nil || c.pool.by != hop.ByTarget {
+		return ctx
+	}
+	return hop.Toward(ctx, t.Host())
+}
+
+// runPool tries the members that nobody uses, as far as the pool wants it, until ctx ends.
+func (c *Channel) runPool(ctx context.Context) (wait func()) {
+	if c.pool == nil {
+		return func() {}
+	}
+	var wg sync.WaitGroup
+	wg.Go(func() { c.pool.Run(ctx, c.try) })
+	return wg.Wait
+}
+
+// try opens a connection through one member to the channel's resolver, as the resolver itself would, and closes it: nothing is
+// sent over it. Where the exit resolves, or the member cannot be asked for nobody in particular, it reaches the member alone.
+func (c *Channel) try(ctx context.Context, one hop.Proxy) error {
+	at, ok := c.resolverAt()
+	filled, err := one.For(client.Identity{}, c.seed)
+	if !ok || err != nil {
+		return c.reach(ctx, one)
+	}
+	d, err := hop.Chain(c.under(hop.Quick(hop.DialerFunc(c.below.Dial))), []hop.Proxy{filled})
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	conn, err := d.Dial(ctx, at)
+	if err != nil {
+		return err
+	}
+	return ignored(conn.Close())
+}
+
+// ignored drops what cannot matter: nothing was sent.
+func ignored(error) error { return nil }
+
+// reach connects to a proxy and says nothing.
+func (c *Channel) reach(ctx context.Context, one hop.Proxy) error {
+	t, err := name.New(one.Host, one.Port)
+	if err != nil {
+		return err
+	}
+	var conn net.Conn
+	if conn, err = c.below.Dial(ctx, t); err != nil {
+		f := *fault.Of(err)
+		if f.Code != fault.NotReady && f.Code != fault.Limit {
+			f.Code = fault.HopRefused
+		}
+		return &f
+	}
+	return ignored(conn.Close())
+}
+
+// resolverAt is where the first upstream of the channel's resolver is asked; false where it has no address of its own.
+func (c *Channel) resolverAt() (name.Target, bool) {
+	if c.resolver == nil {
+		return name.Target{}, false
+	}
+	for _, u := range c.spec.Resolver.Upstreams {
+		if len(u.Addrs) > 0 {
+			t, err := name.FromAddrPort(u.Addrs[0])
+			return t, err == nil
+		}
+	}
+	return name.Target{}, false
+}

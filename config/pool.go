@@ -1,0 +1,246 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"watertight/hop"
+)
+
+// Defaults of a pool.
+const (
+	DefaultPick          = hop.RoundRobin
+	DefaultSticky        = 10 * time.Minute
+	DefaultHealthTimeout = 5 * time.Second
+)
+
+// Pool is many upstream proxies, of which each connection takes one.
+type Pool struct {
+	Spec hop.PoolSpec // Members are those of the file and then those of the list
+	// Scheme is what lines of the list speak that do not say so; Template the provider of all members.
+	Scheme, Template string
+
+	fixed []hop.Proxy // those of the file
+	list  string      // as it was written
+}
+
+// poolKeys are the keys of a proxy that belong to a pool, and soleKeys those that do not.
+var (
+	poolKeys = []string{"pool", "list", "scheme", "pick", "sticky", "health"}
+	soleKeys = []string{"url", "ca", "pins", "name", "cert", "key"}
+)
+
+// isPool says whether a proxy is written as a pool.
+func isPool(n *node) bool {
+	return n.kind == kindMap && slices.ContainsFunc(n.pairs, func(p pair) bool { return slices.Contains(poolKeys, p.key.text) })
+}
+
+// pool reads a pool; nil where it cannot be used.
+func (l *loader) pool(n *node, path string) *Pool {
+	before := len(l.problems)
+	p := &Pool{Spec: hop.PoolSpec{Pick: DefaultPick}}
+	const row = "channels.*.proxy"
+	l.fields(n, row, path, func(key string, n *node, path string) {
+		switch key {
+		case "pool":
+			l.items(n, path, func(n *node, path string) {
+				if one, _, ok := l.proxyURL(n, path); ok {
+					p.fixed = append(p.fixed, one)
+				}
+			})
+		case "list":
+			if t, ok := l.text(n, path); ok {
+				p.Spec.List, p.list = l.relative(t.value), t.value
+			}
+		case "scheme":
+			choice(l, n, path, keyAt(row+".scheme"), &p.Scheme)
+		case "template":
+			if t, ok := l.text(n, path); ok {
+				p.Template = t.value
+			}
+		case "pick":
+			choice(l, n, path, keyAt(row+".pick"), &p.Spec.Pick)
+		case "sticky":
+			l.sticky(n, path, &p.Spec)
+		case "health":
+			l.health(n, path, &p.Spec)
+		default:
+			if slices.Contains(soleKeys, key) {
+				l.problem(n.pos, fmt.Sprintf("`%s` is about one proxy, and a pool stands here", path), "remove it; each member of the pool is a URL")
+			}
+		}
+	})
+	l.checkPool(n, path, p)
+	if len(l.problems) > before {
+		return nil
+	}
+	l.fillPool(path, p)
+	if len(l.problems) > before {
+		return nil
+	}
+	return p
+}
+
+// sticky reads what sticks to a member, and for how long.
+func (l *loader) sticky(n *node, path string, s *hop.PoolSpec) {
+	const row = "channels.*.proxy.sticky"
+	s.For = DefaultSticky
+	if n.kind != kindMap {
+		choice(l, n, path, keyAt(row), &s.By)
+		return
+	}
+	isMap := l.fields(n, row, path, func(key string, n *node, path string) {
+		switch key {
+		case "by":
+			choice(l, n, path, keyAt(row+".by"), &s.By)
+		case "for":
+			l.period(n, path, keyAt(row+".for"), &s.For)
+		}
+	})
+	if isMap && !l.stands(path+".by") {
+		l.problem(n.pos, fmt.Sprintf("`%s` has no `by`", path), "write `sticky: {by: session, for: 10m}`, or by user, client or target")
+	}
+}
+
+// health reads how members are tried that nobody uses.
+func (l *loader) health(n *node, path string, s *hop.PoolSpec) {
+	const row = "channels.*.proxy.health"
+	s.Timeout = DefaultHealthTimeout
+	isMap := l.fields(n, row, path, func(key string, n *node, path string) {
+		switch key {
+		case "every":
+			l.period(n, path, keyAt(row+".every"), &s.Every)
+		case "timeout":
+			l.period(n, path, keyAt(row+".timeout"), &s.Timeout)
+		}
+	})
+	if isMap && !l.stands(path+".every") {
+		l.problem(n.pos, fmt.Sprintf("`%s` has no `every`", path), "write `health: {every: 30s}`")
+	}
+}
+
+// checkPool looks at what the keys of a pool promise about each other.
+func (l *loader) checkPool(n *node, path string, p *Pool) {
+	switch {
+	case !l.stands(path+".pool") && !l.stands(path+".list"):
+		l.problem(n.pos, fmt.Sprintf("`%s` has no members", path), "write `pool: [URL, ...]`, `list: FILE`, or both; one proxy alone is a URL")
+	case l.stands(path+".scheme") && !l.stands(path+".list"):
+		l.problem(l.at(path+".scheme"), fmt.Sprintf("`%s.scheme` is what lines of a `list` speak, and there is none", path), "remove it: the URLs of `pool` say it themselves")
+	}
+}
+
+// fillPool makes the members.
+func (l *loader) fillPool(path string, p *Pool) {
+	for i, one := range p.fixed {
+		if p.Template == "" {
+			break
+		}
+		var err error
+		if p.fixed[i], err = one.WithTemplate(p.Template); err != nil {
+			what, mend := templateFault(err)
+			l.problem(l.at(fmt.Sprintf("%s.pool[%d]", path, i)), what, mend)
+			return
+		}
+	}
+	members, err := p.Read(l.host)
+	var bad ListProblems
+	switch {
+	case errors.As(err, &bad):
+		for _, one := range bad {
+			l.problem(l.at(path+".list"), one.What, one.Mend)
+		}
+		return
+	case err != nil:
+		l.problem(l.at(path+".list"), clipError(err), "check the path (a relative one begins at the configuration file) and its permissions")
+		return
+	}
+	if p.Spec.List != "" && l.host.Exposed(p.Spec.List) && slices.ContainsFunc(members, func(m hop.Proxy) bool { return m.Password != "" || !m.Template.IsZero() }) {
+		l.warn(l.at(path+".list"), fmt.Sprintf("every user of this host may read or change the file %s, and secrets stand in it", clip(p.list)), "chmod 600 "+clip(p.list))
+	}
+	p.Spec.Members = members
+	if _, err := hop.NewPool(p.Spec); err != nil {
+		l.problem(l.at(path), clipError(err), "keep the pool smaller")
+	}
+}
+
+// ListProblems are what is wrong with a list of proxies.
+type ListProblems []Problem
+
+func (p ListProblems) Error() string {
+	texts := make([]string, len(p))
+	for i, one := range p {
+		texts[i] = one.What
+	}
+	return strings.Join(texts, "\n")
+}
+
+// Read gives the members of the pool as the configuration and its list have them now. The error is [ListProblems] where lines
+// of the list are wrong; it shows nothing of them.
+func (p *Pool) Read(h Host) ([]hop.Proxy, error) {
+	members := slices.Clone(p.fixed)
+	if p.Spec.List == "" {
+		return members, nil
+	}
+	text, err := h.ReadFile(p.Spec.List, hop.MaxList)
+	if err != nil {
+		return nil, fmt.Errorf("the list %s cannot be read: %s", clip(p.list), reason(err))
+	}
+	listed, bad := hop.ParseList(text, p.Scheme, p.Template)
+	if len(bad) == 0 {
+		return append(members, listed...), nil
+	}
+	var problems ListProblems
+	for _, err := range bad {
+		what := fmt.Sprintf("the list %s: %s", clip(p.list), clipError(err))
+		problems = append(problems, Problem{File: p.Spec.List, What: what, Mend: "write HOST:PORT, HOST:PORT:USER:PASSWORD or a URL in each line; nothing of the list is used until all of it can be"})
+	}
+	return nil, problems
+}
+
+// poolTree is a pool as it is shown.
+func (c *Config) poolTree(ch Channel) entries {
+	p, at := ch.Pool, "channels."+ch.Name+".proxy"
+	var t entries
+	if len(p.fixed) > 0 {
+		t = append(t, entry{"pool", texts(p.fixed, func(i int, one hop.Proxy) string { return c.text(fmt.Sprintf("%s.pool[%d]", at, i), one.String()) })})
+	}
+	if p.list != "" {
+		t = append(t, entry{"list", c.text(at+".list", p.list)})
+	}
+	if p.Scheme != "" {
+		t = append(t, entry{"scheme", c.text(at+".scheme", p.Scheme)})
+	}
+	if p.Template != "" {
+		t = append(t, entry{"template", c.text(at+".template", p.Template)})
+	}
+	t = append(t, entry{"pick", c.text(at+".pick", string(p.Spec.Pick))})
+	if p.Spec.By != hop.ByNothing {
+		t = append(t, entry{"sticky", entries{
+			{"by", c.text(at+".sticky", c.text(at+".sticky.by", string(p.Spec.By)))}, {"for", c.text(at+".sticky.for", short(p.Spec.For))},
+		}})
+	}
+	if p.Spec.Every > 0 {
+		t = append(t, entry{"health", entries{
+			{"every", c.text(at+".health.every", short(p.Spec.Every))}, {"timeout", c.text(at+".health.timeout", short(p.Spec.Timeout))},
+		}})
+	}
+	return t
+}
+
+// ways are the proxies of a channel that what it carries has to pass: those of its chain, or, of a pool, the one that carries
+// the least.
+func (ch Channel) ways() []hop.Proxy {
+	if ch.Pool == nil {
+		return ch.Proxies
+	}
+	members := ch.Pool.Spec.Members
+	for i, m := range members {
+		if !m.CarriesIPv6() {
+			return members[i : i+1]
+		}
+	}
+	return members[:1]
+}

@@ -1,0 +1,118 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"watertight/hop"
+)
+
+func poolOf(t *testing.T, proxy string, files map[string]string) (*Config, *Pool) {
+	t.Helper()
+	c, err := Parse("watertight.yaml", []byte("channels: {p: {resolver: {upstreams: [quad9]}, proxy: "+proxy+"}}\nroutes: [{to: '*', channel: p}]\n"), testHost(map[string]string{"PASSWORD": "hunter2"}, files))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ch, _ := c.Channel("p")
+	return c, ch.Pool
+}
+
+func TestPool_IsReadWithItsDefaults(t *testing.T) {
+	_, p := poolOf(t, "{pool: socks5://a.example}", nil)
+	if s := p.Spec; len(s.Members) != 1 || s.Pick != hop.RoundRobin || s.By != hop.ByNothing || s.Every != 0 || string(s.Pick) != keyAt("channels.*.proxy.pick").Default {
+		t.Errorf("%+v", s)
+	}
+	_, p = poolOf(t, "{pool: [socks5://a.example, 'http://u:${env:PASSWORD}@b.example:1'], pick: lowest_latency, sticky: {by: client, for: 1h}, health: {every: 30s, timeout: 2s}}", nil)
+	if s := p.Spec; len(s.Members) != 2 || s.Members[1].Password != "hunter2" || s.Pick != hop.LowestLatency || s.By != hop.ByClient || s.For != time.Hour || s.Every != 30*time.Second || s.Timeout != 2*time.Second {
+		t.Errorf("%+v", s)
+	}
+	_, p = poolOf(t, "{pool: socks5://a.example, sticky: session, health: {every: 1m}}", nil)
+	if s := p.Spec; s.By != hop.BySession || short(s.For) != keyAt("channels.*.proxy.sticky.for").Default || short(s.Timeout) != keyAt("channels.*.proxy.health.timeout").Default {
+		t.Errorf("%+v", s)
+	}
+}
+
+func TestPool_TakesAListAndReadsItAgain(t *testing.T) {
+	files := map[string]string{"proxies.txt": "192.0.2.1:1:acme:hunter2\n192.0.2.2:1:acme:hunter2\n"}
+	c, p := poolOf(t, "{pool: http://a.example:1, list: proxies.txt, scheme: socks5}", files)
+	if len(p.Spec.Members) != 3 || p.Spec.Members[1].String() != "socks5://acme:***@192.0.2.1:1" {
+		t.Errorf("%v", p.Spec.Members)
+	}
+	files["proxies.txt"] = "192.0.2.3:1\n"
+	members, err := p.Read(testHost(nil, files))
+	if err != nil || len(members) != 2 || members[1].String() != "socks5://192.0.2.3:1" {
+		t.Errorf("%v, %v", members, err)
+	}
+	files["proxies.txt"] = "192.0.2.3:1\nhunter2\n"
+	var bad ListProblems
+	if _, err := p.Read(testHost(nil, files)); !errors.As(err, &bad) || !strings.Contains(err.Error(), "line 2") || strings.Contains(err.Error(), "hunter2") {
+		t.Errorf("%v", err)
+	}
+	shown, err := c.Show()
+	if err != nil || strings.Contains(string(shown), "hunter2") || !strings.Contains(string(shown), "list: proxies.txt\n") {
+		t.Errorf("%v:\n%s", err, shown)
+	}
+}
+
+func TestPool_CanBeShownAndLoadedAgain(t *testing.T) {
+	files := map[string]string{"proxies.txt": "192.0.2.1:1\n"}
+	for _, proxy := range []string{
+		"{pool: [socks5://a.example, http://b.example:1], pick: random}",
+		"{list: proxies.txt, scheme: socks5, sticky: {by: target, for: 5m}, health: {every: 10s}}",
+	} {
+		c, p := poolOf(t, proxy, files)
+		shown, err := c.Show()
+		if err != nil {
+			t.Fatal(err)
+		}
+		again, err := Parse("watertight.yaml", shown, testHost(nil, files))
+		if err != nil {
+			t.Errorf("%v:\n%s", err, shown)
+			continue
+		}
+		ch, _ := again.Channel("p")
+		if fmt.Sprint(ch.Pool.Spec) != fmt.Sprint(p.Spec) || !slices.Equal(texts(ch.Pool.Spec.Members, func(_ int, m hop.Proxy) string { return m.String() }), texts(p.Spec.Members, func(_ int, m hop.Proxy) string { return m.String() })) {
+			t.Errorf("%+v became %+v", p.Spec, ch.Pool.Spec)
+		}
+	}
+}
+
+func TestPool_CarriesNoDatagrams(t *testing.T) {
+	_, err := Parse("watertight.yaml", []byte("channels: {p: {resolver: {upstreams: [\"quic://9.9.9.9\"]}, proxy: {pool: socks5://a.example}}}\nroutes: [{to: '*', channel: p}]\n"), testHost(nil, nil))
+	if err == nil || !strings.Contains(err.Error(), "a pool carries connections only") {
+		t.Error(err)
+	}
+}
+
+func TestPool_ThatIsWrongSaysWhereAndHowToMendIt(t *testing.T) {
+	files := map[string]string{"bad.txt": "192.0.2.1:1\nhunter2:hunter2\nhunter2\n", "bare.txt": "192.0.2.1:1\n", "empty.txt": "# nothing\n"}
+	for proxy, want := range map[string]string{
+		"{pick: random}": "has no members",
+		"{pool: socks5://a.example, url: socks5://b.example}": "about one proxy",
+		"{pool: socks5://a.example, scheme: http}":            "there is none",
+		"{pool: []}":                                                 "empty list",
+		"{pool: [socks5://a.example, hunter2]}":                      "the scheme is missing",
+		"{pool: socks5://a.example, pick: round}":                    "round_robin",
+		"{pool: socks5://a.example, sticky: {for: 5m}}":              "has no `by`",
+		"{pool: socks5://a.example, sticky: always}":                 "session",
+		"{pool: socks5://a.example, sticky: {by: user, for: 0s}}":    "duration from 1s",
+		"{pool: socks5://a.example, health: {timeout: 1s}}":          "has no `every`",
+		"{list: none.txt}":                                           "cannot be read",
+		"{list: bad.txt, scheme: http}":                              "line 3",
+		"{list: bare.txt}":                                           "has no scheme",
+		"{list: empty.txt, scheme: http}":                            "no proxy in it",
+		"{list: bare.txt, scheme: http, template: oxylabs}":          "needs the",
+		"{pool: http://u:p@a.example:1, template: oxylab}":           "no such template",
+		"[socks5://a.example, {pool: socks5://b.example}]":           "a pool cannot be one of a chain",
+		"{pool: 'http://u-{session}:p@a.example:1', template: soax}": "two templates fit",
+	} {
+		_, err := Parse("watertight.yaml", []byte("channels: {p: {resolver: {upstreams: [quad9]}, proxy: "+proxy+"}}\nroutes: [{to: '*', channel: p}]\n"), testHost(nil, files))
+		if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "watertight.yaml:1:") || strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("%s: %v", proxy, err)
+		}
+	}
+}
