@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -242,25 +243,38 @@ func (h *halting) Write(b []byte) (int, error) {
 	return h.Conn.Write(b)
 }
 
+// halting lets every connection of the proxy fall silent when it is told to, and gives those that there were.
+func (h *h2Proxy) halting() func() []*halting {
+	var mu sync.Mutex
+	var paths []*halting
+	serve := h.at["gw.example:443"]
+	h.at["gw.example:443"] = func(conn net.Conn) {
+		p := &halting{Conn: conn}
+		mu.Lock()
+		paths = append(paths, p)
+		mu.Unlock()
+		serve(p)
+	}
+	return func() []*halting {
+		mu.Lock()
+		defer mu.Unlock()
+		return slices.Clone(paths)
+	}
+}
+
 func TestWhatWasAskedOnAConnectionThatDiedInSilenceIsAskedOnAnother(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newH2(t)
-		var paths []*halting
-		serve := h.at["gw.example:443"]
-		h.at["gw.example:443"] = func(conn net.Conn) {
-			p := &halting{Conn: conn}
-			paths = append(paths, p)
-			serve(p)
-		}
+		paths := h.halting()
 		c := h.chain(t)
 		first := dialed(t, c, "a.example:443")
 		hears(t, first, "while it lives")
-		paths[0].halted.Store(true)
+		paths()[0].halted.Store(true)
 		start := time.Now()
 		second := dialed(t, c, "a.example:443")
 		hears(t, second, "on another connection")
-		if time.Since(start) > muxPing+muxPong || len(paths) != 2 {
-			t.Errorf("after %v, on %d connections", time.Since(start), len(paths))
+		if time.Since(start) > muxPing+muxPong || len(paths()) != 2 {
+			t.Errorf("after %v, on %d connections", time.Since(start), len(paths()))
 		}
 		if _, err := first.Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNRESET) {
 			t.Errorf("a tunnel of the dead connection reads as %v", err)
@@ -275,13 +289,7 @@ func TestWhereAllConnectionsDiedATunnelIsOpenedOnANewOne(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newH2(t)
 		h.server.HTTP2.MaxConcurrentStreams = 1
-		var paths []*halting
-		serve := h.at["gw.example:443"]
-		h.at["gw.example:443"] = func(conn net.Conn) {
-			p := &halting{Conn: conn}
-			paths = append(paths, p)
-			serve(p)
-		}
+		paths := h.halting()
 		c := h.chain(t)
 		var tunnels []net.Conn
 		for range 3 {
@@ -292,14 +300,15 @@ func TestWhereAllConnectionsDiedATunnelIsOpenedOnANewOne(t *testing.T) {
 			synctest.Wait() // there is room on each
 		}
 		time.Sleep(muxPing + time.Second) // all of them answered
-		paths[0].halted.Store(true)
+		paths()[0].halted.Store(true)
 		time.AfterFunc(muxPing+time.Second, func() { // and those that were asked again answer once more
-			paths[1].halted.Store(true)
-			paths[2].halted.Store(true)
+			for _, p := range paths() {
+				p.halted.Store(true)
+			}
 		})
 		hears(t, dialed(t, c, "a.example:443"), "on the fourth")
-		if len(paths) != 4 {
-			t.Errorf("%d connections", len(paths))
+		if len(paths()) != 4 {
+			t.Errorf("%d connections", len(paths()))
 		}
 		c.Close()
 	})
