@@ -112,7 +112,7 @@ func (l *loader) checkCarried(c *Config) {
 			}
 		}
 		if err := hop.Linked(proxies); err != nil && len(ch.ways()) > 0 {
-			l.problem(l.at("channels."+ch.Name+".proxy"), fmt.Sprintf("the proxies of `%s` cannot be reached: %v", ch.Name, err), "give the next proxy by its name or an IPv4 address")
+			l.problem(l.at("channels."+ch.Name+".proxy"), fmt.Sprintf("the proxies of `%s` cannot be reached: %v", ch.Name, err), "give the next proxy by its name or an IPv4 address, and put only hops that carry datagrams before h3://")
 		}
 		for i, u := range ch.Resolver.Upstreams {
 			err := channel.Carry(u.Kind, proxies)

@@ -155,7 +155,7 @@ func (p *override) resolver(c *Config, flags []string, ca string) {
 	}
 }
 
-const viaMend = "write SCHEME://[USER:PASSWORD@]HOST[:PORT] with the scheme socks5, http, https, h2, socks5+tls or socks4a"
+const viaMend = "write SCHEME://[USER:PASSWORD@]HOST[:PORT] with the scheme socks5, http, https, h2, h3, socks5+tls or socks4a"
 
 func (p *override) via(c *Config, flags []string) {
 	if len(flags) == 0 {

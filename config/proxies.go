@@ -11,7 +11,7 @@ import (
 	"watertight/hop"
 )
 
-const proxyMend = "write SCHEME://[USER:PASSWORD@]HOST[:PORT] with the scheme socks5, http, https, h2, socks5+tls or socks4a; several as a list are a chain"
+const proxyMend = "write SCHEME://[USER:PASSWORD@]HOST[:PORT] with the scheme socks5, http, https, h2, h3, socks5+tls or socks4a; several as a list are a chain"
 
 // proxySource is what a proxy was made from, as the file has it: what Show prints.
 type proxySource struct {
@@ -139,7 +139,7 @@ func (s proxySource) told(f specFault) (what, mend string) {
 	case f.field == "template":
 		return templateFault(f.err)
 	case strings.Contains(text, "has no TLS"):
-		return text, fmt.Sprintf("remove `%s`, or use a proxy over TLS: https://, h2:// or socks5+tls://", f.field)
+		return text, fmt.Sprintf("remove `%s`, or use a proxy over TLS: https://, h2://, h3:// or socks5+tls://", f.field)
 	case errors.As(f.err, &path):
 		return fmt.Sprintf("the file %s of `%s` cannot be read: %s", clip(files[f.field]), f.field, reason(f.err)), "check the path: a relative one begins at the directory of the configuration file"
 	case f.field == "ca":
