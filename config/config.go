@@ -109,7 +109,7 @@ type socket struct {
 func (l Listen) sockets() map[string][]socket {
 	all := map[string][]socket{}
 	for _, one := range l.Proxy {
-		all["listen.proxy"] = append(all["listen.proxy"], socket{one.Address, true, false})
+		all["listen.proxy"] = append(all["listen.proxy"], socket{one.Address, true, one.H3})
 	}
 	for _, one := range l.Admin {
 		all["listen.admin"] = append(all["listen.admin"], socket{one.Address, true, false})

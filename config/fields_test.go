@@ -69,6 +69,7 @@ var exercised = map[string]string{
 	"overrides: LogLevel":                   "TestOverrides_ReplaceWhatTheyNameAndLeaveTheFileAlone",
 	"overrides: LogFormat":                  "TestOverrides_ReplaceWhatTheyNameAndLeaveTheFileAlone",
 	"Channels.Resolver.Strategy":            "TestStrategy_IsAWordOrARace",
+	"Listen.Proxy.H3":                       "TestListenProxyH3_CarriesTunnelsBesideTheOthers",
 	"Listen.Proxy.Listener.Address":         "TestListeners_AreReadAsTextMapAndList",
 	"Listen.Proxy.Listener.AllowInsecure":   "TestListener_BeyondLoopbackNeedsTheWordAndIsWarnedOf",
 	"Listen.Proxy.CertFile":                 "TestListenProxy_IsReadWithItsCertificateAndItsUsers",

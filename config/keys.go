@@ -65,6 +65,10 @@ var Keys = []Key{
 		Doc: "A file of `watertight user`: who may come in, by password. Read again at every reload.",
 	},
 	{
+		Path: "listen.proxy.h3", form: formBool, Default: "false",
+		Doc: "HTTP/3 too, on the UDP port of the same number. It needs `tls`.",
+	},
+	{
 		Path: "listen.proxy.proxy_protocol", form: formText, list: true,
 		Doc: "The networks of balancers that say by the PROXY protocol, version 1 or 2, where each client is; they have to.",
 	},

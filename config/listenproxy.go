@@ -27,6 +27,8 @@ type ProxyListener struct {
 	// TokenKeyFile is where tokenKey was read from, which signs tokens. Empty: there are none.
 	TokenKeyFile string
 	tokenKey     []byte
+	// H3 says that HTTP/3 is spoken on the UDP port of the same number.
+	H3 bool
 	// Balancers are the networks of those who say by the PROXY protocol where a client is.
 	Balancers []netip.Prefix
 }
@@ -67,6 +69,8 @@ func (l *loader) proxyListener(n *node, row, path string) ProxyListener {
 			l.users(n, path, &one)
 		case "token_key":
 			l.tokenKey(n, path, &one)
+		case "h3":
+			l.truth(n, path, &one.H3)
 		case "proxy_protocol":
 			l.items(n, path, func(n *node, path string) { l.balancer(n, path, &one) })
 		case "allow_insecure":
@@ -78,6 +82,9 @@ func (l *loader) proxyListener(n *node, row, path string) ProxyListener {
 	}
 	if files != nil {
 		l.proxyTLS(&one, files, path+".tls")
+	}
+	if one.H3 && files == nil {
+		l.problem(l.at(path+".h3"), fmt.Sprintf("`%s.h3` needs a certificate: HTTP/3 is never in clear", path), "write `tls: {cert: FILE, key: FILE}` beside it")
 	}
 	if one.TokenKeyFile != "" && !l.stands(path+".users") {
 		l.problem(l.at(path+".token_key"), fmt.Sprintf("`%s.token_key` would not be used: a token stands for the password of a user, and there is no `users`", path), "write `users: FILE`, or remove it")
@@ -234,6 +241,9 @@ func (c *Config) proxyListeners() []any {
 			if file[1] != "" {
 				full = append(full, entry{file[0], c.text(at+"."+file[0], file[1])})
 			}
+		}
+		if one.H3 {
+			full = append(full, entry{"h3", true})
 		}
 		if len(one.Balancers) > 0 {
 			full = append(full, entry{"proxy_protocol", texts(one.Balancers, func(j int, p netip.Prefix) string {

@@ -41,7 +41,7 @@ func TestListenProxy_IsReadWithItsCertificateAndItsUsers(t *testing.T) {
 	dir := doorFiles(t)
 	c, err := loadIn(t, dir, "listen:\n  proxy:\n"+
 		"    - {address: 0.0.0.0:8443, tls: {cert: cert.pem, key: key.pem}, users: users, token_key: tokens, proxy_protocol: [10.0.0.0/8, 192.0.2.1]}\n"+
-		"    - {address: 0.0.0.0:8444, tls: {cert: cert.pem, key: key.pem, client_ca: cert.pem}}\n"+
+		"    - {address: 0.0.0.0:8444, tls: {cert: cert.pem, key: key.pem, client_ca: cert.pem}, h3: true}\n"+
 		"    - 127.0.0.1:8080\n")
 	if err != nil {
 		t.Fatal(err)
@@ -55,7 +55,7 @@ func TestListenProxy_IsReadWithItsCertificateAndItsUsers(t *testing.T) {
 		l.UsersFile != in("users") || !l.Users.Has("alice") || l.TokenKeyFile != in("tokens") || len(l.tokenKey) != gate.MinKey || fmt.Sprint(l.Balancers) != "[10.0.0.0/8 192.0.2.1/32]" {
 		t.Errorf("%+v", l)
 	}
-	if l := p[1]; l.Certificate == nil || l.ClientCAs == nil || l.ClientCAFile != in("cert.pem") || l.Users != nil {
+	if l := p[1]; l.Certificate == nil || l.ClientCAs == nil || l.ClientCAFile != in("cert.pem") || l.Users != nil || !l.H3 {
 		t.Errorf("%+v", l)
 	}
 	if l := p[2]; l.Certificate != nil || l.Users != nil {
@@ -69,7 +69,7 @@ func TestListenProxy_IsReadWithItsCertificateAndItsUsers(t *testing.T) {
 		t.Fatalf("%v\n%s", err, shown)
 	}
 	again, err := Parse(in("again.yaml"), shown, ThisHost())
-	if err != nil || again.Listen.Proxy[0].UsersFile != in("users") || again.Listen.Proxy[0].TokenKeyFile != in("tokens") || len(again.Listen.Proxy[0].Balancers) != 2 || again.Listen.Proxy[1].ClientCAFile != in("cert.pem") {
+	if err != nil || again.Listen.Proxy[0].UsersFile != in("users") || again.Listen.Proxy[0].TokenKeyFile != in("tokens") || len(again.Listen.Proxy[0].Balancers) != 2 || again.Listen.Proxy[1].ClientCAFile != in("cert.pem") || !again.Listen.Proxy[1].H3 {
 		t.Errorf("what is shown is read as %+v, %v\n%s", again, err, shown)
 	}
 }

@@ -252,7 +252,7 @@ func (d *Daemon) serve(ctx context.Context, l *listener) {
 	var err error
 	switch l.kind {
 	case kindProxy:
-		err = d.port.Serve(ctx, l.socket, l.way.Load)
+		err = d.serveProxy(ctx, l)
 	case kindAdmin:
 		err = d.serveAdmin(ctx, l.socket)
 	case kindDNS:

@@ -34,6 +34,9 @@ const (
 	kindGateway kind = "gateway"
 )
 
+// schemeH3 is that of a kindProxy which serves HTTP/3 as well.
+const schemeH3 = "h3"
+
 // listener is one open listening socket, or one of TCP and one of UDP at the same address. It is served once, for as long
 // as a configuration names it.
 type listener struct {
@@ -44,7 +47,7 @@ type listener struct {
 	way     atomic.Pointer[mixed.Way]     // of kindProxy
 	names   atomic.Pointer[gateway.Names] // of kindGateway
 	socket  *net.TCPListener              // nil where only datagrams are served
-	packets *net.UDPConn                  // nil where none are; of kindDNS alone
+	packets *net.UDPConn                  // nil where none are; of kindDNS, and of kindProxy with schemeH3
 	passed  bool                          // by the service manager: it outlives a configuration that does not name it
 	stop    context.CancelFunc
 }
@@ -99,6 +102,9 @@ func openListeners(c config.Listen, before *listeners) (*listeners, error) {
 	for _, at := range c.Proxy {
 		w := want(kindProxy, config.DNSListener{Listener: at.Listener})
 		w.way = wayOf(at)
+		if w.udp = at.H3; w.udp {
+			w.scheme = schemeH3
+		}
 		all = append(all, w)
 	}
 	for _, at := range c.Admin {

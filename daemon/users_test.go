@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"bufio"
+	"context"
 	"crypto/tls"
 	"encoding/base64"
 	"fmt"
@@ -9,10 +10,15 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/quic-go/quic-go"
+	"github.com/quic-go/quic-go/http3"
 
 	"watertight/gate"
 )
@@ -171,4 +177,47 @@ func TestRoutesUser_SendEachUserHisOwnWay(t *testing.T) {
 			t.Errorf("%q: %s", user, resp.Status)
 		}
 	}
+}
+
+func TestListenProxyH3_CarriesTunnelsBesideTheOthers(t *testing.T) {
+	dir := doorFiles(t)
+	at := freePort(t)
+	l := newLive(t, fmt.Sprintf("listen: {proxy: {address: %q, tls: {cert: %q, key: %q}, h3: true}}\n", at, filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem"))).start().awaitReady()
+	own, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer own.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), limit)
+	defer cancel()
+	conn, err := quic.Dial(ctx, own, net.UDPAddrFromAddrPort(at), &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"h3"}}, &quic.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.CloseWithError(0, "")
+	s, err := (&http3.Transport{}).NewClientConn(conn).OpenRequestStream(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.SendRequestHeader(&http.Request{Method: http.MethodConnect, URL: &url.URL{Host: l.target()}, Host: l.target(), Header: http.Header{}}); err != nil {
+		t.Fatal(err)
+	}
+	resp, err := s.ReadResponse()
+	if err != nil || resp.StatusCode != http.StatusOK {
+		t.Fatal(resp, err)
+	}
+	_ = s.SetDeadline(time.Now().Add(limit))
+	fmt.Fprintln(s, "ping")
+	if got, err := bufio.NewReader(s).ReadString('\n'); got != "ping\n" {
+		t.Errorf("the echo was %q (%v)", got, err)
+	}
+	inside, err := tls.Dial("tcp", at.String(), &tls.Config{InsecureSkipVerify: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer inside.Close()
+	if resp := (&tunnel{inside, bufio.NewReader(inside)}).connect(t, l.target()); resp.StatusCode != http.StatusOK {
+		t.Error(resp.Status)
+	}
+	s.Close()
 }

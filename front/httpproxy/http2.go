@@ -52,7 +52,12 @@ func (s Streams) ServeConn(ctx context.Context, guest *gate.Guest, _ []byte) {
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			streams.Add(1)
 			defer streams.Done()
-			v := &visit{d: s.d, guest: guest}
+			v := &visit{d: s.d, guest: guest, tunnel: func(w http.ResponseWriter, r *http.Request) (tunnelStream, context.Context, error) {
+				t := newStream(w, r, guest)
+				return t, r.Context(), t.rc.Flush()
+			}, exhausted: func() {
+				w.Header().Set("Connection", "close") // which ends a connection of HTTP/2 in its own way
+			}}
 			v.serve(w, r)
 		}),
 		BaseContext: func(net.Listener) context.Context { return ctx },
@@ -143,6 +148,16 @@ type visit struct {
 	d        *Door
 	guest    *gate.Guest
 	identity client.Identity
+	// tunnel gives the stream when success was said, and how long it may live.
+	tunnel func(http.ResponseWriter, *http.Request) (tunnelStream, context.Context, error)
+	// exhausted sees to it that the connection ends.
+	exhausted func()
+}
+
+// tunnelStream is the client's end of a tunnel.
+type tunnelStream interface {
+	net.Conn
+	finish() // when nothing more is done with it
 }
 
 func (v *visit) serve(w http.ResponseWriter, r *http.Request) {
@@ -152,7 +167,7 @@ func (v *visit) serve(w http.ResponseWriter, r *http.Request) {
 	}
 	if f := v.admit(r); f != nil {
 		if v.guest.Exhausted() {
-			w.Header().Set("Connection", "close") // which ends a connection of HTTP/2 in its own way
+			v.exhausted()
 		}
 		v.reject(w, r, door, name.Target{}, f)
 		return
@@ -196,15 +211,17 @@ func (v *visit) connect(w http.ResponseWriter, r *http.Request) {
 		httphead.Refusal{Fault: fault.Of(err)}.Serve(w)
 		return
 	}
-	s := newStream(w, r, v.guest)
-	defer s.finish()
 	w.WriteHeader(http.StatusOK)
-	if err := s.rc.Flush(); err != nil {
+	stream, ctx, err := v.tunnel(w, r)
+	if stream != nil {
+		defer stream.finish()
+	}
+	if err != nil {
 		_ = server.Close() // the client is gone
 		return
 	}
 	started := time.Now()
-	up, down, _ := v.d.o.Relay(r.Context(), s, server) // how a tunnel ends is for its two ends to judge
+	up, down, _ := v.d.o.Relay(ctx, stream, server) // how a tunnel ends is for its two ends to judge
 	v.d.o.Sink.Tunnel(&event.Tunnel{Door: event.DoorCONNECT, Up: up, Down: down, Took: time.Since(started)})
 }
 

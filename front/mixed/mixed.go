@@ -134,6 +134,21 @@ func (p *Port) SetLimits(connections int, drain time.Duration) error {
 	return nil
 }
 
+// Take counts a connection that came by another way than a listener of the port, until leave is called. It gives false
+// where there are as many as may be.
+func (p *Port) Take() (leave func(), ok bool) {
+	if p.stats.open.Add(1) > p.connections.Load() {
+		p.stats.open.Add(-1)
+		p.stats.refused.Add(1)
+		return nil, false
+	}
+	p.stats.accepted.Add(1)
+	return sync.OnceFunc(func() { p.stats.open.Add(-1) }), true
+}
+
+// Crowded says that a quarter of the connections that may be there is, so that forged ones could keep others out.
+func (p *Port) Crowded() bool { return p.stats.open.Load() >= p.connections.Load()/4 }
+
 // Stats gives the counts.
 func (p *Port) Stats() Stats {
 	return Stats{
