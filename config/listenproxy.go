@@ -37,9 +37,9 @@ type ProxyListener struct {
 func (l ProxyListener) Rules() *gate.Rules {
 	switch {
 	case l.Users != nil:
-		return gate.Guarded(l.Users, l.tokenKey)
+		return gate.Guarded(l.Users, l.tokenKey).With(l.ClientCAs)
 	case l.ClientCAs != nil:
-		return gate.Certified()
+		return gate.Certified(l.ClientCAs)
 	}
 	return gate.Open()
 }

@@ -9,6 +9,7 @@ package gate
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"net"
 	"net/netip"
 	"sync/atomic"
@@ -50,9 +51,10 @@ func Abort(c Conn) {
 
 // Rules are what a listener asks of its clients. The zero Rules let nobody in.
 type Rules struct {
-	ask   asks
-	users *Users
-	key   []byte
+	ask     asks
+	users   *Users
+	key     []byte
+	clients *x509.CertPool // who certifies clients; nil: nobody has to
 }
 
 type asks int
@@ -70,8 +72,14 @@ func Open() *Rules { return &Rules{ask: asksNothing} }
 // Guarded lets the users of a file in, by password or by a token signed with key. An empty key means that no token is good.
 func Guarded(u *Users, key []byte) *Rules { return &Rules{ask: asksPassword, users: u, key: key} }
 
-// Certified lets in whoever showed a certificate, as the user that it names.
-func Certified() *Rules { return &Rules{ask: asksCertificate} }
+// Certified lets in whoever showed a certificate of these authorities, as the user that it names.
+func Certified(clients *x509.CertPool) *Rules { return &Rules{ask: asksCertificate, clients: clients} }
+
+// With asks for a certificate of these authorities besides; nil asks for none.
+func (r *Rules) With(clients *x509.CertPool) *Rules {
+	r.clients = clients
+	return r
+}
 
 // Guest is a client at a door.
 type Guest struct {
@@ -80,7 +88,9 @@ type Guest struct {
 	Self   netip.AddrPort // the address that it connected to
 	// Certified is the user of its certificate; empty if it showed none.
 	Certified string
-	Keeper    *Keeper
+	// Authorities are those by which that certificate was found good.
+	Authorities *x509.CertPool
+	Keeper      *Keeper
 	// Rules gives those in force for the listener.
 	Rules func() *Rules
 
@@ -112,6 +122,12 @@ func (g *Guest) NeedsPassword() bool { return g.Rules().ask == asksPassword }
 // passwords are being checked.
 func (g *Guest) Admit(ctx context.Context, c Credentials) (client.Identity, error) {
 	r := g.Rules()
+	if r.clients != nil && (g.Certified == "" || g.Authorities == nil || !g.Authorities.Equal(r.clients)) {
+		return client.Identity{}, &fault.Error{
+			Code: fault.AuthRequired, Message: "this proxy asks for a certificate of another authority",
+			Hint: "connect anew: who certifies clients has changed since this connection began",
+		}
+	}
 	if r.ask == asksPassword && c.Username == "" {
 		return client.Identity{}, needed()
 	}
@@ -127,7 +143,7 @@ func (g *Guest) Admit(ctx context.Context, c Credentials) (client.Identity, erro
 		return id, nil
 	case asksCertificate:
 		switch {
-		case g.Certified == "":
+		case r.clients == nil || g.Certified == "":
 			return client.Identity{}, fault.New(fault.AuthRequired, "this proxy asks for a certificate", nil)
 		case id.User == "":
 			return client.Identity{User: g.Certified}, nil

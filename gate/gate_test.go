@@ -1,6 +1,7 @@
 package gate
 
 import (
+	"crypto/x509"
 	"errors"
 	"net/netip"
 	"strings"
@@ -56,8 +57,15 @@ func TestWhoIsLetIn(t *testing.T) {
 		t.Fatal(err)
 	}
 	k := NewKeeper()
-	certified := guest(k, Certified())
-	certified.Certified = "alice"
+	pool, other := x509.NewCertPool(), x509.NewCertPool()
+	pool.AddCert(&x509.Certificate{Raw: []byte("one")})
+	other.AddCert(&x509.Certificate{Raw: []byte("other")})
+	certified := guest(k, Certified(pool))
+	certified.Certified, certified.Authorities = "alice", pool.Clone()
+	before := guest(k, Certified(other))
+	before.Certified, before.Authorities = "alice", pool
+	both := guest(k, Guarded(users, nil).With(pool))
+	both.Certified, both.Authorities = "bob", pool
 	for _, tt := range []struct {
 		title          string
 		g              *Guest
@@ -89,7 +97,11 @@ func TestWhoIsLetIn(t *testing.T) {
 		{"certificate", certified, "", "", client.Identity{User: "alice"}, ""},
 		{"certificate and labels", certified, "alice-session-1", "", client.Identity{User: "alice", Session: "1"}, ""},
 		{"certificate of another", certified, "bob", "", client.Identity{}, fault.AuthRequired},
-		{"no certificate", guest(k, Certified()), "alice", "", client.Identity{}, fault.AuthRequired},
+		{"no certificate", guest(k, Certified(pool)), "alice", "", client.Identity{}, fault.AuthRequired},
+		{"a certificate of authorities that are gone", before, "", "", client.Identity{}, fault.AuthRequired},
+		{"no authorities", guest(k, Certified(nil)), "alice", "", client.Identity{}, fault.AuthRequired},
+		{"password without the certificate", guest(k, Guarded(users, nil).With(pool)), "alice", "s3cret", client.Identity{}, fault.AuthRequired},
+		{"password and certificate", both, "alice", "s3cret", client.Identity{User: "alice"}, ""},
 	} {
 		t.Run(tt.title, func(t *testing.T) {
 			got, err := tt.g.Admit(t.Context(), Credentials{tt.user, tt.password})
@@ -119,9 +131,11 @@ func TestAStrangerCostsWhatAUserCosts_AndARightPasswordCostsOnce(t *testing.T) {
 	if _, err := guest(k, Guarded(users, nil)).Admit(t.Context(), Credentials{"alice", "s3cret"}); err != nil {
 		t.Errorf("the password is computed again: %v", err)
 	}
+	k.mu.Lock()
 	if len(k.proven) != 1 || len(k.checks) != 0 {
 		t.Errorf("%d are remembered, %d are being checked", len(k.proven), len(k.checks))
 	}
+	k.mu.Unlock()
 	k.now = func() time.Time { return time.Now().Add(provenTime + time.Second) }
 	<-k.slots
 	if right, err := k.matches(t.Context(), a, "alice", "s3cret", netip.Addr{}); !right || err != nil {
@@ -169,6 +183,8 @@ func TestPasswordsThatAreBeingCheckedAreBounded(t *testing.T) {
 			t.Error(err)
 		}
 	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
 	if right != 1 || len(k.checks) != 0 || len(k.byPlace) != 0 {
 		t.Errorf("%d were right; %d checks and %d places are left", right, len(k.checks), len(k.byPlace))
 	}

@@ -48,3 +48,16 @@ func CertifiedUser(s *tls.ConnectionState) (string, error) {
 	}
 	return user, nil
 }
+
+// Vouches says whether a client's certificate is one of these authorities now.
+func Vouches(clients *x509.CertPool, s *tls.ConnectionState) bool {
+	if clients == nil || len(s.PeerCertificates) == 0 {
+		return false
+	}
+	between := x509.NewCertPool()
+	for _, c := range s.PeerCertificates[1:] {
+		between.AddCert(c)
+	}
+	_, err := s.PeerCertificates[0].Verify(x509.VerifyOptions{Roots: clients, Intermediates: between, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}})
+	return err == nil
+}

@@ -31,7 +31,7 @@ func join(unread, read []byte) []byte {
 	return append(read[:len(read):len(read)], unread...)
 }
 
-// headedConn is [Headed] over a connection that is no kernel socket: one end of a pipe in memory.
+// headedConn is [Headed] over a connection that is no kernel socket: one with TLS, or an end of a pipe in memory.
 type headedConn struct {
 	net.Conn
 	head []byte
@@ -53,6 +53,13 @@ func (h *headedConn) CloseWrite() error {
 		return c.CloseWrite()
 	}
 	return h.Conn.Close()
+}
+
+// Abort sees to it that the end is not taken for an orderly one, where the connection can do that.
+func (h *headedConn) Abort() {
+	if c, ok := h.Conn.(interface{ Abort() }); ok {
+		c.Abort()
+	}
 }
 
 func (h *headedConn) takeHead() []byte {

@@ -125,6 +125,9 @@ func (d *Door) serveHTTP3Conn(ctx, live context.Context, conn *quic.Conn, o HTTP
 		return
 	}
 	guest := &gate.Guest{Client: udpAddrPort(conn.RemoteAddr()), Self: udpAddrPort(conn.LocalAddr()), Certified: user, Keeper: o.Keeper, Rules: o.Rules}
+	if now := o.TLS(); now != nil && gate.Vouches(now.ClientCAs, &state) { // others may be in force since the handshake
+		guest.Authorities = now.ClientCAs
+	}
 	under := &underWay{over: func() {
 		// What was said last is given the time to arrive: to close a connection of QUIC takes it away.
 		time.AfterFunc(linger, func() { _ = conn.CloseWithError(quic.ApplicationErrorCode(http3.ErrCodeNoError), "") })

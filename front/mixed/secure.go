@@ -36,7 +36,7 @@ func (p *Port) secure(guest *gate.Guest, conn *net.TCPConn, head []byte, config 
 		_ = c.Close() // the handshake has seen to that
 		return nil, false
 	}
-	guest.Conn, guest.Certified = c, user
+	guest.Conn, guest.Certified, guest.Authorities = c, user, config.ClientCAs
 	if state.NegotiatedProtocol == gate.HTTP2 {
 		return nil, true
 	}
