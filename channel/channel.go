@@ -269,12 +269,17 @@ func (c *Channel) LookupGiven(ctx context.Context, host string, check Check) ([]
 	if len(allowed) == 0 {
 		return nil, refusal
 	}
-	c.given.add(allowed)
+	c.given.add(allowed, host)
 	return allowed, nil
 }
 
 // Gave says whether addr was given out to a client by this channel's resolver, of late.
 func (c *Channel) Gave(addr netip.Addr) bool { return c.given.has(addr.Unmap()) }
+
+// GivenFor gives the names for which addr was given out to clients, of late, the latest last. There are eight at most.
+func (c *Channel) GivenFor(addr netip.Addr) []string {
+	return slices.Clone(c.given.names(addr.Unmap()))
+}
 
 // Exchange asks the channel's resolver one question. One that is not ready yet is waited for 3 seconds. Where the exit
 // resolves, special-use names are answered all the same. The error is a [*fault.Error].
@@ -347,7 +352,7 @@ func (c *Channel) give(a *dnswire.Answer, q dnswire.Question, check Check) error
 		}
 	}
 	if len(addrs) > 0 {
-		c.given.add(addrs)
+		c.given.add(addrs, q.Name)
 	}
 	return nil
 }

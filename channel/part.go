@@ -182,6 +182,20 @@ func (p Part) Gave(addr netip.Addr) bool {
 	return one.Gave(addr)
 }
 
+// GivenFor is [Channel.GivenFor] for the identity, after what was given out to clients without a name.
+func (p Part) GivenFor(addr netip.Addr) []string {
+	names := p.of.GivenFor(addr)
+	if p.who.isZero() {
+		return names
+	}
+	one := p.of.parts.holdOld(p.who)
+	if one == nil {
+		return names
+	}
+	defer p.of.parts.release(one)
+	return append(names, one.GivenFor(addr)...)
+}
+
 // Packets is how datagrams leave for the identity, unchecked, to an address; nil where the channel carries none.
 func (p Part) Packets() hop.PacketDialer {
 	if p.of.packets == nil {

@@ -126,6 +126,9 @@ func banner(w io.Writer, c *config.Config, l daemon.Listening) {
 	for _, at := range l.Gateway {
 		fmt.Fprintf(w, "gateway on http://%s, for programs that take a base URL\n", at)
 	}
+	for _, at := range l.Transparent {
+		fmt.Fprintf(w, "transparent on %s, for what the firewall hands over\n", at)
+	}
 	for _, at := range l.Admin {
 		fmt.Fprintf(w, "admin on http://%s: /healthz /readyz /metrics /status\n", at)
 	}

@@ -41,7 +41,7 @@ func (l *loader) checkListeners(c *Config) {
 	}
 	var doors []door
 	all := c.Listen.sockets()
-	for _, path := range []string{"listen.proxy", "listen.admin", "listen.gateway", "listen.dns"} {
+	for _, path := range []string{"listen.proxy", "listen.admin", "listen.gateway", "listen.dns", "listen.transparent"} {
 		for i, one := range all[path] {
 			now := door{one, fmt.Sprintf("%s[%d]", path, i)}
 			if !now.address.IsValid() {

@@ -71,6 +71,8 @@ type Listen struct {
 	DNS   []DNSListener   // for programs that resolve by themselves; none by default
 
 	Gateway []GatewayListener // for programs that take a base URL; none by default
+	// Transparent is for what the firewall hands over; none by default.
+	Transparent []TransparentListener
 }
 
 // Listener is one listening socket.
@@ -119,6 +121,9 @@ func (l Listen) sockets() map[string][]socket {
 	}
 	for _, one := range l.DNS {
 		all["listen.dns"] = append(all["listen.dns"], socket{one.Address, one.TCP(), one.UDP()})
+	}
+	for _, one := range l.Transparent {
+		all["listen.transparent"] = append(all["listen.transparent"], socket{one.Address, true, one.UDP})
 	}
 	return all
 }

@@ -116,6 +116,25 @@ var Keys = []Key{
 		Doc: "Your word that an address beyond loopback may be served without TLS and users.",
 	},
 
+	{
+		Path: "listen.transparent", form: formText, list: true, orMap: true,
+		Doc: "Connections and datagrams that the firewall of Linux hands over, of programs that know of no proxy. Not served unless written.",
+	},
+	{Path: "listen.transparent.address", form: formText, Doc: "IP:PORT that the firewall hands them to."},
+	{
+		Path: "listen.transparent.mode", form: formChoice, choices: []string{ModeRedirect, ModeTPROXY}, Default: ModeRedirect,
+		Doc: "How the firewall does that: by nft's redirect, or by its tproxy, which needs CAP_NET_ADMIN.",
+	},
+	{Path: "listen.transparent.udp", form: formBool, Default: "false", Doc: "Datagrams too, with mode tproxy."},
+	{
+		Path: "listen.transparent.mark", form: formInt, min: 1, max: 1<<31 - 1,
+		Doc: "A mark on every packet that the program sends, so that the firewall can leave those alone. It needs CAP_NET_ADMIN.",
+	},
+	{
+		Path: "listen.transparent.allow_insecure", form: formBool, Default: "false",
+		Doc: "Your word that an address beyond loopback may be served without TLS and users.",
+	},
+
 	{Path: "dns", form: formMap, Doc: "What the DNS door tells of itself."},
 	{
 		Path: "dns.id_server", form: formText,
@@ -342,7 +361,6 @@ var stickyWords = []string{"user", "session", "client", "target"}
 // None is read here, and none is passed over in silence.
 var later = map[string]string{
 	"listen.dns.users":   "remove the key, and tell clients by their certificates: `client_ca` in `tls`",
-	"listen.transparent": "remove the key: give the client a proxy setting (`watertight env` prints it)",
 	"listen.admin.tls":   "remove the key and listen on 127.0.0.1, or put a TLS server before it and write `allow_insecure: true`",
 	"listen.admin.users": "remove the key and listen on 127.0.0.1, where only this host's users reach it",
 	"leaktest":           "remove the key",

@@ -44,6 +44,7 @@ var required = map[string][]string{
 	"listen.proxy":                  {"address"},
 	"listen.admin":                  {"address"},
 	"listen.gateway":                {"address"},
+	"listen.transparent":            {"address"},
 	"routes":                        {"to", "channel"},
 	"channels.*.resolver.upstreams": {"url"},
 	"channels.*.wireguard":          {"private_key_file", "address", "peers"},

@@ -53,6 +53,10 @@ func (l *loader) listen(n *node, c *Listen) {
 				c.Gateway = append(c.Gateway, l.gatewayListener(n, path))
 				return
 			}
+			if key == "transparent" {
+				c.Transparent = append(c.Transparent, l.transparent(n, path, c.Transparent))
+				return
+			}
 			one := l.listener(n, "listen."+key, path)
 			switch key {
 			case "admin":

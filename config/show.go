@@ -55,6 +55,9 @@ func (c *Config) tree() entries {
 	if len(c.Listen.DNS) > 0 {
 		listen = append(listen, entry{"dns", c.dnsListeners()})
 	}
+	if len(c.Listen.Transparent) > 0 {
+		listen = append(listen, entry{"transparent", c.transparentListeners()})
+	}
 	channels := entries{}
 	for _, ch := range c.Channels {
 		channels = append(channels, entry{ch.Name, c.channelTree(ch)})

@@ -24,6 +24,7 @@ import (
 	"watertight/front/httpproxy"
 	"watertight/front/mixed"
 	"watertight/front/socksproxy"
+	"watertight/front/transparent"
 	"watertight/gate"
 	"watertight/hop"
 	"watertight/metrics"
@@ -56,9 +57,9 @@ type Options struct {
 
 // Listening is where a daemon listens.
 type Listening struct {
-	Proxy, Admin []netip.AddrPort
-	DNS          []string // each as it is written in a configuration
-	Gateway      []netip.AddrPort
+	Proxy, Admin, Transparent []netip.AddrPort
+	DNS                       []string // each as it is written in a configuration
+	Gateway                   []netip.AddrPort
 }
 
 func (o Options) validate() error {
@@ -96,6 +97,8 @@ type Daemon struct {
 	dns     *dns.Door
 	gateway *gateway.Gateway
 	manager wire.Manager
+
+	transparent *transparent.Door
 
 	sharedMu sync.RWMutex
 	shared   shared // changed under reloading only
@@ -138,6 +141,9 @@ func New(o Options) (*Daemon, error) {
 		return nil, err
 	}
 	d.shared = shared{ground: o.Ground, sink: sink}
+	if err := d.newTransparent(sink); err != nil {
+		return nil, err
+	}
 	if d.http, err = httpproxy.New(httpproxy.Options{Dialer: hosted{d, sink}, Relay: d.relay, Sink: sink}); err != nil {
 		return nil, err
 	}
@@ -236,7 +242,7 @@ func (d *Daemon) begin(live context.Context) error {
 	}
 	serving.serve(live, d.serve)
 	d.warn(c)
-	d.o.Listening(Listening{Proxy: serving.at(kindProxy), Admin: serving.at(kindAdmin), DNS: serving.dns(), Gateway: serving.at(kindGateway)})
+	d.o.Listening(Listening{Proxy: serving.at(kindProxy), Admin: serving.at(kindAdmin), Transparent: serving.at(kindTransparent), DNS: serving.dns(), Gateway: serving.at(kindGateway)})
 	return nil
 }
 
@@ -259,32 +265,12 @@ func (d *Daemon) serve(ctx context.Context, l *listener) {
 		err = d.serveDNS(ctx, l)
 	case kindGateway:
 		err = d.gateway.Serve(ctx, l.socket, l.gatewayNames)
+	case kindTransparent:
+		err = d.serveTransparent(ctx, l)
 	}
 	if err != nil {
 		d.o.Log.Error("a listener failed and is closed", "kind", string(l.kind), "at", l.address(), "error", err)
 	}
-}
-
-// serveDNS serves a listener; with UDP and TCP both of its sockets, and where one fails the other ends too.
-func (d *Daemon) serveDNS(ctx context.Context, l *listener) error {
-	switch l.scheme {
-	case config.SchemeTLS:
-		return d.dns.ServeTLS(ctx, l.socket, l.tls.Load)
-	case config.SchemeQUIC:
-		return d.dns.ServeQUIC(ctx, l.packets, l.tls.Load)
-	case config.SchemeHTTPS:
-		return d.dns.ServeHTTPS(ctx, l.socket, l.packets, l.tls.Load)
-	}
-	ctx, stop := context.WithCancel(ctx)
-	defer stop()
-	udp := make(chan error, 1)
-	go func() {
-		defer stop()
-		udp <- d.dns.ServeUDP(ctx, l.packets)
-	}()
-	err := d.dns.ServeTCP(ctx, l.socket)
-	stop()
-	return errors.Join(err, <-udp)
 }
 
 func (d *Daemon) setServing(ls *listeners) {
@@ -343,6 +329,9 @@ func (d *Daemon) Reload(ctx context.Context) error {
 }
 
 func (d *Daemon) replace(ctx context.Context, c *config.Config) error {
+	if err := d.sameMark(c); err != nil {
+		return err
+	}
 	serving, err := openListeners(c.Listen, d.serving)
 	if err != nil {
 		return err

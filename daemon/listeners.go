@@ -19,7 +19,6 @@ import (
 	"watertight/front/gateway"
 	"watertight/front/mixed"
 	"watertight/gate"
-	"watertight/wire"
 )
 
 // kind is what is spoken at a listener.
@@ -81,6 +80,7 @@ type wanted struct {
 	tls      *tls.Config    // nil: in clear
 	way      *mixed.Way     // of kindProxy
 	names    *gateway.Names // of kindGateway
+	mark     uint32         // of kindTransparent
 }
 
 func want(k kind, l config.DNSListener) wanted {
@@ -117,6 +117,9 @@ func openListeners(c config.Listen, before *listeners) (*listeners, error) {
 		w := want(kindGateway, config.DNSListener{Listener: at.Listener})
 		w.names = namesOf(at)
 		all = append(all, w)
+	}
+	for _, at := range c.Transparent {
+		all = append(all, wantTransparent(at, c.Mark()))
 	}
 	for _, w := range all {
 		l, err := next.listen(w, before)
@@ -183,7 +186,7 @@ func passedListeners(sockets map[string][]*net.TCPListener) (*listeners, error) 
 // listen gives a listener that ls does not hold yet: the one of before for that very address, or a new one.
 func (ls *listeners) listen(w wanted, before *listeners) (*listener, error) {
 	for _, l := range before.all {
-		if l.kind == w.kind && l.scheme == w.scheme && (l.written == w.at || l.address() == w.at) && !slices.Contains(ls.all, l) {
+		if w.fits(l) && (l.written == w.at || l.address() == w.at) && !slices.Contains(ls.all, l) {
 			return l, nil
 		}
 	}
@@ -191,14 +194,14 @@ func (ls *listeners) listen(w wanted, before *listeners) (*listener, error) {
 	at := w.at
 	var err error
 	if w.tcp {
-		if l.socket, err = wire.ListenTCP(at); err != nil {
+		if l.socket, err = w.listenTCP(at); err != nil {
 			l.socket = nil
 			return nil, ls.refused(w, "", err, before)
 		}
 		at = l.address() // with the port that the kernel chose
 	}
 	if w.udp {
-		if l.packets, err = wire.ListenUDP(at); err != nil {
+		if l.packets, err = w.listenUDP(at); err != nil {
 			if l.socket != nil {
 				_ = l.socket.Close()
 			}
@@ -213,6 +216,8 @@ func remedy(err error) string {
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
 		return "; another program has it (`watertight status` tells if it is a Watertight): stop that one, or take another port"
+	case errors.Is(err, syscall.EPERM):
+		return "; a socket for what others are meant to get takes CAP_NET_ADMIN: `setcap cap_net_admin+ep` on the program, or AmbientCapabilities=CAP_NET_ADMIN in its unit; `mode: redirect` needs none"
 	case errors.Is(err, syscall.EACCES):
 		return "; ports below 1024 are for root: take a higher one, or a socket of the service manager"
 	case errors.Is(err, syscall.EADDRNOTAVAIL):
@@ -277,7 +282,7 @@ func (l *listener) text() string {
 
 // addresses gives all addresses, for the policy: a request for one of them would go round in a circle.
 func (ls *listeners) addresses() []netip.AddrPort {
-	return slices.Concat(ls.at(kindProxy), ls.at(kindAdmin), ls.at(kindDNS), ls.at(kindGateway))
+	return slices.Concat(ls.at(kindProxy), ls.at(kindAdmin), ls.at(kindDNS), ls.at(kindGateway), ls.at(kindTransparent))
 }
 
 // serve starts to serve the listeners that are not served yet.

@@ -15,6 +15,7 @@ func (d *Daemon) settle(c *config.Config) {
 		d.o.Log.Error("what the DNS door tells of itself could not be changed", "error", err) // the configuration was checked
 	}
 	d.keeper.SetUserLimits(c.Limits.PerUser)
+	d.transparent.SetConnections(c.Limits.Connections)
 	err := errors.Join(
 		d.port.SetLimits(c.Limits.Connections, c.Limits.Drain),
 		d.gateway.SetLimits(c.Limits.Connections, c.Limits.Drain))
@@ -27,6 +28,7 @@ func (d *Daemon) settle(c *config.Config) {
 func (d *Daemon) drainDoors() {
 	var draining sync.WaitGroup
 	draining.Go(d.gateway.Drain)
+	draining.Go(func() { d.transparent.Drain(d.drainLimit()) })
 	d.port.Drain()
 	draining.Wait()
 }

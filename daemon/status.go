@@ -37,11 +37,14 @@ func (d *Daemon) state() metrics.State {
 	ready, _ := g.ready()
 	port := d.port.Stats()
 	s := metrics.State{
-		Ready: ready, Connections: port.Open, Tunnels: d.tunnels.Load(),
+		Ready: ready, Connections: port.Open + d.transparent.Open(), Tunnels: d.tunnels.Load(),
 		OverLimit: port.Refused, Unknown: port.Unknown, Faults: port.Panics,
 	}
 	if stats := d.dnsStats(); stats != nil {
 		s.DNS = &metrics.DNSState{Queries: stats.Queries, Dropped: stats.Dropped(), Truncated: stats.Truncated}
+	}
+	if n := d.transparent.Dropped(); n > 0 {
+		s.Datagrams = append(s.Datagrams, metrics.DroppedDatagrams{Door: event.DoorTransparentUDP, Reason: "limit", Number: n})
 	}
 	for reason, n := range d.socks.Dropped().ByReason() {
 		s.Datagrams = append(s.Datagrams, metrics.DroppedDatagrams{Door: event.DoorSOCKS5UDP, Reason: reason, Number: n})

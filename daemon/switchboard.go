@@ -9,6 +9,7 @@ import (
 
 	"watertight/dnswire"
 	"watertight/front/dns"
+	"watertight/name"
 	"watertight/route"
 )
 
@@ -65,6 +66,14 @@ func (s *switchboard) DialPacket(ctx context.Context, r route.Request) (net.Conn
 
 // CarriesPackets says whether datagrams can go anywhere.
 func (s *switchboard) CarriesPackets() bool { return s.look().table.CarriesPackets() }
+
+// GivenFor says for which names an address was given out.
+func (s *switchboard) GivenFor(from, addr netip.Addr) []route.Given {
+	return s.look().table.GivenFor(from, addr)
+}
+
+// Leads gives the name of the channel to a host.
+func (s *switchboard) Leads(h name.Host) string { return s.look().table.Leads(h) }
 
 // Resolve looks up for a door.
 func (s *switchboard) Resolve(ctx context.Context, r route.Request) ([]netip.Addr, error) {

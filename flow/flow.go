@@ -85,12 +85,17 @@ type Table[K comparable] struct {
 type flow[K comparable] struct {
 	key      K
 	queue    chan []byte
-	used     atomic.Int64 // when, in nanoseconds since the table began
+	used     atomic.Int64 // when, in nanoseconds since the table began; long ago for one that was refused
 	ctx      context.Context
 	end      context.CancelFunc
 	held     [][]byte // shown before the flow was open
 	up, down atomic.Int64
 }
+
+// wasRefused stands for when a refused flow was used: it makes room for any other.
+const wasRefused = -1 << 62
+
+func (f *flow[K]) isRefused() bool { return f.used.Load() == wasRefused }
 
 // NewTable checks the options. The table ends with ctx; the caller calls Close all the same.
 func NewTable[K comparable](ctx context.Context, o Options[K]) (*Table[K], error) {
@@ -139,7 +144,9 @@ func (t *Table[K]) Send(key K, b []byte) bool {
 			return false
 		}
 	}
-	f.used.Store(t.now())
+	if !f.isRefused() {
+		f.used.Store(t.now())
+	}
 	if t.octets+len(b) > queuedOctets {
 		return false
 	}
@@ -249,6 +256,7 @@ func (t *Table[K]) next(ctx context.Context, f *flow[K]) ([]byte, bool) {
 
 // refused drops what is sent to a far side that was refused, for a while.
 func (t *Table[K]) refused(f *flow[K]) {
+	f.used.Store(wasRefused)
 	over := time.NewTimer(refusedFor)
 	defer over.Stop()
 	for {

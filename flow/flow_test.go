@@ -216,6 +216,21 @@ func TestTheOldestFlowMakesRoomUnlessAllAreInUse(t *testing.T) {
 	})
 }
 
+func TestARefusedFarSideMakesRoomAtOnce(t *testing.T) {
+	inSide(t, 2, 9, func(s *side) {
+		s.refuse = true
+		for _, key := range []string{"a", "b", "c", "d"} {
+			if !s.table.Send(key, nil) {
+				t.Errorf("%s found no room", key)
+			}
+			synctest.Wait()
+		}
+		if s.table.Len() != 2 {
+			t.Errorf("%d flows", s.table.Len())
+		}
+	})
+}
+
 func TestTheBudgetBindsEveryTable(t *testing.T) {
 	inSide(t, 0, 2, func(s *side) {
 		if !s.table.Send("a", nil) || !s.table.Send("b", nil) || s.table.Send("c", nil) {

@@ -212,7 +212,10 @@ func (t *Table) decideIn(c *channel.Channel, labels Labels, r Request) decision 
 	}
 	d.part = c.For(id, r.Client.Addr())
 	addr, isAddr := r.Target.Host().Addr()
-	if isAddr && r.Door != event.DoorResolve && r.Door != event.DoorGateway { // the gateway's addresses are the configuration's
+	switch {
+	case r.Original.IsValid():
+		d.clientResolved = !wasGiven(asked(c, labels, r.Identity, r.Client.Addr()), r)
+	case isAddr && r.Door != event.DoorResolve && r.Door != event.DoorGateway: // the gateway's addresses are the configuration's
 		d.clientResolved = !d.part.Gave(addr)
 	}
 	d.refusal = t.refuse(r, d.clientResolved)

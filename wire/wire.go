@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"syscall"
 	"time"
 )
 
@@ -32,14 +33,25 @@ var keepAlive = net.KeepAliveConfig{Enable: true, Idle: 60 * time.Second, Interv
 // DialTCP connects to an address. The result is a bare kernel socket, so that a relay can splice it. A wish of
 // [WithSegments] is said to the far side.
 func DialTCP(ctx context.Context, to netip.AddrPort) (*net.TCPConn, error) {
+	return dialTCP(ctx, to, 0)
+}
+
+func dialTCP(ctx context.Context, to netip.AddrPort, mark uint32) (*net.TCPConn, error) {
 	if err := mayDial(to); err != nil {
 		return nil, err
 	}
 	// DialContext with the address as text: DialTCP binds before it connects (golang/go#81620), which costs a system
 	// call and a local port. The address is literal, and the resolver would refuse anything else.
 	d := net.Dialer{Resolver: refusing, KeepAliveConfig: keepAlive}
-	if segments(ctx) != 0 {
-		d.ControlContext = limitSegments
+	if segments(ctx) != 0 || mark != 0 {
+		d.ControlContext = func(ctx context.Context, network, address string, raw syscall.RawConn) error {
+			if mark != 0 {
+				if err := setMark(raw, mark); err != nil {
+					return fmt.Errorf("wire: mark: %w", err)
+				}
+			}
+			return limitSegments(ctx, network, address, raw)
+		}
 	}
 	conn, err := d.DialContext(ctx, "tcp", to.String())
 	if err != nil {
@@ -49,11 +61,21 @@ func DialTCP(ctx context.Context, to netip.AddrPort) (*net.TCPConn, error) {
 }
 
 // DialUDP gives a datagram socket that sends to one address and hears nobody else.
-func DialUDP(to netip.AddrPort) (*net.UDPConn, error) {
+func DialUDP(to netip.AddrPort) (*net.UDPConn, error) { return dialUDP(to, 0) }
+
+func dialUDP(to netip.AddrPort, mark uint32) (*net.UDPConn, error) {
 	if err := mayDial(to); err != nil {
 		return nil, err
 	}
-	return net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(to))
+	if mark == 0 {
+		return net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(to))
+	}
+	d := net.Dialer{Resolver: refusing, Control: func(_, _ string, raw syscall.RawConn) error { return setMark(raw, mark) }}
+	conn, err := d.Dial("udp", to.String()) // the address is literal
+	if err != nil {
+		return nil, err
+	}
+	return conn.(*net.UDPConn), nil
 }
 
 // mayDial refuses what is no address of anyone, and where names travel in clear text.
@@ -68,11 +90,17 @@ func mayDial(to netip.AddrPort) error {
 }
 
 // Dialer is DialTCP and DialUDP as a value: the ground on which the channel `direct` stands.
-type Dialer struct{}
+type Dialer struct {
+	// Mark is put on every packet, for rules of the firewall, if it is not 0. It needs CAP_NET_ADMIN, and Linux.
+	Mark uint32
+}
+
+// Marked is the dialer with a mark.
+func (Dialer) Marked(mark uint32) Dialer { return Dialer{Mark: mark} }
 
 // DialAddr connects to an address.
-func (Dialer) DialAddr(ctx context.Context, to netip.AddrPort) (net.Conn, error) {
-	conn, err := DialTCP(ctx, to)
+func (d Dialer) DialAddr(ctx context.Context, to netip.AddrPort) (net.Conn, error) {
+	conn, err := dialTCP(ctx, to, d.Mark)
 	if err != nil {
 		return nil, err
 	}
@@ -80,8 +108,8 @@ func (Dialer) DialAddr(ctx context.Context, to netip.AddrPort) (net.Conn, error)
 }
 
 // DialPacketAddr opens a flow of datagrams to an address.
-func (Dialer) DialPacketAddr(_ context.Context, to netip.AddrPort) (net.Conn, error) {
-	conn, err := DialUDP(to)
+func (d Dialer) DialPacketAddr(_ context.Context, to netip.AddrPort) (net.Conn, error) {
+	conn, err := dialUDP(to, d.Mark)
 	if err != nil {
 		return nil, err
 	}

@@ -43,6 +43,20 @@ func (d *Door) serves(c Client) bool {
 	return false
 }
 
+// isHome says that whoever reaches a socket is on this host, whatever address it has: the kernel takes nothing for ::1 from
+// a link (RFC 4291, section 2.5.3), but a firewall's redirect leaves a program of this host the address that it had. IPv4 has
+// a setting by which other hosts reach loopback (route_localnet), and so this holds for IPv6 alone.
+func isHome(at net.Addr) bool {
+	var ip net.IP
+	switch a := at.(type) {
+	case *net.TCPAddr:
+		ip = a.IP
+	case *net.UDPAddr:
+		ip = a.IP
+	}
+	return ip.Equal(net.IPv6loopback)
+}
+
 // newClient makes a client of an address as sockets give it.
 func newClient(ap netip.AddrPort, p Proto) Client {
 	return Client{netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port()), p}

@@ -19,14 +19,11 @@ import (
 // ServeTCP answers queries on the connections of l until ctx ends, and closes l. It gives nil then, or the error that
 // ended the listener.
 func (d *Door) ServeTCP(ctx context.Context, l *net.TCPListener) error {
-	return d.serveStreams(ctx, l, TCP, never, func(s *serving, conn net.Conn, c Client) { s.newStream(conn, c).serve() })
+	return d.serveStreams(ctx, l, TCP, func() bool { return isHome(l.Addr()) }, func(s *serving, conn net.Conn, c Client) { s.newStream(conn, c).serve() })
 }
 
-// never is for transports without certificates.
-func never() bool { return false }
-
 // serveStreams accepts until ctx ends, lets queries under way end, and closes l. Where proven says so, clients prove later
-// who they are, and any may connect.
+// who they are, or are known to be on this host, and any may connect.
 func (d *Door) serveStreams(ctx context.Context, l net.Listener, p Proto, proven func() bool, serve func(*serving, net.Conn, Client)) error {
 	defer l.Close()
 	s := d.newServing(ctx)

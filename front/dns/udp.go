@@ -119,7 +119,7 @@ func (s *serving) answer(r *packetReader, n int) {
 			continue
 		}
 		from := peer{client: addr.AddrPort()}
-		if r.in[i].N > maxQueryUDP || !s.d.serves(newClient(from.client, UDP)) {
+		if r.in[i].N > maxQueryUDP || !r.conn.home && !s.d.serves(newClient(from.client, UDP)) {
 			continue
 		}
 		if r.conn.isTold() {

@@ -13,13 +13,14 @@ import (
 type datagrams struct {
 	*net.UDPConn
 	v4, v6 bool // that the kernel is to tell which address was asked; neither for a socket of one address
+	home   bool // that all its clients are on this host
 }
 
 // controlLen is room for what the kernel tells beside a datagram.
 const controlLen = 128
 
 func newDatagrams(conn *net.UDPConn) (datagrams, error) {
-	d := datagrams{UDPConn: conn}
+	d := datagrams{UDPConn: conn, home: isHome(conn.LocalAddr())}
 	at := conn.LocalAddr().(*net.UDPAddr).AddrPort().Addr()
 	switch {
 	case !at.IsUnspecified():

@@ -1,0 +1,290 @@
+// Package transparent is the door for connections and datagrams that the firewall hands over, of programs that know of no
+// proxy: by REDIRECT or by TPROXY of Linux.
+//
+// It promises that a connection is taken for the name that our own resolver gave its address out for, or for the one that
+// the client says itself (see [choose] for what holds when they differ); that what it read to find out is passed on; and
+// that nothing which was meant for this program, or comes from it, goes round in a circle. It never resolves or dials by
+// itself. A client that is refused gets a reset.
+package transparent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"runtime"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"watertight/event"
+	"watertight/fault"
+	"watertight/flow"
+	"watertight/name"
+	"watertight/route"
+	"watertight/wire"
+)
+
+// Dialer connects to a request's target, or opens a flow of datagrams to it, and reports the request. The errors are
+// [*fault.Error].
+type Dialer interface {
+	Dial(ctx context.Context, r route.Request) (net.Conn, error)
+	DialPacket(ctx context.Context, r route.Request) (net.Conn, error)
+	// GivenFor gives the names for which an address was given out to a client that asked from an address of its own.
+	GivenFor(from, addr netip.Addr) []route.Given
+	// Leads gives the name of the channel to a host, or "".
+	Leads(h name.Host) string
+}
+
+// Relay carries octets between client and server until both directions have ended, and gives how many went up and down.
+type Relay func(ctx context.Context, client, server net.Conn) (up, down int64, err error)
+
+// Options is what a door is made of.
+type Options struct {
+	Dialer      Dialer
+	Relay       Relay
+	Sink        event.Sink
+	Logger      *slog.Logger // told of faults of the program and of the host, never of names
+	Connections int          // at one time
+	Flows       int          // of datagrams, at one time
+	// Own says whether a connection or a datagram from one address to another is this program's own.
+	Own func(from, to netip.AddrPort) bool
+}
+
+func (o Options) validate() error {
+	switch {
+	case o.Dialer == nil:
+		return errors.New("transparent: a door needs a dialer")
+	case o.Relay == nil:
+		return errors.New("transparent: a door needs a relay")
+	case o.Sink == nil:
+		return errors.New("transparent: a door needs an event sink")
+	case o.Logger == nil:
+		return errors.New("transparent: a door needs a logger")
+	case o.Own == nil:
+		return errors.New("transparent: a door needs to know what is its own")
+	case o.Connections <= 0 || o.Flows <= 0:
+		return errors.New("transparent: a door needs limits")
+	}
+	return nil
+}
+
+// Meant gives the address that a connection was made to, before the firewall handed it over.
+type Meant func(*net.TCPConn) (netip.AddrPort, error)
+
+// Here is [Meant] for TPROXY: the address is the one at this end, unless that is the listener's own.
+func Here(listener netip.AddrPort) Meant {
+	return func(conn *net.TCPConn) (netip.AddrPort, error) {
+		local, ok := conn.LocalAddr().(*net.TCPAddr)
+		if !ok || plain(local.AddrPort()) == plain(listener) {
+			return netip.AddrPort{}, wire.ErrNotRedirected
+		}
+		return plain(local.AddrPort()), nil
+	}
+}
+
+func plain(ap netip.AddrPort) netip.AddrPort { return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port()) }
+
+// Door serves listeners. A connection belongs to the door, not to the listener that it came by.
+type Door struct {
+	o           Options
+	connections atomic.Int64 // Options.Connections, unless changed since
+	open        atomic.Int64
+	flows       *flow.Budget
+	dropped     atomic.Uint64
+
+	ctx  context.Context // of the connections
+	end  context.CancelFunc
+	busy sync.WaitGroup
+
+	mu       sync.Mutex
+	draining bool
+	conns    map[*net.TCPConn]bool
+}
+
+// New checks the options.
+func New(o Options) (*Door, error) {
+	if err := o.validate(); err != nil {
+		return nil, err
+	}
+	d := &Door{o: o, conns: map[*net.TCPConn]bool{}, flows: flow.NewBudget(o.Flows)}
+	d.connections.Store(int64(o.Connections))
+	d.ctx, d.end = context.WithCancel(context.Background())
+	return d, nil
+}
+
+// SetConnections changes the limit from now on.
+func (d *Door) SetConnections(n int) { d.connections.Store(int64(n)) }
+
+// Open is how many connections there are.
+func (d *Door) Open() int64 { return d.open.Load() }
+
+// Dropped counts datagrams that were not sent on: over a limit, or to a far side that was refused a moment ago.
+func (d *Door) Dropped() uint64 { return d.dropped.Load() }
+
+// Drain ends the door, whose listeners have ended: open connections get so much time to end by themselves.
+func (d *Door) Drain(limit time.Duration) {
+	d.mu.Lock()
+	d.draining = true
+	d.mu.Unlock()
+	done := make(chan struct{})
+	go func() {
+		d.busy.Wait()
+		close(done)
+	}()
+	timer := time.NewTimer(limit)
+	defer timer.Stop()
+	select {
+	case <-done:
+	case <-timer.C:
+	}
+	d.end()
+	d.mu.Lock()
+	for conn := range d.conns {
+		_ = conn.Close()
+	}
+	d.mu.Unlock()
+	<-done
+}
+
+// Serve accepts connections on l until ctx ends, and closes l. It gives nil then, or the error that ended the listener.
+// The connections stay until [Door.Drain].
+func (d *Door) Serve(ctx context.Context, l *net.TCPListener, meant Meant) error {
+	defer context.AfterFunc(ctx, func() { _ = l.Close() })()
+	defer l.Close()
+	var pause time.Duration
+	for {
+		conn, err := l.AcceptTCP()
+		switch {
+		case err == nil:
+			pause = 0
+		case ctx.Err() != nil:
+			return nil
+		case errors.Is(err, syscall.ECONNABORTED):
+			continue
+		case isTemporary(err):
+			if pause == 0 {
+				d.o.Logger.Warn("cannot accept connections for now", "error", err)
+			}
+			pause = min(max(2*pause, 5*time.Millisecond), time.Second)
+			select {
+			case <-time.After(pause):
+			case <-ctx.Done():
+			}
+			continue
+		default:
+			return fmt.Errorf("transparent: accept: %w", err)
+		}
+		if !d.enter(conn) {
+			reset(conn)
+			continue
+		}
+		go func() {
+			defer d.leave(conn)
+			defer d.contain()
+			d.serve(d.ctx, conn, meant)
+		}()
+	}
+}
+
+// isTemporary says whether accepting may succeed later.
+func isTemporary(err error) bool {
+	for _, e := range []error{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
+}
+
+func (d *Door) enter(conn *net.TCPConn) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.draining || d.open.Load() >= d.connections.Load() {
+		return false
+	}
+	d.open.Add(1)
+	d.conns[conn] = true
+	d.busy.Add(1)
+	return true
+}
+
+func (d *Door) leave(conn *net.TCPConn) {
+	_ = conn.Close()
+	d.mu.Lock()
+	delete(d.conns, conn)
+	d.mu.Unlock()
+	d.open.Add(-1)
+	d.busy.Done()
+}
+
+// contain keeps a panic to its connection or flow.
+func (d *Door) contain() {
+	v := recover()
+	if v == nil {
+		return
+	}
+	what := fmt.Sprintf("%T", v)
+	if e, ok := v.(runtime.Error); ok {
+		what = e.Error()
+	}
+	d.o.Logger.Error("a connection failed by a fault of this program", "panic", what, "stack", string(debug.Stack()))
+}
+
+// reset ends a connection so that the client does not take it for one that the far side ended.
+func reset(conn *net.TCPConn) {
+	_ = conn.SetLinger(0)
+	_ = conn.Close()
+}
+
+// serve serves one connection.
+func (d *Door) serve(ctx context.Context, conn *net.TCPConn, meant Meant) {
+	began := time.Now()
+	client, _ := conn.RemoteAddr().(*net.TCPAddr)
+	to, err := meant(conn)
+	r := route.Request{Door: event.DoorTransparent, Client: plain(client.AddrPort()), Original: to.Addr()}
+	if err != nil {
+		d.report(r, fault.BadRequest, began)
+		d.o.Logger.Info("a connection was turned away that was not redirected", "error", err)
+		reset(conn)
+		return
+	}
+	h, err := hear(ctx, conn, to.Port())
+	if err != nil {
+		reset(conn)
+		return
+	}
+	if r.Target, err = d.target(r.Client, to, h.said, h.state); err != nil {
+		d.report(r, fault.Of(err).Code, began)
+		reset(conn)
+		return
+	}
+	server, err := d.dial(ctx, conn, r, h.head)
+	if err != nil {
+		reset(conn)
+		return
+	}
+	defer server.Close()
+	began = time.Now()
+	up, down, _ := d.o.Relay(ctx, wire.WithHead(conn, h.head), server)
+	d.o.Sink.Tunnel(&event.Tunnel{Door: r.Door, Up: up, Down: down, Took: time.Since(began)})
+}
+
+// dial connects to the far side, unless the client hangs up before.
+func (d *Door) dial(ctx context.Context, conn *net.TCPConn, r route.Request, head []byte) (net.Conn, error) {
+	if len(head) > 0 {
+		return d.o.Dialer.Dial(ctx, r)
+	}
+	watched, stop := wire.WatchHangUp(ctx, conn)
+	defer stop()
+	return d.o.Dialer.Dial(watched, r)
+}
+
+// report tells the sink of a request that never came as far as the dialer.
+func (d *Door) report(r route.Request, code fault.Code, began time.Time) {
+	d.o.Sink.Request(&event.Request{Door: r.Door, Client: r.Client, Target: r.Target, Code: code, Took: time.Since(began)})
+}
