@@ -130,7 +130,7 @@ func banner(w io.Writer, c *config.Config, l daemon.Listening) {
 		fmt.Fprintf(w, "transparent on %s, for what the firewall hands over\n", at)
 	}
 	for _, at := range l.Admin {
-		fmt.Fprintf(w, "admin on http://%s: /healthz /readyz /metrics /status\n", at)
+		fmt.Fprintf(w, "admin on http://%s: /healthz /readyz /metrics /status /proxy.pac\n", at)
 	}
 	for _, ch := range c.Channels {
 		fmt.Fprintf(w, "channel %s: %s\n", ch.Name, describe(ch))

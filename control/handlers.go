@@ -27,11 +27,14 @@ func (s *Server) admin() paths {
 		"/readyz":  {http.MethodGet, http.HandlerFunc(s.ready)},
 		"/status":  {http.MethodGet, http.HandlerFunc(s.status)},
 		"/metrics": {http.MethodGet, s.o.Metrics},
+
+		"/proxy.pac": {http.MethodGet, http.HandlerFunc(s.pac)},
 	}
 }
 
 func (s *Server) commands() paths {
 	p := s.admin()
+	delete(p, "/proxy.pac") // no browser comes by a UNIX socket
 	p["/reload"] = handling{http.MethodPost, http.HandlerFunc(s.reload)}
 	p["/cache/flush"] = handling{http.MethodPost, http.HandlerFunc(s.flush)}
 	return p
@@ -40,7 +43,7 @@ func (s *Server) commands() paths {
 func (p paths) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h, ok := p[r.URL.Path]
 	if !ok {
-		refuse(w, http.StatusNotFound, "there is /healthz, /readyz, /metrics and /status")
+		refuse(w, http.StatusNotFound, "there is /healthz, /readyz, /metrics, /status and /proxy.pac")
 		return
 	}
 	if r.Method != h.method && (r.Method != http.MethodHead || h.method != http.MethodGet) {
@@ -120,7 +123,7 @@ func isLiteralOrLocalhost(host string) bool {
 }
 
 func index(w http.ResponseWriter, _ *http.Request) {
-	text(w, http.StatusOK, "Watertight\n\n/healthz  alive\n/readyz   ready, or which channel is not and why\n/metrics  for Prometheus\n/status   everything, in JSON\n")
+	text(w, http.StatusOK, "Watertight\n\n/healthz  alive\n/readyz   ready, or which channel is not and why\n/metrics  for Prometheus\n/status   everything, in JSON\n/proxy.pac  for browsers: everything goes through the proxy\n")
 }
 
 func healthy(w http.ResponseWriter, _ *http.Request) { text(w, http.StatusOK, "ok\n") }

@@ -25,6 +25,8 @@ type Source interface {
 	Status() Status
 	// Ready says whether every channel is ready, and otherwise which is not and why, a line each.
 	Ready() (bool, []string)
+	// Proxies gives the listeners that browsers can be pointed at.
+	Proxies() []Proxy
 	// Reload loads the configuration again. On an error nothing has changed; it is [ErrInvalid] where the
 	// configuration is at fault.
 	Reload(ctx context.Context) error

@@ -16,6 +16,7 @@ import (
 
 // source is a program that tells what the test says.
 type source struct {
+	proxies []Proxy
 	status  Status
 	reasons []string
 	reload  func(context.Context) error
@@ -26,6 +27,7 @@ func (s *source) Status() Status                   { return s.status }
 func (s *source) Ready() (bool, []string)          { return len(s.reasons) == 0, s.reasons }
 func (s *source) Reload(ctx context.Context) error { return s.reload(ctx) }
 
+func (s *source) Proxies() []Proxy                        { return s.proxies }
 func (s *source) Flush(channel string) ([]Flushed, error) { return s.flush(channel) }
 
 func server(t *testing.T, from Source) *Server {

@@ -88,6 +88,19 @@ func (d *Daemon) listening() []control.Listener {
 	return list
 }
 
+// Proxies gives the listeners that browsers can be pointed at.
+func (d *Daemon) Proxies() (all []control.Proxy) {
+	d.servingMu.RLock()
+	defer d.servingMu.RUnlock()
+	for _, l := range d.serving.all {
+		if l.kind == kindProxy {
+			way := l.way.Load()
+			all = append(all, control.Proxy{Address: l.address(), TLS: way != nil && way.TLS != nil})
+		}
+	}
+	return all
+}
+
 func statusOf(r *running) control.Channel {
 	spec := r.Spec()
 	c := control.Channel{
