@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -253,13 +254,19 @@ func (l *loader) checkTunnels(c *Config) {
 		}
 		at := l.at("channels." + ch.Name + ".wireguard")
 		var proxies []hop.Proxy
+		pooled := false
 		for name := ch.Over; name != ""; {
 			below, _ := c.Channel(name)
+			pooled = pooled || below.Pool != nil
 			if proxies, name = append(proxies, below.Proxies...), below.Over; below.WireGuard != nil {
 				break // it carries datagrams, or it is refused itself
 			}
 		}
-		if err := channel.CarryTunnel(&ch.WireGuard.Tunnel, proxies); err != nil {
+		err := channel.CarryTunnel(&ch.WireGuard.Tunnel, proxies)
+		if err == nil && pooled {
+			err = errors.New("WireGuard travels in datagrams, and a pool carries connections only")
+		}
+		if err != nil {
 			l.problem(at, fmt.Sprintf("the tunnel of `%s` cannot be carried: %v", ch.Name, err), "let it stand over `direct`, or over a channel that carries such datagrams")
 		}
 		if below, _ := c.Channel(ch.Over); below.ResolveAtExit {
