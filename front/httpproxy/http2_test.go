@@ -182,34 +182,21 @@ func TestManyTunnelsShareAConnectionOfHTTP2(t *testing.T) {
 
 func TestATunnelThatNobodyReadsKeepsNoOtherWaiting(t *testing.T) {
 	port := serveEcho(t)
-	stuck := make(chan net.Conn, 8)
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
+	deaf := serveEcho(t)
+	p := serve(t, func(o *Options) {
+		o.Relay = func(ctx context.Context, c, server net.Conn) (up, down int64, err error) {
+			if _, port, _ := net.SplitHostPort(server.RemoteAddr().String()); port == deaf {
+				<-ctx.Done() // and reads nothing of what the client sends
+				return 0, 0, server.Close()
 			}
-			stuck <- c // nobody reads from it
+			return copyBoth(ctx, c, server)
 		}
-	}()
-	_, deaf, _ := net.SplitHostPort(l.Addr().String())
-	p := serve(t, nil)
+	})
 	h := p.http2(t)
-	for range 3 {
-		s := h.connect("deaf.example:"+deaf, "")
-		go func() {
-			for chunk := make([]byte, 64<<10); ; {
-				if _, err := s.w.Write(chunk); err != nil {
-					return
-				}
-			}
-		}()
-		defer (<-stuck).Close()
+	for range 40 { // more together than net/http says it would take of one connection
+		if _, err := h.connect("deaf.example:"+deaf, "").w.Write(make([]byte, streamBuffer)); err != nil {
+			t.Fatal(err)
+		}
 	}
 	s := h.connect("example.com:"+port, "")
 	s.carries(t, strings.Repeat("0123456789abcdef", 256<<10/16))

@@ -62,8 +62,13 @@ func (p *proxy) http3(t *testing.T, drain time.Duration, take func() (func(), bo
 		if err != nil {
 			t.Fatal(err)
 		}
-		return (&http3.Transport{}).NewClientConn(conn), conn
+		return (&http3.Transport{Dial: noDial}).NewClientConn(conn), conn
 	}, end
+}
+
+// noDial is of a transport that is given its connection.
+func noDial(context.Context, string, *tls.Config, *quic.Config) (*quic.Conn, error) {
+	return nil, net.ErrClosed
 }
 
 func anyNumber() (func(), bool) { return func() {}, true }
