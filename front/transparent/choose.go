@@ -20,7 +20,7 @@ func (d *Door) target(from, to netip.AddrPort, said hello.Said, state hello.Stat
 	if state != hello.Named {
 		said = hello.Said{Hidden: said.Hidden}
 	}
-	host, err := choose(given, said, d.o.Dialer.Leads)
+	host, err := choose(to.Addr(), given, said, d.o.Dialer.Leads)
 	if err != nil {
 		return name.Target{}, err
 	}
@@ -39,20 +39,20 @@ func (d *Door) target(from, to netip.AddrPort, said hello.Said, state hello.Stat
 }
 
 // choose decides which host is meant by a client that wanted an address, from the names that the address was given out
-// for, the latest last, and the name that the client says. leads gives the channel to a host. The zero Host is the address
-// itself.
+// for, and the name that the client says. leads gives the channel to a host. The zero Host is the address itself.
 //
 //   - The name that the client says is it, if the address was given out for it, among others or alone.
 //   - It is it too where the address was given out for other names, or for none: the client did not have this address for
 //     this name from us, which makes the request one of policy.client_resolved. The address is not used; the name is
 //     resolved in its own channel.
-//   - But where the hello is encrypted, the name may be a cover, or none at all. Then the latest name that the address was given
-//     out for is it, if the name that is said, and all that it was given out for, lead to one channel.
-//   - Where the client says nothing, the latest name that the address was given out for is it, if all lead to one channel,
-//     and without any the address is.
+//   - But where the hello is encrypted, the name may be a cover, or none at all. Then it is as if nothing was said, if the
+//     name leads to the channel of those that the address was given out for.
+//   - Where the client says nothing, the one name that the address was given out for is it, and without any the address is.
+//     Of several none is picked: whoever makes a client look up a name of his own that has the address of another's would
+//     have his picked, and could change where it leads. The address is it, if it and all the names lead to one channel.
 //
 // What would be a guess between channels is refused: the one would carry what belongs to the other.
-func choose(given []route.Given, said hello.Said, leads func(name.Host) string) (name.Host, error) {
+func choose(to netip.Addr, given []route.Given, said hello.Said, leads func(name.Host) string) (name.Host, error) {
 	named := said.Host.IsValid()
 	if named && slices.ContainsFunc(given, func(g route.Given) bool { return g.Host == said.Host }) {
 		return said.Host, nil
@@ -63,10 +63,16 @@ func choose(given []route.Given, said hello.Said, leads func(name.Host) string) 
 	if len(given) == 0 {
 		return name.Host{}, nil
 	}
-	latest := given[len(given)-1]
-	one := !slices.ContainsFunc(given, func(g route.Given) bool { return g.Channel != latest.Channel })
-	if !one || named && leads(said.Host) != latest.Channel {
-		return name.Host{}, fault.New(fault.PolicyRoute, "the address belongs to names of several channels, and the client does not say which it means", nil)
+	channel := given[0].Channel
+	one := !slices.ContainsFunc(given, func(g route.Given) bool { return g.Channel != channel })
+	if one && named {
+		one = leads(said.Host) == channel
 	}
-	return latest.Host, nil
+	if one && len(given) == 1 {
+		return given[0].Host, nil
+	}
+	if at, err := name.FromAddr(to); one && err == nil && leads(at) == channel {
+		return name.Host{}, nil
+	}
+	return name.Host{}, fault.New(fault.PolicyRoute, "the address belongs to several names, whose channel is not its own, and the client does not say which it means", nil)
 }
