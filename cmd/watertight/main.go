@@ -5,13 +5,11 @@ import (
 	"os"
 
 	"watertight/cli"
-	"watertight/demo"
 	"watertight/wire"
 )
 
 func main() {
-	// The children of the demonstration come first: one of them is an ordinary client, with an ordinary resolver.
-	if handled, code := demo.Child(os.Args[1:]); handled {
+	if handled, code := child(os.Args[1:]); handled { // before the host's resolver is disarmed
 		os.Exit(code)
 	}
 	wire.Seal()
