@@ -165,16 +165,17 @@ func (c *Channel) try(ctx context.Context, one hop.Proxy) error {
 // ignored drops what cannot matter: nothing was sent.
 func ignored(error) error { return nil }
 
-// reach connects to a proxy and says nothing.
+// reach connects to a proxy and says nothing. It goes by what is underneath also where the channel works for nobody without a
+// name; where what is underneath does not either, that says nothing about the proxy.
 func (c *Channel) reach(ctx context.Context, one hop.Proxy) error {
 	t, err := name.New(one.Host, one.Port)
 	if err != nil {
 		return err
 	}
 	var conn net.Conn
-	if conn, err = c.below.Dial(ctx, t); err != nil {
+	if conn, err = c.parts.below.Dial(ctx, t); err != nil {
 		f := *fault.Of(err)
-		if f.Code != fault.NotReady && f.Code != fault.Limit {
+		if f.Code != fault.NotReady && f.Code != fault.Limit && f.Code != fault.BadRequest {
 			f.Code = fault.HopRefused
 		}
 		return &f

@@ -246,3 +246,23 @@ func TestMembersThatAreReplacedLeaveTheChannelAsItIs(t *testing.T) {
 		}
 	})
 }
+
+func TestMembersThatAreOnlyForUsersAreTriedAsFarAsTheirDoor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, api)
+		w.greet(t, apiAt, "api")
+		s := hop.PoolSpec{Pick: hop.RoundRobin, Every: time.Minute, Timeout: 5 * time.Second}
+		for i := range 2 {
+			at := fmt.Sprintf("198.51.100.%d:3128", i+1)
+			w.proxy(t, at, nil)
+			s.Members = append(s.Members, mustProxy(t, "http://m-{user}:hunter2@"+at))
+		}
+		c := w.open(t, Spec{Name: "pool", Over: "direct", Pool: &s, Resolver: w.resolver(t, "tls://9.9.9.9")}, w.direct(t))
+		time.Sleep(3 * time.Minute)
+		stats, _ := c.PoolStats()
+		if stats.Usable != 2 {
+			t.Errorf("%d of 2 can be used: %+v", stats.Usable, stats.Members)
+		}
+		w.reaches(t, named(c, alice), "api.example.com:443", "api")
+	})
+}
