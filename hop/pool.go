@@ -22,7 +22,7 @@ const (
 	MaxMembers = 20_000 // of one pool
 	maxTries   = 3      // members that are tried for one connection
 	maxStuck   = 65_536 // that are remembered for who sticks to one
-	maxWays    = 64     // members whose chain an identity keeps at once
+	maxWays    = 64     // members whose chain an identity keeps at once, beside those that it dials through
 )
 
 // reachLimit is how long a member may take to accept a connection before the next one is tried.
@@ -194,8 +194,14 @@ type Way struct {
 	link func(Proxy) (Dialer, error)
 
 	mu     sync.Mutex
-	links  map[*member]Dialer
+	links  map[*member]*linked
 	closed bool
+}
+
+// linked is the way through one member. It is guarded by the mutex of its Way.
+type linked struct {
+	Dialer
+	users int // who dial through it at this moment
 }
 
 // Way gives the pool for one who sticks by key, for a time; an empty key sticks to nothing. link makes a way out through one
@@ -204,7 +210,7 @@ func (p *Pool) Way(key string, stay time.Duration, link func(Proxy) (Dialer, err
 	if key != "" {
 		key = "who " + key
 	}
-	return &Way{pool: p, key: key, stay: stay, link: link, links: map[*member]Dialer{}}
+	return &Way{pool: p, key: key, stay: stay, link: link, links: map[*member]*linked{}}
 }
 
 type towardKey struct{}
@@ -277,39 +283,59 @@ func ofHop(err error) bool {
 
 // through connects by one member, and books how it went.
 func (w *Way) through(ctx context.Context, m *member, t name.Target) (net.Conn, error) {
-	d, err := w.dialer(m)
+	d, err := w.hold(m)
 	if err != nil {
 		return nil, err
 	}
+	defer w.letGo(m, d)
 	started := time.Now()
 	conn, err := d.Dial(ctx, t)
 	w.pool.book(ctx, m, started, err)
 	return conn, err
 }
 
-// dialer gives the way through one member, made if there is none.
-func (w *Way) dialer(m *member) (Dialer, error) {
+// hold gives the way through one member, made if there is none; the caller lets it go. Where there are too many, one that nobody
+// dials through is closed.
+func (w *Way) hold(m *member) (*linked, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.closed {
 		return nil, fault.New(fault.NotReady, "the channel is closed", nil)
 	}
-	if d := w.links[m]; d != nil {
-		return d, nil
+	d := w.links[m]
+	if d == nil {
+		through, err := w.link(m.proxy)
+		if err != nil {
+			return nil, err
+		}
+		d = &linked{Dialer: through}
+		w.links[m] = d
 	}
-	d, err := w.link(m.proxy)
-	if err != nil {
-		return nil, err
+	d.users++
+	w.shrink()
+	return d, nil
+}
+
+// letGo is called by who held the way through a member.
+func (w *Way) letGo(m *member, d *linked) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if d.users--; w.links[m] == d {
+		w.shrink()
 	}
-	if len(w.links) >= maxWays {
-		for old, d := range w.links {
-			closeLink(d)
-			delete(w.links, old)
-			break
+}
+
+// shrink closes ways that nobody dials through, as long as there are too many. The caller holds mu.
+func (w *Way) shrink() {
+	for m, d := range w.links {
+		if len(w.links) <= maxWays {
+			return
+		}
+		if d.users == 0 {
+			closeLink(d.Dialer)
+			delete(w.links, m)
 		}
 	}
-	w.links[m] = d
-	return d, nil
 }
 
 // Forget drops what is kept for the next connection through each member, so that nothing links it with those before.
@@ -317,7 +343,7 @@ func (w *Way) Forget() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, d := range w.links {
-		if f, ok := d.(interface{ Forget() }); ok {
+		if f, ok := d.Dialer.(interface{ Forget() }); ok {
 			f.Forget()
 		}
 	}
@@ -328,7 +354,7 @@ func (w *Way) Close() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, d := range w.links {
-		closeLink(d)
+		closeLink(d.Dialer)
 	}
 	clear(w.links)
 	w.closed = true

@@ -431,3 +431,56 @@ func TestAPoolThatCannotBeIsRefused(t *testing.T) {
 		}
 	}
 }
+
+// leaving is a way through a member that opens nothing after it is closed.
+type leaving struct {
+	Dialer
+	mu     sync.Mutex
+	closed bool
+}
+
+func (c *leaving) Dial(ctx context.Context, t name.Target) (net.Conn, error) {
+	conn, err := c.Dialer.Dial(ctx, t)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return nil, fault.New(fault.Internal, "a tunnel was asked for on a way out that is closed", nil)
+	}
+	return conn, err
+}
+
+func (c *leaving) Close() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.closed = true
+	return nil
+}
+
+func TestAWayThroughAMemberIsNotClosedWhileSomebodyGoesThroughIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, f := newPool(t, PoolSpec{Members: members(t, 3*maxWays)})
+		open := 0
+		w := p.Way("", 0, func(one Proxy) (Dialer, error) {
+			f.set(one.Host.String(), after(time.Second))
+			d, err := f.link(one)
+			open++
+			return &leaving{Dialer: d}, err
+		})
+		var all sync.WaitGroup
+		for range 3 * maxWays {
+			all.Go(func() {
+				if _, err := f.dial(t, w); err != nil {
+					t.Errorf("closed under it: %v", err)
+				}
+			})
+		}
+		all.Wait()
+		if open != 3*maxWays {
+			t.Errorf("%d ways", open)
+		}
+		f.mustDial(t, w)
+		if n := len(w.links); n > maxWays {
+			t.Errorf("%d ways are kept", n)
+		}
+	})
+}
