@@ -228,9 +228,12 @@ func (m *member) well(now time.Time) {
 
 func (m *member) badly(now time.Time, f *fault.Error) {
 	m.failures++
-	m.inARow++
 	m.seen, m.auth = now, f.Code == fault.HopAuth
 	m.why, _, _ = strings.Cut(f.Message, ": ") // what the proxy said was said to one client, and others read this
+	if m.auth && !m.proxy.Template.IsZero() {
+		return // it refused what was filled in for one client, and may take what is filled in for another
+	}
+	m.inARow++
 	rest := min(restFirst<<min(m.inARow-1, 16), restMost)
 	if m.auth {
 		rest = max(rest, restAuth)

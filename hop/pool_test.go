@@ -484,3 +484,27 @@ func TestAWayThroughAMemberIsNotClosedWhileSomebodyGoesThroughIt(t *testing.T) {
 		}
 	})
 }
+
+func TestAMemberThatRefusesWhatOneClientAsksForIsThereForTheOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		one, err := readProxy(t, "http://acme:hunter2@m0.example:3128").WithTemplate("brightdata")
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, f := newPool(t, PoolSpec{Members: []Proxy{one}})
+		f.set("m0.example", fails(fault.HopAuth))
+		if _, err := f.dial(t, p.Way("alice", time.Hour, f.link)); fault.Of(err).Code != fault.HopAuth {
+			t.Errorf("it gave %v", err)
+		}
+		if s := p.Stats(); s.Usable != 1 || s.Members[0].Failures != 1 || s.Members[0].Why == "" {
+			t.Errorf("%+v", s)
+		}
+		f.set("m0.example", nil)
+		f.mustDial(t, p.Way("bob", time.Hour, f.link))
+		f.set("m0.example", fails(fault.HopRefused))
+		_, _ = f.dial(t, p.Way("bob", time.Hour, f.link))
+		if s := p.Stats(); s.Usable != 0 {
+			t.Errorf("a member that does not work for anybody can be used: %+v", s)
+		}
+	})
+}
