@@ -110,8 +110,12 @@ func (c *Channel) honours(id client.Identity) error {
 	return nil
 }
 
-// tells says whether a proxy of the channel, or of one underneath, is told a label.
+// tells says whether a proxy of the channel, or of one underneath, is told a label. Under a tunnel none is: all share it, and it
+// goes through what is underneath for nobody in particular.
 func (c *Channel) tells(place string) bool {
+	if c.tunnel != nil {
+		return false
+	}
 	for _, p := range c.spec.Proxies {
 		if p.Template.Has(place) {
 			return true

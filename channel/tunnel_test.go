@@ -379,3 +379,15 @@ func echoes(t *testing.T, conn net.Conn, want bool) {
 		t.Errorf("the connection gave %v", err)
 	}
 }
+
+func TestALabelIsNotTakenForToldThroughATunnelThatAllShare(t *testing.T) {
+	w := newTunnelWorld(t)
+	below := w.open(t, Spec{Name: "below", Over: "direct", Proxies: []hop.Proxy{mustProxy(t, "socks5://acme[-cc-{country}]:hunter2@192.0.2.7")}, Resolver: w.resolver(t, "tls://9.9.9.9")}, w.direct(t))
+	tunnel := w.tunnel(t)
+	tunnel.MTU = 1280
+	vpn := w.open(t, Spec{Name: "vpn", Over: "below", WireGuard: tunnel, Resolver: w.upstreams(t, "tls://185.11.0.53")}, below)
+	_, err := named(vpn, client.Identity{User: "alice", Country: "de"}).DialChecked(t.Context(), name.Must("www.example.com:443"), anyAddress)
+	if codeOf(err) != fault.BadRequest || !strings.Contains(err.Error(), "country") {
+		t.Errorf("got %v", err)
+	}
+}
