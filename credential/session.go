@@ -35,13 +35,48 @@ func (f *filling) session(raw string) string {
 	return f.g.letters(key[:], f.id.String(), f.g.hashed())
 }
 
-// tellsApart says whether all of the identity but its session stands in the template by itself.
+// tellsApart says whether all of the identity but its session stands in the template by itself, and cannot be taken for that of
+// another: a user may have a hyphen and no other value has, so that it tells where they end as long as no group is left out.
 func (f *filling) tellsApart() bool {
 	user := f.id.User == "" || !f.t.account && f.t.Has(User)
+	if !f.t.account {
+		fenced, grouped := f.t.fenced()
+		user = user && fenced && (!grouped || !strings.Contains(f.id.User, "-"))
+	}
 	for place, value := range map[string]string{Country: f.id.Country, State: f.id.State, City: f.id.City, TTL: f.id.TTL} {
 		user = user && (value == "" || f.t.Has(place))
 	}
 	return user
+}
+
+// fenced says of a template that was written out whether something stands between all of its places that no value has but the
+// user's, and whether there is a group in it.
+func (t Template) fenced() (fenced, grouped bool) {
+	fenced = true
+	for _, text := range []string{t.user, t.password} {
+		tree, err := parse(text, t.decode)
+		if err != nil {
+			return false, false // it was read before
+		}
+		between, after := "", false
+		var walk func(group)
+		walk = func(g group) {
+			for _, n := range g {
+				switch {
+				case n.place != "":
+					fenced = fenced && (!after || !onlyOf(between, named))
+					between, after = "", true
+				case n.group != nil:
+					grouped = true
+					walk(n.group)
+				default:
+					between += n.text
+				}
+			}
+		}
+		walk(tree)
+	}
+	return fenced, grouped
 }
 
 func (p provider) hashed() int { return min(max(hashLength, p.min), p.max) }

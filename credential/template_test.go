@@ -120,6 +120,23 @@ func TestTwoIdentitiesNeverComeOutAsOneSession(t *testing.T) {
 	}
 }
 
+func TestTwoIdentitiesNeverComeOutAsOneWhereAPartCouldEndInTwoPlaces(t *testing.T) {
+	for _, c := range []struct{ user, one, two string }{
+		{"acme-{user}_{session}", "a_b-session-c", "a-session-b_c"},
+		{"{user}{session}", "ab-session-c", "a-session-bc"},
+		{"{session}.{user}", "b.c-session-a", "c-session-a.b"},
+		{"{user}-s.{session}_{country}", "a-session-b-country-de", "a-session-b_de-country-de"},
+		{"{user}[-{city}]-{session}", "a-b-session-c", "a-city-b-session-c"},
+	} {
+		tmpl := mustParse(t, c.user, "p")
+		one, err := tmpl.Fill(identity(t, c.one), seed)
+		two, err2 := tmpl.Fill(identity(t, c.two), seed)
+		if err != nil || err2 != nil || one == two {
+			t.Errorf("%s: %s is %q, %v, and %s is %q, %v", c.user, c.one, one.User, err, c.two, two.User, err2)
+		}
+	}
+}
+
 // sessionIn finds the session in what was filled in.
 func sessionIn(t *testing.T, f Filled) string {
 	t.Helper()
