@@ -212,13 +212,13 @@ func (h *h3) dialAt(ctx context.Context, w way, at name.Target, left int) (*h3Co
 // done gives a place back when what had it is over.
 func (h *h3) done(c *h3Conn) { h.giveBack(c, false, false) }
 
-// giveBack gives a place back. A connection that is full takes nothing until it has less to carry, and one that is retired
-// nothing any more.
+// giveBack gives a place back. A connection that is full takes nothing until it has less to carry, or, where it carries nothing,
+// any more; and so does one that is retired.
 func (h *h3) giveBack(c *h3Conn, full, retired bool) {
 	h.mu.Lock()
 	c.tunnels--
 	c.full = full && c.tunnels > 0
-	c.retired = c.retired || retired
+	c.retired = c.retired || retired || full && c.tunnels == 0
 	h.mu.Unlock()
 	c.look()
 }

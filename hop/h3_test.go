@@ -353,6 +353,29 @@ func TestAProxyThatTakesFewStreamsGetsMoreConnections(t *testing.T) {
 	})
 }
 
+func TestAProxyThatTurnsEverythingAwayIsNotAskedOverAndOver(t *testing.T) {
+	bubbled(t, func(t *testing.T) {
+		s := newSeas()
+		p := s.h3Proxy(t, "192.0.2.1:443", func(o *proxytest.H3Options) { o.Takes = 1 })
+		s.echoes(t, "192.0.2.53:443")
+		chain := s.h3Chain(t, "h3://192.0.2.1")
+		conn, err := chain.Dial(t.Context(), name.Must("192.0.2.53:443"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		conn.Close()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		_, err = chain.Dial(ctx, name.Must("192.0.2.53:443"))
+		if f := fault.Of(err); f.Code != fault.HopRefused || !strings.Contains(f.Message, "takes no more tunnels") {
+			t.Errorf("got %v", err)
+		}
+		if n := p.Requests(); n != 3 {
+			t.Errorf("%d requests, and one on each of two connections would do", n-1)
+		}
+	})
+}
+
 func TestAConnectionWithoutATunnelIsClosedAfterAWhileAndOneThatIsForgottenAtOnce(t *testing.T) {
 	bubbled(t, func(t *testing.T) {
 		s := newSeas()

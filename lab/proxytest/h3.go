@@ -34,11 +34,16 @@ type H3Options struct {
 	Capsules bool
 	// Streams is how many requests it takes at once on a connection; 0 for a hundred.
 	Streams int64
+	// Takes is how many requests it looks at in all; it turns others away as not looked at. 0 is no limit.
+	Takes int64
 	// PacketSize is that of its packets at first, in octets; 0 leaves it to QUIC.
 	PacketSize uint16
 	// TLS may change its configuration first.
 	TLS func(*tls.Config)
 }
+
+// requestRejected is the code of a request that was not looked at (RFC 9114, section 8.1).
+const requestRejected = 0x10b
 
 // H3Proxy is a proxy that speaks HTTP/3: CONNECT (RFC 9114, section 4.4) and connect-udp (RFC 9298).
 type H3Proxy struct {
@@ -48,6 +53,7 @@ type H3Proxy struct {
 	server    *http3.Server
 	wg        sync.WaitGroup
 	conns     atomic.Int64
+	requests  atomic.Int64
 
 	mu    sync.Mutex
 	asked []string
@@ -90,6 +96,9 @@ func (p *H3Proxy) Close() error {
 // Conns is how many connections there were.
 func (p *H3Proxy) Conns() int { return int(p.conns.Load()) }
 
+// Requests is how many requests there were.
+func (p *H3Proxy) Requests() int { return int(p.requests.Load()) }
+
 // Asked gives the targets that the proxy was asked for, as they were written; those of datagrams with `udp ` before them.
 func (p *H3Proxy) Asked() []string {
 	p.mu.Lock()
@@ -98,6 +107,12 @@ func (p *H3Proxy) Asked() []string {
 }
 
 func (p *H3Proxy) serve(w http.ResponseWriter, r *http.Request) {
+	if n := p.requests.Add(1); p.o.Takes != 0 && n > p.o.Takes {
+		stream, _ := w.(http3.HTTPStreamer).HTTPStream()
+		stream.CancelRead(requestRejected)
+		stream.CancelWrite(requestRejected)
+		return
+	}
 	want := "Basic " + base64.StdEncoding.EncodeToString([]byte(p.o.User+":"+p.o.Password))
 	switch {
 	case p.o.User != "" && r.Header.Get("Proxy-Authorization") != want:
