@@ -137,7 +137,7 @@ func OpenAfter(s Spec, below Below, before []*Channel) (*Channel, error) {
 	o := opening{spec: s, below: below, seed: newSeed(), pool: all}
 	unfit := o.fill()
 	if unfit != nil {
-		o.below = refusing{unfit}
+		o.below = refusing{unfit, below.Packets()}
 	}
 	var rivals []*wireguard.Tunnel
 	o.tunnel, rivals, err = tunnelOf(s, o.below, before)

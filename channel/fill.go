@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 
 	"watertight/client"
 	"watertight/fault"
@@ -39,6 +40,7 @@ func (o *opening) fill() error {
 	for _, p := range o.spec.Proxies {
 		one, err := p.For(o.who.Identity, o.seed)
 		if err != nil {
+			o.proxies = nil // half a chain is no way out
 			return o.spec.unfilled(err)
 		}
 		o.proxies = append(o.proxies, one)
@@ -62,7 +64,7 @@ func (o *opening) wayOut(c *Channel) (err error) {
 		c.through, err = o.pool.way(o.spec, o.who, o.seed, c.under(first))
 		c.dialer = c.through
 	case len(o.spec.Proxies) > 0 && len(o.proxies) == 0: // they cannot be asked for who
-		c.dialer = first
+		c.dialer, c.packets = first, roomed(o.below.Packets(), o.spec.Proxies)
 	case len(o.proxies) > 0:
 		if c.chain, err = hop.Chain(c.under(first), o.proxies); err != nil {
 			return err
@@ -133,11 +135,44 @@ func (c *Channel) tells(place string) bool {
 }
 
 // refusing stands under a channel that works for nobody without a name: nothing leaves, and the fault says why.
-type refusing struct{ why error }
+type refusing struct {
+	why     error
+	packets hop.PacketDialer // of what it stands in for; they are asked for their room alone
+}
 
 func (r refusing) Dial(context.Context, name.Target) (net.Conn, error)  { return nil, r.why }
 func (r refusing) Lookup(context.Context, string) ([]netip.Addr, error) { return nil, r.why }
-func (refusing) Packets() hop.PacketDialer                              { return nil }
+
+func (r refusing) Packets() hop.PacketDialer {
+	if r.packets == nil {
+		return nil
+	}
+	return refusingPackets{r.why, hop.PacketRoom(r.packets)}
+}
+
+// refusingPackets refuse every flow.
+type refusingPackets struct {
+	why  error
+	room int // in octets; 0: not known
+}
+
+func (r refusingPackets) DialPacket(context.Context, name.Target) (net.Conn, error) {
+	return nil, r.why
+}
+
+// PacketRoom is that of the flows which others have.
+func (r refusingPackets) PacketRoom() int { return r.room }
+
+// roomed gives the datagrams of a channel whose proxies nobody goes through: refused, with the room that the proxies would leave
+// them; nil where a proxy carries none.
+func roomed(packets hop.PacketDialer, proxies []hop.Proxy) hop.PacketDialer {
+	refused, ok := packets.(refusingPackets)
+	if !ok || slices.ContainsFunc(proxies, func(p hop.Proxy) bool { return !p.CarriesDatagrams() }) {
+		return nil
+	}
+	refused.room = hop.RoomBehind(refused.room, proxies)
+	return refused
+}
 
 // lookupOf is how names are looked up one channel below; nil on the ground, and over a channel whose exit resolves.
 func lookupOf(below Below) func(ctx context.Context, host string) ([]netip.Addr, error) {

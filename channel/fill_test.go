@@ -114,3 +114,32 @@ func TestAChannelThatNeedsANameIsReadyAndRefusesWhoHasNone(t *testing.T) {
 		w.toldOnly(t, "alice:hunter2")
 	})
 }
+
+func TestAChannelThatNeedsANameMayHaveAResolverThatTravelsInDatagrams(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, api)
+		below := w.direct(t)
+		<-below.Await()
+		time.Sleep(time.Second) // it asks for its resolver's own record
+		for _, url := range []string{"socks5://acme-{user}:hunter2@198.51.100.9", "h3://acme-{user}:hunter2@198.51.100.9"} {
+			proxies := []hop.Proxy{mustProxy(t, "socks5://198.51.100.8"), mustProxy(t, url)}
+			for _, chain := range [][]hop.Proxy{proxies[1:], proxies} {
+				dials := len(w.net.Dials())
+				c, err := Open(Spec{Name: "exits", Over: "direct", Proxies: chain, Resolver: w.resolver(t, "quic://9.9.9.9")}, below)
+				if err != nil {
+					t.Errorf("%v: %v", chain, err)
+					continue
+				}
+				for _, target := range []string{"203.0.113.7:443", "api.example.com:443"} {
+					if _, err := named(c, client.Identity{}).DialPacketChecked(t.Context(), name.Must(target), anyAddress); codeOf(err) != fault.BadRequest {
+						t.Errorf("%v, %s: %v", chain, target, err)
+					}
+				}
+				if n := len(w.net.Dials()); n != dials {
+					t.Errorf("%v: %v was dialled for nobody", chain, w.net.Dials()[dials:])
+				}
+				c.Close()
+			}
+		}
+	})
+}

@@ -23,8 +23,11 @@ func (c *Channel) DialPacketChecked(ctx context.Context, t name.Target, check Ch
 	if !t.IsValid() {
 		return nil, fault.New(fault.BadRequest, "the target is not valid", nil)
 	}
-	if c.packets == nil {
+	switch {
+	case c.packets == nil:
 		return nil, c.noPackets()
+	case c.unfit != nil:
+		return nil, c.unfit
 	}
 	if ap, ok := t.AddrPort(); ok {
 		if err := check(ap.Addr()); err != nil {
