@@ -143,3 +143,20 @@ func TestAChannelThatNeedsANameMayHaveAResolverThatTravelsInDatagrams(t *testing
 		}
 	})
 }
+
+func TestAnIdentityHasTheRoomForDatagramsThatTheChannelHas(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, api)
+		for _, user := range []string{"", "acme:hunter2@", "acme-{user}:hunter2@"} {
+			c, err := Open(Spec{Name: "exits", Over: "direct", Proxies: []hop.Proxy{mustProxy(t, "socks5://"+user+"198.51.100.9")}, Resolver: w.resolver(t, "tls://9.9.9.9")}, w.direct(t))
+			if err != nil {
+				t.Fatal(err)
+			}
+			want := hop.RoomBehind(0, c.spec.Proxies)
+			if got := hop.PacketRoom(named(c, alice).Packets()); got != want {
+				t.Errorf("%q: room for %d octets, and the proxy leaves %d", user, got, want)
+			}
+			c.Close()
+		}
+	})
+}

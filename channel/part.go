@@ -214,6 +214,9 @@ func (p partPackets) DialPacket(ctx context.Context, t name.Target) (conn net.Co
 	return conn, err
 }
 
+// PacketRoom is that of the channel: what an identity's datagrams travel in leaves them as much.
+func (p partPackets) PacketRoom() int { return hop.PacketRoom(p.part.of.packets) }
+
 var (
 	_ Below            = Part{}
 	_ Below            = (*Channel)(nil)
