@@ -6,7 +6,6 @@ import (
 	"strings"
 	"time"
 
-	"watertight/channel"
 	"watertight/dnswire"
 	"watertight/event"
 	"watertight/fault"
@@ -63,7 +62,7 @@ func (t *Table) decideQuestion(client netip.AddrPort, q dnswire.Question) (Reque
 	var d decision
 	var rule Rule
 	if subject, named := subjectOf(q.Name); !named {
-		rule.Channel, d.refusal = t.everything()
+		rule, d.refusal = t.everything()
 	} else if r.Target, d.refusal = name.New(subject, 1); d.refusal == nil { // a question has no port, and no policy is about this one
 		rule, d.refusal = t.rule(subject, "")
 	}
@@ -99,18 +98,22 @@ func subjectOf(qname string) (name.Host, bool) {
 	return h, true
 }
 
-// everything gives the channel of what has no host: that of the route for everything.
-func (t *Table) everything() (*channel.Channel, error) {
+// everything gives the rule of what has no host, where a client has no name: that of the route for everything. On an error it is
+// the zero Rule.
+func (t *Table) everything() (Rule, error) {
 	for i := range t.rules {
+		if !t.rules[i].isFor("") {
+			continue
+		}
 		for _, p := range t.rules[i].To {
 			switch {
 			case p.String() != "*":
 			case t.rules[i].Refuse:
-				return nil, fault.New(fault.PolicyRoute, "the route for everything refuses it", nil)
+				return Rule{}, fault.New(fault.PolicyRoute, "the route for everything refuses it", nil)
 			default:
-				return t.rules[i].Channel, nil
+				return t.rules[i], nil
 			}
 		}
 	}
-	return nil, fault.New(fault.PolicyRoute, "no route leads to everything, and the question is about no host", nil)
+	return Rule{}, fault.New(fault.PolicyRoute, "no route leads to everything, and the question is about no host", nil)
 }
