@@ -102,16 +102,17 @@ func (l *loader) checkOver(c *Config, names []string) bool {
 // one before it cannot be asked for.
 func (l *loader) checkCarried(c *Config) {
 	for _, ch := range c.Channels {
-		var proxies []hop.Proxy // from the ground up
-		pooled := false
+		var proxies []hop.Proxy       // from the ground up
+		pooled, under := false, false // a pool is on the way; it is underneath
 		for name := ch.Name; name != ""; {
 			below, _ := c.Channel(name)
 			pooled = pooled || below.Pool != nil
+			under = under || below.Pool != nil && name != ch.Name
 			if proxies, name = append(slices.Clone(below.ways()), proxies...), below.Over; below.WireGuard != nil {
 				break // it carries what is above it
 			}
 		}
-		if err := hop.Linked(proxies); err != nil && len(ch.ways()) > 0 {
+		if err := linked(proxies[:len(proxies)-len(ch.ways())], ch, under); err != nil {
 			l.problem(l.at("channels."+ch.Name+".proxy"), fmt.Sprintf("the proxies of `%s` cannot be reached: %v", ch.Name, err), "give the next proxy by its name or an IPv4 address, and put only hops that carry datagrams before h3://")
 		}
 		for i, u := range ch.Resolver.Upstreams {
@@ -129,6 +130,27 @@ func (l *loader) checkCarried(c *Config) {
 			}
 		}
 	}
+}
+
+// linked refuses proxies of a channel, or members of its pool, that what is below cannot be asked for, or does not carry what they
+// travel in. under says that a pool is among what is below.
+func linked(below []hop.Proxy, ch Channel, under bool) error {
+	chains := [][]hop.Proxy{ch.Proxies}
+	if ch.Pool != nil {
+		chains = slices.Collect(slices.Chunk(ch.Pool.Spec.Members, 1))
+	}
+	for _, own := range chains {
+		if len(own) == 0 {
+			continue
+		}
+		if err := hop.Linked(slices.Concat(below, own)); err != nil {
+			return err
+		}
+		if i := slices.IndexFunc(own, func(p hop.Proxy) bool { return p.Scheme == hop.SchemeH3 }); i >= 0 && under {
+			return fmt.Errorf("the proxy %v travels in datagrams, and a pool carries connections only", own[i])
+		}
+	}
+	return nil
 }
 
 // checkHopNames refuses a later proxy by name over a channel that resolves no names: nobody could look it up. The first proxy

@@ -88,6 +88,19 @@ func TestPool_CarriesNoDatagrams(t *testing.T) {
 	}
 }
 
+func TestPool_WithAMemberThatCannotBeReachedIsRefused(t *testing.T) {
+	const text = "channels:\n  below: {resolver: {upstreams: [quad9]}, proxy: %s}\n  p: {over: below, resolver: {upstreams: [quad9]}, proxy: %s}\nroutes: [{to: '*', channel: p}]\n"
+	for _, c := range []struct{ below, pool, says string }{
+		{"'http://192.0.2.1:1'", "{pool: ['socks5://192.0.2.2', 'h3://192.0.2.3']}", "h3://192.0.2.3:443"},
+		{"'socks4a://192.0.2.1'", "{pool: ['socks5://192.0.2.2', 'socks5://[2001:db8::3]']}", "socks5://[2001:db8::3]:1080"},
+		{"{pool: ['h3://192.0.2.1']}", "'h3://192.0.2.2'", "a pool carries connections only"},
+		{"{pool: ['h3://192.0.2.1']}", "{pool: ['h3://192.0.2.2']}", "a pool carries connections only"},
+	} {
+		wantOne(t, bad(t, fmt.Sprintf(text, c.below, c.pool)), 3, 59, c.says)
+	}
+	good(t, fmt.Sprintf(text, "'socks5://192.0.2.1'", "{pool: ['socks5://192.0.2.2', 'h3://192.0.2.3']}"))
+}
+
 func TestPool_CarriesNoTunnel(t *testing.T) {
 	text := "channels: {p: {resolve: exit, proxy: {pool: socks5://a.example}}, vpn: {over: p, resolver: {upstreams: [quad9]}, wireguard: {private_key_file: vpn.key, address: 10.2.0.2/32, peers: [{public_key: '" + keyB + "', endpoint: '192.0.2.1:51820', allowed_ips: 0.0.0.0/0}]}}}\nroutes: [{to: '*', channel: vpn}]\n"
 	_, err := Parse("watertight.yaml", []byte(text), testHost(nil, map[string]string{"vpn.key": keyA}))
