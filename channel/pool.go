@@ -76,8 +76,24 @@ func (p *pool) way(s Spec, w who, seed []byte, under hop.Under) (*hop.Way, error
 		if err != nil {
 			return nil, s.unfilled(err)
 		}
-		return hop.Chain(under, []hop.Proxy{filled})
+		d, err := hop.Chain(under, []hop.Proxy{filled})
+		if err != nil {
+			return unusable(one, err), nil
+		}
+		return d, nil
 	}), nil
+}
+
+// unusable is the way through a member that does not fit what is underneath, as a list may have one after a change: it fails as a
+// proxy does, and the next one is tried.
+func unusable(one hop.Proxy, why error) hop.Dialer {
+	return hop.DialerFunc(func(context.Context, name.Target) (net.Conn, error) {
+		at, err := name.New(one.Host, one.Port)
+		if err != nil {
+			return nil, err
+		}
+		return nil, fault.New(fault.HopRefused, "the proxy "+at.String()+" cannot be reached from what is underneath", why)
+	})
 }
 
 // SetMembers replaces the members of the channel's pool, with what is known of those that stay. The error is for a channel

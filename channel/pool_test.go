@@ -266,3 +266,25 @@ func TestMembersThatAreOnlyForUsersAreTriedAsFarAsTheirDoor(t *testing.T) {
 		w.reaches(t, named(c, alice), "api.example.com:443", "api")
 	})
 }
+
+func TestAMemberThatTheChannelCannotReachLeavesItsConnectionToTheNext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, api)
+		w.proxy(t, "198.51.100.9:3128", nil)
+		below := w.open(t, Spec{Name: "below", Over: "direct", Proxies: []hop.Proxy{mustProxy(t, "http://198.51.100.9:3128")}, Resolver: w.resolver(t, "tls://9.9.9.9")}, w.direct(t))
+		w.greet(t, apiAt, "api")
+		w.proxy(t, "198.51.100.1:3128", nil)
+		s := hop.PoolSpec{Pick: hop.RoundRobin, List: "x", Members: []hop.Proxy{mustProxy(t, "http://198.51.100.1:3128")}}
+		c := w.open(t, Spec{Name: "pool", Over: "below", Pool: &s, Resolver: w.resolver(t, "tls://9.9.9.9")}, below)
+		<-c.Await()
+		if err := c.SetMembers(append([]hop.Proxy{mustProxy(t, "h3://198.51.100.2")}, s.Members...)); err != nil { // as in a list that has changed
+			t.Fatal(err)
+		}
+		for range 3 {
+			w.reaches(t, named(c, client.Identity{}), "api.example.com:443", "api")
+		}
+		if stats, _ := c.PoolStats(); stats.Members[0].Usable || stats.Members[0].Why == "" {
+			t.Errorf("%+v", stats.Members)
+		}
+	})
+}
