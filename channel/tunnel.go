@@ -56,6 +56,9 @@ func tunnelOf(s Spec, below Below, before []*Channel) (tunnel *wireguard.Tunnel,
 	if s.WireGuard == nil {
 		return nil, nil, nil
 	}
+	if why := unfitUnder(below); why != nil {
+		return nil, nil, fmt.Errorf("all share a tunnel, which goes through what is underneath for nobody in particular: %w", why)
+	}
 	for _, b := range before {
 		switch {
 		case b.tunnel == nil:
@@ -69,6 +72,20 @@ func tunnelOf(s Spec, below Below, before []*Channel) (tunnel *wireguard.Tunnel,
 		tunnel, err = wireguard.Open(*s.WireGuard, tunnelWay(below))
 	}
 	return tunnel, rivals, err
+}
+
+// unfitUnder says why what is underneath works for nobody without a name; nil where it does.
+func unfitUnder(below Below) error {
+	for {
+		c, ok := below.(*Channel)
+		if !ok {
+			return nil
+		}
+		if c.unfit != nil {
+			return c.unfit
+		}
+		below = c.below
+	}
 }
 
 // sameBelow says whether a channel stands on the one that another stands on.

@@ -391,3 +391,13 @@ func TestALabelIsNotTakenForToldThroughATunnelThatAllShare(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+func TestATunnelOverAChannelThatNeedsANameIsRefused(t *testing.T) {
+	w := newTunnelWorld(t)
+	below := w.open(t, Spec{Name: "below", Over: "direct", Proxies: []hop.Proxy{mustProxy(t, "socks5://acme-{user}:hunter2@192.0.2.7")}, Resolver: w.resolver(t, "tls://9.9.9.9")}, w.direct(t))
+	tunnel := w.tunnel(t)
+	tunnel.MTU = 1280
+	if _, err := Open(Spec{Name: "vpn", Over: "below", WireGuard: tunnel, Resolver: w.upstreams(t, "tls://185.11.0.53")}, below); err == nil || !strings.Contains(err.Error(), "it needs the client's user") {
+		t.Errorf("got %v", err)
+	}
+}
