@@ -66,10 +66,13 @@ func (l *loader) checkLabels(c *Config) {
 	}
 }
 
-// tells says whether a proxy of a channel, or of one underneath, is told a label.
+// tells says whether a proxy of a channel, or of one underneath, is told a label. Under a tunnel, which all share, none is.
 func (c *Config) tells(name, place string) bool {
 	for name != "" {
 		ch, _ := c.Channel(name)
+		if ch.WireGuard != nil {
+			return false
+		}
 		for _, p := range ch.Proxies {
 			if p.Template.Has(place) {
 				return true

@@ -211,3 +211,16 @@ func TestWireGuard_WhatCouldNotWorkIsRefused(t *testing.T) {
 		}
 	}
 }
+
+func TestWireGuard_TellsNoProxyUnderneathOfACountry(t *testing.T) {
+	_, ps := tunnels(t, `
+channels:
+  exits: {proxy: "socks5://acme[-cc-{country}]:hunter2@192.0.2.7", resolver: {upstreams: [quad9]}}
+  vpn:
+    over: exits
+    wireguard: {private_key_file: a.key, mtu: 1280, address: [10.2.0.2/32], `+onePeer+`}
+    resolver: {upstreams: [quad9]}
+routes: [{to: "*", channel: vpn, country: de}]
+`)
+	wantOne(t, ps, 8, 43, "`vpn` has no proxy that is told a country")
+}
