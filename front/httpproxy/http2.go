@@ -199,6 +199,10 @@ func (v *visit) admit(r *http.Request) *fault.Error {
 func (v *visit) connect(w http.ResponseWriter, r *http.Request) {
 	target, err := name.Parse(r.Host)
 	switch {
+	case isExtended(r):
+		v.reject(w, r, event.DoorCONNECT, name.Target{}, badRequest("an extended CONNECT is not served here: its authority is not where a tunnel leads",
+			"send CONNECT without :protocol, :scheme and :path"))
+		return
 	case err != nil:
 		v.reject(w, r, event.DoorCONNECT, target, badTarget("CONNECT asks for a host and a port: ", r.Host, err))
 		return
@@ -224,6 +228,9 @@ func (v *visit) connect(w http.ResponseWriter, r *http.Request) {
 	up, down, _ := v.d.o.Relay(ctx, stream, server) // how a tunnel ends is for its two ends to judge
 	v.d.o.Sink.Tunnel(&event.Tunnel{Door: event.DoorCONNECT, Up: up, Down: down, Took: time.Since(started)})
 }
+
+// isExtended says whether a CONNECT has a :protocol (RFC 8441, section 4; RFC 9220), with which it has a path too.
+func isExtended(r *http.Request) bool { return r.URL.Path != "" || len(r.Header[":protocol"]) > 0 }
 
 // plain refuses every method but CONNECT: net/http does not say whether the URL is http:// or https://, and the two are
 // not to be taken for each other.
