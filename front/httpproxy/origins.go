@@ -43,6 +43,7 @@ func (o *origins) get(s *session) *http.Transport {
 	}
 	o.close()
 	o.epoch, o.identity = now, s.identity
+	identity := s.identity // a dial may begin when the session is at a later request already
 	o.transport = &http.Transport{
 		Proxy: nil,
 		DialContext: func(ctx context.Context, _, addr string) (net.Conn, error) {
@@ -50,7 +51,7 @@ func (o *origins) get(s *session) *http.Transport {
 			if err != nil {
 				return nil, err
 			}
-			conn, err := s.dialPlain(ctx, t)
+			conn, err := s.dialPlain(ctx, identity, t)
 			if err != nil {
 				return nil, err
 			}
@@ -94,6 +95,6 @@ func (o *origins) close() {
 }
 
 // dialPlain connects to an origin for a request in clear text.
-func (s *session) dialPlain(ctx context.Context, t name.Target) (net.Conn, error) {
-	return s.d.o.Dialer.Dial(ctx, route.Request{Door: event.DoorHTTP, Client: s.client, Identity: s.identity, Target: t, PlainHTTP: true})
+func (s *session) dialPlain(ctx context.Context, identity client.Identity, t name.Target) (net.Conn, error) {
+	return s.d.o.Dialer.Dial(ctx, route.Request{Door: event.DoorHTTP, Client: s.client, Identity: identity, Target: t, PlainHTTP: true})
 }
