@@ -103,7 +103,7 @@ func (h hosted) Dial(ctx context.Context, r route.Request) (net.Conn, error) {
 		at = netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), at.Port())
 	}
 	conn, err := h.d.gateway.Connect(net.TCPAddrFromAddrPort(r.Client), net.TCPAddrFromAddrPort(at), l.gatewayNames)
-	e := event.Request{Door: r.Door, Client: r.Client, Target: r.Target}
+	e := event.Request{Door: r.Door, Client: r.Client, Identity: r.Identity, Target: r.Target}
 	if err != nil {
 		f := fault.New(fault.NotReady, "the gateway is about to end", err)
 		e.Code, f.Target = f.Code, r.Target.String()

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"watertight/client"
 	"watertight/event"
 	"watertight/fault"
 	"watertight/name"
@@ -219,6 +220,21 @@ func TestGateway_IsNotLetInByTheBackDoorForAClientOfAnotherHost(t *testing.T) {
 		if err == nil {
 			conn.Close()
 		}
+	}
+}
+
+func TestGateway_ReportsWhoAsksTheProxyPortForIt(t *testing.T) {
+	g := newGated(t, one, "")
+	g.start().awaitReady()
+	alice := client.Identity{User: "alice"}
+	told := &recorder{}
+	conn, err := hosted{g.d, told}.Dial(t.Context(), route.Request{Door: "http-connect", Client: netip.MustParseAddrPort("127.0.0.1:1"), Identity: alice, Target: name.Must(g.at.Gateway[0].String())})
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn.Close()
+	if len(told.requests) != 1 || told.requests[0].Identity != alice {
+		t.Errorf("told %+v", told.requests)
 	}
 }
 

@@ -83,7 +83,7 @@ func (x *exchange) carry(ctx context.Context) {
 		c, again, err := p.get(ctx, x.request(m), second)
 		release()
 		if again && ctx.Err() == nil { // no dial reported it
-			e := event.Request{Door: event.DoorGateway, Client: x.client, Target: m.target, Channel: m.entry.Channel}
+			e := event.Request{Door: event.DoorGateway, Client: x.client, Identity: m.entry.Identity, Target: m.target, Channel: m.entry.Channel}
 			if err != nil {
 				e.Code = fault.Of(err).Code
 			}

@@ -156,7 +156,7 @@ func (w *world) Dial(_ context.Context, r route.Request) (net.Conn, error) {
 	w.dials = append(w.dials, r.Target)
 	err, wrap := w.dialErr, w.wrap
 	w.mu.Unlock()
-	w.sink.Request(&event.Request{Door: r.Door, Client: r.Client, Target: r.Target, Code: codeOf(err)})
+	w.sink.Request(&event.Request{Door: r.Door, Client: r.Client, Identity: r.Identity, Target: r.Target, Code: codeOf(err)})
 	if err != nil {
 		return nil, err
 	}
