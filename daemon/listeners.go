@@ -307,7 +307,7 @@ func (ls *listeners) serve(ctx context.Context, serve func(context.Context, *lis
 }
 
 // closeUnless ends the listeners that are not those of keep, which may be nil. When it returns they accept no connection
-// of TCP more; the connections that came by them stay, and what serves datagrams answers what it has begun.
+// of TCP more; the connections that came by them stay for what they carry, but for nothing new where others are kept, and what serves datagrams answers what it has begun.
 func (ls *listeners) closeUnless(keep *listeners) {
 	for _, l := range ls.all {
 		if keep != nil && slices.Contains(keep.all, l) {
@@ -318,6 +318,10 @@ func (ls *listeners) closeUnless(keep *listeners) {
 		}
 		if l.socket != nil {
 			_ = l.socket.Close() // it may be closed already, by its server
+		}
+		if w := l.way.Load(); w != nil && keep != nil {
+			// No later configuration reaches the connections that stay: who is let in now would be let in for ever.
+			l.way.Store(&mixed.Way{Rules: gate.Closed(), TLS: w.TLS, Balancers: w.Balancers})
 		}
 		if l.packets != nil && l.stop == nil {
 			_ = l.packets.Close() // otherwise its server does, when the answers under way are sent

@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"encoding/base64"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -111,6 +112,27 @@ func TestListenProxyTLS_HoldsFromTheReloadOn_AtTheSameAddress(t *testing.T) {
 		t.Fatal(resp.Status)
 	}
 	inside.carries(t)
+	c.carries(t)
+}
+
+func TestAConnectionOfAListenerThatIsGone_CarriesNothingNew(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "users")
+	usersFile(t, file, "alice")
+	before, after := freePort(t), freePort(t)
+	l := newLive(t, fmt.Sprintf("listen: {proxy: {address: %q, users: %q}}\n", before, file)).start().awaitReady()
+	waiting, c := dialProxy(t, before), dialProxy(t, before)
+	if resp := waiting.asks(t, "gone.example:1", "alice"); resp.StatusCode != http.StatusBadGateway {
+		t.Fatal(resp.Status)
+	} else if _, err := io.Copy(io.Discard, resp.Body); err != nil {
+		t.Fatal(err)
+	}
+	if resp := c.asks(t, l.target(), "alice"); resp.StatusCode != http.StatusOK {
+		t.Fatal(resp.Status)
+	}
+	l.mustReload(fmt.Sprintf("listen: {proxy: %q}\n", after))
+	if resp := waiting.asks(t, l.target(), "alice"); resp.StatusCode != http.StatusServiceUnavailable || !resp.Close {
+		t.Errorf("who came by a listener that is gone gets %s, and the connection ends: %v", resp.Status, resp.Close)
+	}
 	c.carries(t)
 }
 

@@ -64,7 +64,11 @@ const (
 	asksNothing
 	asksPassword
 	asksCertificate
+	isClosed
 )
+
+// Closed lets nobody in: they are those of a listener that the configuration does not name any more.
+func Closed() *Rules { return &Rules{ask: isClosed} }
 
 // Open lets everyone in; a name is taken without proof.
 func Open() *Rules { return &Rules{ask: asksNothing} }
@@ -119,9 +123,12 @@ func (g *Guest) NeedsPassword() bool { return g.Rules().ask == asksPassword }
 
 // Admit says for whom the client's requests are. The error is a [*fault.Error] and shows nothing of what the client said:
 // [fault.AuthRequired] without proof, [fault.BadRequest] for a name that cannot be read, [fault.Limit] where too many
-// passwords are being checked.
+// passwords are being checked, [fault.NotReady] where the listener is no more.
 func (g *Guest) Admit(ctx context.Context, c Credentials) (client.Identity, error) {
 	r := g.Rules()
+	if f := g.outdated(r); f != nil {
+		return client.Identity{}, f
+	}
 	if r.clients != nil && (g.Certified == "" || g.Authorities == nil || !g.Authorities.Equal(r.clients)) {
 		return client.Identity{}, &fault.Error{
 			Code: fault.AuthRequired, Message: "this proxy asks for a certificate of another authority",
@@ -165,6 +172,20 @@ func (g *Guest) Admit(ctx context.Context, c Credentials) (client.Identity, erro
 	}
 	return client.Identity{}, fault.New(fault.Internal, "nothing says who may come in here", nil)
 }
+
+// outdated says why a connection from before a change of the configuration carries nothing new; nil where it does.
+func (g *Guest) outdated(r *Rules) *fault.Error {
+	if r.ask == isClosed {
+		return &fault.Error{
+			Code: fault.NotReady, Message: "the listener of this connection is not in the configuration any more",
+			Hint: "connect anew, to a listener that is",
+		}
+	}
+	return nil
+}
+
+// Outdated says that the connection carries nothing new, whatever the client says: it should end.
+func (g *Guest) Outdated() bool { return g.outdated(g.Rules()) != nil }
 
 // maxWrong is how often one connection may give a wrong password.
 const maxWrong = 8

@@ -84,6 +84,7 @@ func TestWhoIsLetIn(t *testing.T) {
 		{"open, a name", guest(k, Open()), "bob-session-1", "x", client.Identity{User: "bob", Session: "1"}, ""},
 		{"open, no name", guest(k, Open()), "b b", "x", client.Identity{}, fault.BadRequest},
 		{"no rules", guest(k, &Rules{}), "alice", "s3cret", client.Identity{}, fault.Internal},
+		{"closed", guest(k, Closed()), "alice", "s3cret", client.Identity{}, fault.NotReady},
 		{"right", guest(k, Guarded(users, nil)), "alice", "s3cret", client.Identity{User: "alice"}, ""},
 		{"right, remembered", guest(k, Guarded(users, nil)), "alice-country-de", "s3cret", client.Identity{User: "alice", Country: "de"}, ""},
 		{"a user with a hyphen", guest(k, Guarded(users, nil)), "team-a-session-1", "p:w", client.Identity{User: "team-a", Session: "1"}, ""},

@@ -18,7 +18,7 @@ func (s *session) admit(ctx context.Context, q *httphead.Request) *fault.Error {
 		s.identity, err = s.guest.Admit(ctx, c)
 		f = fault.Of(err)
 	}
-	if f != nil && s.guest.Exhausted() {
+	if f != nil && (s.guest.Exhausted() || s.guest.Outdated()) {
 		s.last = true
 	}
 	return f

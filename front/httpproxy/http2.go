@@ -166,7 +166,7 @@ func (v *visit) serve(w http.ResponseWriter, r *http.Request) {
 		door, serve = event.DoorCONNECT, v.connect
 	}
 	if f := v.admit(r); f != nil {
-		if v.guest.Exhausted() {
+		if v.guest.Exhausted() || v.guest.Outdated() && r.ProtoMajor == 2 { // HTTP/3 ends with its socket, when its tunnels have had their time
 			v.exhausted()
 		}
 		v.reject(w, r, door, name.Target{}, f)
