@@ -158,7 +158,7 @@ func openListeners(c config.Listen, before *listeners) (*listeners, error) {
 func wayOf(l config.ProxyListener) *mixed.Way {
 	w := &mixed.Way{Rules: l.Rules(), Balancers: l.Balancers}
 	if l.Certificate != nil {
-		w.TLS = gate.ServerTLS(l.Certificate, l.ClientCAs)
+		w.TLS, w.Rules = gate.ServerTLS(l.Certificate, l.ClientCAs), w.Rules.OverTLS()
 	}
 	return w
 }

@@ -99,8 +99,14 @@ func TestListenProxyTLS_HoldsFromTheReloadOn_AtTheSameAddress(t *testing.T) {
 	cert, key := filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
 	at := freePort(t)
 	l := newLive(t, fmt.Sprintf("listen: {proxy: %q}\n", at)).start().awaitReady()
-	c := l.tunnel(at)
+	c, waiting := l.tunnel(at), dialProxy(t, at)
+	if _, err := io.Copy(io.Discard, waiting.connect(t, "dns.google:443").Body); err != nil {
+		t.Fatal(err)
+	}
 	l.mustReload(fmt.Sprintf("listen: {proxy: {address: %q, tls: {cert: %q, key: %q}}}\n", at, cert, key))
+	if resp := waiting.connect(t, l.target()); resp.StatusCode != http.StatusBadRequest || !resp.Close {
+		t.Errorf("on a connection in clear from before: %s, and it ends: %v", resp.Status, resp.Close)
+	}
 	l.refuses(at, l.target(), http.StatusBadRequest, "BAD_REQUEST")
 	conn, err := tls.Dial("tcp", at.String(), &tls.Config{InsecureSkipVerify: true})
 	if err != nil {

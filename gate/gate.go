@@ -55,6 +55,7 @@ type Rules struct {
 	users   *Users
 	key     []byte
 	clients *x509.CertPool // who certifies clients; nil: nobody has to
+	overTLS bool           // what is said in clear is not heard
 }
 
 type asks int
@@ -82,6 +83,12 @@ func Certified(clients *x509.CertPool) *Rules { return &Rules{ask: asksCertifica
 // With asks for a certificate of these authorities besides; nil asks for none.
 func (r *Rules) With(clients *x509.CertPool) *Rules {
 	r.clients = clients
+	return r
+}
+
+// OverTLS hears none who speaks in clear.
+func (r *Rules) OverTLS() *Rules {
+	r.overTLS = true
 	return r
 }
 
@@ -175,10 +182,17 @@ func (g *Guest) Admit(ctx context.Context, c Credentials) (client.Identity, erro
 
 // outdated says why a connection from before a change of the configuration carries nothing new; nil where it does.
 func (g *Guest) outdated(r *Rules) *fault.Error {
-	if r.ask == isClosed {
+	_, clear := g.Conn.(*net.TCPConn)
+	switch {
+	case r.ask == isClosed:
 		return &fault.Error{
 			Code: fault.NotReady, Message: "the listener of this connection is not in the configuration any more",
 			Hint: "connect anew, to a listener that is",
+		}
+	case r.overTLS && clear: // no password is asked for, which would come in clear
+		return &fault.Error{
+			Code: fault.BadRequest, Message: "this port speaks TLS only, since after this connection began",
+			Hint: "give the proxy as https://HOST:PORT, not http://",
 		}
 	}
 	return nil
