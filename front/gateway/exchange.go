@@ -47,7 +47,7 @@ func (g *Gateway) serve(w http.ResponseWriter, r *http.Request) {
 		_ = x.rc.EnableFullDuplex() // what the origin answers before it has read all is passed on at once
 	}
 	if r.ContentLength != 0 {
-		x.body = &clientBody{body: r.Body, rc: x.rc, bounded: r.ProtoMajor == 1}
+		x.body = &clientBody{body: r.Body, request: r, rc: x.rc, bounded: r.ProtoMajor == 1}
 	}
 	defer g.requests.Add(-1)
 	if g.requests.Add(1) > g.connections.Load() {

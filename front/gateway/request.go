@@ -59,10 +59,10 @@ func (x *exchange) outgoing(ctx context.Context, m match, trace *httptrace.Clien
 		URL:    &url.URL{Scheme: "https", Host: m.target.String(), Opaque: m.originForm(x.query, x.asks)},
 		Host:   authority(m.target), Header: h,
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
-		ContentLength: x.r.ContentLength, Body: http.NoBody, Trailer: x.r.Trailer,
+		ContentLength: x.r.ContentLength, Body: http.NoBody,
 	}
 	if x.body != nil {
-		req.Body = x.body
+		req.Body, req.Trailer = x.body, x.body.announce(m.entry)
 	}
 	return req.WithContext(httptrace.WithClientTrace(ctx, trace))
 }
@@ -127,6 +127,9 @@ type clientBody struct {
 	// bounded says that the client may not pause for long: over HTTP/1, where its end may go unnoticed.
 	bounded bool
 
+	request *http.Request
+	trailer atomic.Pointer[http.Header] // of what is sent on; filled at the end
+
 	touched atomic.Bool // some of it was asked for
 	ended   atomic.Bool // it was read to its end
 
@@ -142,6 +145,32 @@ type clientBody struct {
 // errOver is what a body gives when its exchange has ended.
 var errOver = errors.New("gateway: the exchange has ended")
 
+// announce gives the fields that are to follow the body: of those that the client announced what may stand there, and nothing
+// that the entry sets, since an origin may put the two together.
+func (b *clientBody) announce(e *Entry) http.Header {
+	var t http.Header
+	for k := range b.request.Trailer {
+		if !mayTrail(k) || slices.ContainsFunc(e.Fields, func(f Field) bool { return strings.EqualFold(f.Name, k) }) {
+			continue
+		}
+		if t == nil {
+			t = http.Header{}
+		}
+		t[k] = nil
+	}
+	b.trailer.Store(&t)
+	return t
+}
+
+// fill is for the end of the body, where the values have come.
+func (b *clientBody) fill() {
+	if t := b.trailer.Load(); t != nil {
+		for k := range *t {
+			(*t)[k] = b.request.Trailer[k]
+		}
+	}
+}
+
 // lastRead bounds how long the end of an exchange waits for a read under way. It is not zero: net/http begins to watch the
 // connection in the read that finds the body's end, and would take an interruption for the end of the client.
 const lastRead = time.Second
@@ -155,6 +184,7 @@ func (b *clientBody) Read(p []byte) (int, error) {
 	}
 	n, err := b.body.Read(p)
 	if err == io.EOF {
+		b.fill()
 		b.ended.Store(true)
 	} else if err != nil && b.isOver() {
 		b.interrupted = true
