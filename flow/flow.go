@@ -88,7 +88,7 @@ type flow[K comparable] struct {
 	used     atomic.Int64 // when, in nanoseconds since the table began; long ago for one that was refused
 	ctx      context.Context
 	end      context.CancelFunc
-	held     [][]byte // shown before the flow was open
+	held     [][]byte // shown before the flow was open; they wait still
 	up, down atomic.Int64
 }
 
@@ -204,6 +204,9 @@ func (t *Table[K]) leave(f *flow[K]) {
 	if t.flows[f.key] == f {
 		delete(t.flows, f.key)
 	}
+	for _, b := range f.held {
+		t.octets -= len(b)
+	}
 	for {
 		select {
 		case b := <-f.queue:
@@ -245,7 +248,6 @@ func (t *Table[K]) next(ctx context.Context, f *flow[K]) ([]byte, bool) {
 	}
 	select {
 	case b := <-f.queue:
-		t.took(b)
 		f.held = append(f.held, b)
 		return b, true
 	case <-ctx.Done():
@@ -257,6 +259,10 @@ func (t *Table[K]) next(ctx context.Context, f *flow[K]) ([]byte, bool) {
 // refused drops what is sent to a far side that was refused, for a while.
 func (t *Table[K]) refused(f *flow[K]) {
 	f.used.Store(wasRefused)
+	for _, b := range f.held {
+		t.took(b)
+	}
+	f.held = nil
 	over := time.NewTimer(refusedFor)
 	defer over.Stop()
 	for {
@@ -273,7 +279,10 @@ func (t *Table[K]) refused(f *flow[K]) {
 
 // write sends what the client has sent, until the flow ends or nothing has gone either way for too long.
 func (t *Table[K]) write(f *flow[K], leg Leg) {
-	for _, b := range f.held {
+	for len(f.held) > 0 {
+		b := f.held[0]
+		f.held = f.held[1:]
+		t.took(b)
 		if !send(f, leg, b) {
 			return
 		}

@@ -308,6 +308,50 @@ func TestWhoOpensAFlowMayLookAtWhatWillBeSent(t *testing.T) {
 	})
 }
 
+func TestWhatWasLookedAtWaitsAndIsBounded(t *testing.T) {
+	for what, openAt := range map[string]func(Leg) (Leg, error){
+		"opened":  func(l Leg) (Leg, error) { return l, nil },
+		"refused": func(Leg) (Leg, error) { return Leg{}, errors.New("no") },
+	} {
+		t.Run(what, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f, opening := newFar(), make(chan struct{})
+				table, err := NewTable(t.Context(), Options[int]{
+					Open: func(ctx context.Context, key int, next func(context.Context) ([]byte, bool)) (Leg, error) {
+						for key < 2 {
+							if _, ok := next(ctx); !ok {
+								break
+							}
+						}
+						<-opening
+						return openAt(Leg{f, func([]byte) {}})
+					},
+					Ended: func(int, int64, int64, time.Duration) {}, Budget: NewBudget(100),
+				})
+				if err != nil {
+					t.Fatal(err)
+				}
+				octets := 0
+				for i := range 2 * queued {
+					if b := make([]byte, MaxDatagram); table.Send(i%2, b) {
+						octets += len(b)
+					}
+					synctest.Wait() // it is looked at
+				}
+				if octets == 0 || octets > queuedOctets {
+					t.Errorf("%d octets wait", octets)
+				}
+				close(opening)
+				table.end()
+				table.Close()
+				if table.octets != 0 {
+					t.Errorf("%d octets are left", table.octets)
+				}
+			})
+		})
+	}
+}
+
 func TestAWayOutThatBreaksEndsTheFlow(t *testing.T) {
 	inSide(t, 0, 9, func(s *side) {
 		s.table.Send("a", []byte("one"))
