@@ -140,7 +140,6 @@ func New(o Options) (*Daemon, error) {
 	if err != nil {
 		return nil, err
 	}
-	d.shared = shared{ground: o.Ground, sink: sink}
 	if err := d.newTransparent(sink); err != nil {
 		return nil, err
 	}

@@ -22,8 +22,8 @@ const kindTransparent kind = "transparent"
 // maxTransparentFlows bounds the flows of datagrams of the transparent door: each is two sockets.
 const maxTransparentFlows = 4096
 
-// newTransparent makes the door for what the firewall hands over, and gives the ground on which its own connections are
-// known, and marked where the configuration says so.
+// newTransparent makes the door for what the firewall hands over, and shares the ground on which the program's own
+// connections are known, and marked where the configuration says so.
 func (d *Daemon) newTransparent(sink event.Sink) error {
 	ground := d.o.Ground
 	if mark := d.o.Config.Listen.Mark(); mark != 0 {
