@@ -127,7 +127,9 @@ func (f *flow) send(bufs [][]byte) error {
 			if f.conn == conn {
 				f.drop(err)
 			}
-			f.keep(b)
+			if f.conn == nil { // else another was opened meanwhile: this datagram is lost
+				f.keep(b)
+			}
 			f.mu.Unlock()
 		}
 	}
