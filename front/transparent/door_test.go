@@ -13,6 +13,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"watertight/event"
@@ -324,3 +325,28 @@ func TestADoorNeedsAllOfItsParts(t *testing.T) {
 		}
 	}
 }
+
+func TestThePortOfAnOwnConnectionMayBeAClientsLater(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var own Own
+		conn := addressed{local: &net.TCPAddr{IP: net.IPv4(192, 0, 2, 1), Port: 40000}}
+		from, to := conn.local.AddrPort(), netip.MustParseAddrPort(meant)
+		own.Add(conn, to)
+		time.Sleep(ownFor - time.Second)
+		if !own.Has(from, to) {
+			t.Error("it was forgotten too early")
+		}
+		time.Sleep(ownFor + time.Second)
+		if own.Has(from, to) {
+			t.Error("it is remembered for ever")
+		}
+	})
+}
+
+// addressed is a connection that has an address and nothing else.
+type addressed struct {
+	net.Conn
+	local *net.TCPAddr
+}
+
+func (a addressed) LocalAddr() net.Addr { return a.local }

@@ -4,16 +4,23 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"time"
 )
 
-// ownMost bounds how many of its latest connections the program remembers.
-const ownMost = 4096
+// Bounds of what the program remembers of its latest connections, in each of two generations.
+const (
+	ownMost = 4096
+	// ownFor is how long one is remembered at least, unless there are too many. What goes round in a circle comes in at once;
+	// later its port may be that of a client who wants the same far side.
+	ownFor = 30 * time.Second
+)
 
 // Own remembers the program's own connections of late, by both of their addresses: one of them that comes in at the door
 // goes round in a circle. The zero Own remembers none.
 type Own struct {
 	mu             sync.Mutex
 	younger, elder map[ends]struct{}
+	since          time.Time // when younger began
 }
 
 type ends struct{ from, to netip.AddrPort }
@@ -31,16 +38,34 @@ func (o *Own) Add(conn net.Conn, to netip.AddrPort) {
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	o.age()
 	if o.younger == nil || len(o.younger) >= ownMost {
-		o.elder, o.younger = o.younger, make(map[ends]struct{})
+		o.turn()
 	}
 	o.younger[ends{plain(from), plain(to)}] = struct{}{}
+}
+
+// age forgets what was long ago. o.mu is held.
+func (o *Own) age() {
+	past := time.Since(o.since)
+	if past >= ownFor {
+		o.turn()
+	}
+	if past >= 2*ownFor {
+		o.elder = nil
+	}
+}
+
+// turn begins a generation. o.mu is held.
+func (o *Own) turn() {
+	o.elder, o.younger, o.since = o.younger, make(map[ends]struct{}), time.Now()
 }
 
 // Has says whether a connection is one of those.
 func (o *Own) Has(from, to netip.AddrPort) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	o.age()
 	e := ends{plain(from), plain(to)}
 	_, young := o.younger[e]
 	_, old := o.elder[e]
