@@ -96,6 +96,9 @@ func ownAddresses(c *config.Config) (own []netip.AddrPort) {
 	for _, l := range c.Listen.DNS {
 		all = append(all, l.Listener)
 	}
+	for _, l := range c.Listen.Transparent {
+		all = append(all, l.Listener)
+	}
 	for _, l := range all {
 		if l.Address.Port() != 0 {
 			own = append(own, l.Address)

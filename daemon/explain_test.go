@@ -176,6 +176,7 @@ func TestAnExplanationOfARefusalSaysWhy(t *testing.T) {
 		"10.0.0.7:443":                {"{}", fault.PolicyPrivateTarget, byNobody},
 		"[64:ff9b::a00:7]:443":        {"{}", fault.PolicyPrivateTarget, byNobody},
 		"127.0.0.1:8080":              {"policy: {private_targets: allow}", fault.PolicyPrivateTarget, byNobody}, // the proxy itself
+		"127.0.0.1:8081":              {"{listen: {transparent: [\"127.0.0.1:8081\"]}, policy: {private_targets: allow}}", fault.PolicyPrivateTarget, byNobody},
 		"printer.local:443":           {"{}", fault.DNSNXDomain, byHere},
 		"localhost:443":               {"{}", fault.PolicyPrivateTarget, byHere},
 		"printer.home.arpa:443":       {"channels: {direct: {resolver: {upstreams: [quad9], forward: home.arpa}}}", "", byResolver},
