@@ -214,6 +214,10 @@ func (d *Daemon) begin(live context.Context) error {
 		return err
 	}
 	c := d.o.Config
+	if err := mayMark(c); err != nil {
+		passed.closeUnless(nil)
+		return err
+	}
 	serving, err := openListeners(c.Listen, passed)
 	if err != nil {
 		passed.closeUnless(nil)

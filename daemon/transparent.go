@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"runtime"
+	"syscall"
 
 	"watertight/config"
 	"watertight/event"
@@ -132,6 +133,21 @@ func (d *Daemon) serveTransparent(ctx context.Context, l *listener) error {
 	err := d.transparent.Serve(ctx, l.socket, meant)
 	stop()
 	return errors.Join(err, <-udp)
+}
+
+// mayMark refuses to start where no connection could be made, since none could be marked.
+func mayMark(c *config.Config) error {
+	mark := c.Listen.Mark()
+	if mark == 0 {
+		return nil
+	}
+	switch err := wire.MayMark(mark); {
+	case errors.Is(err, syscall.EPERM):
+		return errors.New("listen.transparent.mark: a mark takes CAP_NET_ADMIN: `setcap cap_net_admin+ep` on the program, or AmbientCapabilities=CAP_NET_ADMIN in its unit; or leave `mark` out, and have the firewall know the program by its user")
+	case err != nil:
+		return fmt.Errorf("listen.transparent.mark: %w", err)
+	}
+	return nil
 }
 
 // sameMark refuses a reload that would change what the program's own connections are known by.

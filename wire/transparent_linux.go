@@ -157,6 +157,16 @@ func OriginalOf(control []byte) (netip.AddrPort, bool) {
 	return netip.AddrPort{}, false
 }
 
+// MayMark says whether this program may put a mark on what it sends: that takes CAP_NET_ADMIN.
+func MayMark(mark uint32) error {
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	return unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_MARK, int(mark))
+}
+
 // setMark puts a mark on all that a socket sends (SO_MARK, socket(7)).
 func setMark(raw syscall.RawConn, mark uint32) error {
 	var err error

@@ -26,4 +26,7 @@ const OriginalControl = 0
 // OriginalOf is for Linux.
 func OriginalOf([]byte) (netip.AddrPort, bool) { return netip.AddrPort{}, false }
 
+// MayMark is for Linux.
+func MayMark(uint32) error { return ErrNotLinux }
+
 func setMark(syscall.RawConn, uint32) error { return ErrNotLinux }
