@@ -98,8 +98,8 @@ func subjectOf(qname string) (name.Host, bool) {
 	return h, true
 }
 
-// everything gives the rule of what has no host, where a client has no name: that of the route for everything. On an error it is
-// the zero Rule.
+// everything gives the rule of what has no host: the first for everything that is for a client without a name. On an error it
+// is the zero Rule.
 func (t *Table) everything() (Rule, error) {
 	for i := range t.rules {
 		if !t.rules[i].isFor("") {
