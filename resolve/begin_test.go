@@ -222,6 +222,25 @@ func TestCloseEndsWhatWasBegun(t *testing.T) {
 	})
 }
 
+func TestCloseEndsWhatWasBegunBeforeAFlush(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, s, r := one(t, dnsrig.Zone.Handler(), resolve.Options{})
+		wantAddrs(t, r, "four.shop.example", "192.0.2.4")
+		s.Handle(dnstest.Silent)
+		o, ok := begin(r, "one.shop.example")
+		if !ok {
+			t.Fatal("it did not begin")
+		}
+		r.Flush() // leaves the connection to what is under way on it
+		started := time.Now()
+		r.Close()
+		if took := time.Since(started); took != 0 || o.times != 1 {
+			t.Errorf("after %v, told %d times", took, o.times)
+		}
+		dnsrig.WantFault(t, o.err, fault.NotReady, "")
+	})
+}
+
 func TestAnExpiredAnswerStandsInForABegunLookupThatFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, s, r := one(t, dnsrig.Zone.Handler(), resolve.Options{Stale: time.Hour})

@@ -34,6 +34,7 @@ type links struct {
 	era     uint64 // counts flushes
 	seq     uint64
 	slots   []*slot
+	left    []*slot // out of use, with questions under way
 	dialing *dialing
 	freed   chan struct{} // closed when a question ended or a connection came or went
 }
@@ -163,6 +164,7 @@ func (p *links) give(s *slot, replied bool) {
 		s.lastReply = p.c.now()
 	}
 	if s.leaving && s.inFlight == 0 {
+		p.left = slices.DeleteFunc(p.left, func(other *slot) bool { return other == s })
 		p.c.wg.Go(s.close)
 	}
 	if s.inFlight == 0 && slices.Contains(p.slots, s) {
@@ -221,6 +223,8 @@ func (p *links) leave() {
 		s.idle.Stop()
 		if s.inFlight == 0 {
 			p.c.wg.Go(s.close)
+		} else {
+			p.left = append(p.left, s)
 		}
 		s.leaving = true
 	}
@@ -230,8 +234,8 @@ func (p *links) leave() {
 func (p *links) close() {
 	p.mu.Lock()
 	p.closed = true
-	slots := p.slots
-	p.slots = nil
+	slots := append(p.slots, p.left...)
+	p.slots, p.left = nil, nil
 	p.wake()
 	p.mu.Unlock()
 	for _, s := range slots {
