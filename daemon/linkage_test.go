@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"watertight/dnswire"
@@ -112,6 +113,7 @@ func TestCacheAndLinkage(t *testing.T) {
 			if log := w.own.Log(); !log[len(log)-1].Resumed {
 				w.t.Error("the channel does not resume its own session either: the test proves nothing")
 			}
+			synctest.Wait() // the other of A and AAAA may still be under way
 			seen := len(w.own.Log())
 			w.ready(w.text("timeout: 4s"))
 			w.reaches(target, "origin")
