@@ -385,17 +385,3 @@ func (c *Channel) Close() error {
 	}
 	return err
 }
-
-// allow gives the addresses that pass, and the refusal of the first that does not.
-func allow(found []netip.Addr, check Check) ([]netip.Addr, error) {
-	var refusal error
-	allowed := slices.Clone(found)
-	allowed = slices.DeleteFunc(allowed, func(a netip.Addr) bool {
-		err := check(a)
-		if err != nil && refusal == nil {
-			refusal = err
-		}
-		return err != nil
-	})
-	return allowed, refusal
-}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"slices"
 	"time"
 
 	"watertight/dnswire"
@@ -213,4 +214,18 @@ func worse(a, b error) error {
 		return b
 	}
 	return a
+}
+
+// allow gives the addresses that pass, and the refusal of the first that does not.
+func allow(found []netip.Addr, check Check) ([]netip.Addr, error) {
+	var refusal error
+	allowed := slices.Clone(found)
+	allowed = slices.DeleteFunc(allowed, func(a netip.Addr) bool {
+		err := check(a)
+		if err != nil && refusal == nil {
+			refusal = err
+		}
+		return err != nil
+	})
+	return allowed, refusal
 }
