@@ -61,10 +61,12 @@ func TestAWriteThatFailsLateDoesNotOpenAFlowBesideTheOneThereIs(t *testing.T) {
 		f.roam()
 		_ = f.send(data)
 		time.Sleep(10 * openPause)
+		synctest.Wait()
 		if len(later) != 1 {
 			t.Errorf("%d flows were opened after the first", len(later))
 		}
 		f.close()
+		synctest.Wait()
 		for i, s := range later {
 			if !s.closed {
 				t.Errorf("flow %d was left open", i)
