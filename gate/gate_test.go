@@ -341,6 +341,7 @@ func FuzzToken(f *testing.F) {
 	good, _ := u.Token(key, "a", time.Unix(2000, 0))
 	f.Add("a", good)
 	f.Add("b", good)
+	f.Add("a", good[:20]+"\n"+good[20:])
 	f.Fuzz(func(t *testing.T, user, token string) {
 		if ok, _ := u.checkToken(key, user, token, time.Unix(1000, 0)); ok && (user != "a" || token != good) {
 			t.Errorf("%q is a token of %q", token, user)
