@@ -256,10 +256,10 @@ func FuzzQUIC(f *testing.F) {
 	f.Fuzz(func(t *testing.T, one, two []byte) {
 		var q QUIC
 		q.Add(one)
-		q.frames(two) // what is inside the protection, which no fuzzer finds
+		q.initials.frames(two) // what is inside the protection, which no fuzzer finds
 		said, state := q.Add(two)
-		if _, isName := said.Host.Name(); isName != (state == Named) || len(q.data) > maxQUIC {
-			t.Errorf("%+v, %v, %d octets", said, state, len(q.data))
+		if _, isName := said.Host.Name(); isName != (state == Named) || len(q.initials.data) > maxQUIC {
+			t.Errorf("%+v, %v, %d octets", said, state, len(q.initials.data))
 		}
 	})
 }
