@@ -8,8 +8,6 @@
 package config
 
 import (
-	"crypto/tls"
-	"crypto/x509"
 	"net/netip"
 	"time"
 
@@ -67,7 +65,7 @@ type Config struct {
 // Listen says where the program listens.
 type Listen struct {
 	Proxy []ProxyListener // the mixed port; at least one
-	Admin []Listener      // health, metrics, status; none by default
+	Admin []AdminListener // health, metrics, status; none by default
 	DNS   []DNSListener   // for programs that resolve by themselves; none by default
 
 	Gateway []GatewayListener // for programs that take a base URL; none by default
@@ -86,12 +84,7 @@ type Listener struct {
 type DNSListener struct {
 	Listener
 	Scheme string // SchemeTLS, SchemeQUIC or SchemeHTTPS; empty for UDP and TCP
-	// CertFile and KeyFile are where Certificate was read from, which clients of a Scheme are shown.
-	CertFile, KeyFile string
-	Certificate       *tls.Certificate
-	// ClientCAFile is where ClientCAs was read from: those who certify clients. Nil: clients show no certificate.
-	ClientCAFile string
-	ClientCAs    *x509.CertPool
+	ServerTLS
 }
 
 // DNS is what the DNS door tells of itself.

@@ -111,6 +111,18 @@ var Keys = []Key{
 		Doc: "Your word that an address beyond loopback may be served without TLS and users.",
 	},
 	{Path: "listen.admin.address", form: formText, Doc: "IP:PORT to listen on."},
+	{Path: "listen.admin.tls", form: formMap, Doc: "TLS 1.3 at the port."},
+	{Path: "listen.admin.tls.cert", form: formText, Doc: "A PEM file: the certificate with its chain. Read again at every reload."},
+	{Path: "listen.admin.tls.key", form: formText, Doc: "A PEM file: the certificate's key."},
+	{
+		Path: "listen.admin.tls.client_ca", form: formText,
+		Doc: "A PEM file: who issues certificates to clients. Each client has to show one.",
+	},
+	{
+		Path: "listen.admin.users", form: formText,
+		Doc: "A file of `watertight user`: who may read it, by HTTP's Basic authentication. Read again at every reload.",
+	},
+	{Path: "listen.admin.token_key", form: formText, Doc: "The file with the key of `watertight user token`: a token is taken in place of a password."},
 	{
 		Path: "listen.admin.allow_insecure", form: formBool, Default: "false",
 		Doc: "Your word that an address beyond loopback may be served without TLS and users.",
@@ -360,11 +372,9 @@ var stickyWords = []string{"user", "session", "client", "target"}
 // later are keys that users may know from the documentation of a later version, with what to do without them.
 // None is read here, and none is passed over in silence.
 var later = map[string]string{
-	"listen.dns.users":   "remove the key, and tell clients by their certificates: `client_ca` in `tls`",
-	"listen.admin.tls":   "remove the key and listen on 127.0.0.1, or put a TLS server before it and write `allow_insecure: true`",
-	"listen.admin.users": "remove the key and listen on 127.0.0.1, where only this host's users reach it",
-	"leaktest":           "remove the key",
-	"guard":              "remove the key",
+	"listen.dns.users": "remove the key, and tell clients by their certificates: `client_ca` in `tls`",
+	"leaktest":         "remove the key",
+	"guard":            "remove the key",
 }
 
 // renamed are keys of earlier versions, with their successors and what is to be known about them.

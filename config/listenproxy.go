@@ -1,12 +1,11 @@
 package config
 
 import (
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 
 	"watertight/gate"
 	"watertight/route"
@@ -15,39 +14,48 @@ import (
 // ProxyListener is a socket of the mixed port.
 type ProxyListener struct {
 	Listener
-	// CertFile and KeyFile are where Certificate was read from. Nil: the port is in clear.
-	CertFile, KeyFile string
-	Certificate       *tls.Certificate
-	// ClientCAFile is where ClientCAs was read from: those who certify clients. Nil: clients show no certificate.
-	ClientCAFile string
-	ClientCAs    *x509.CertPool
-	// UsersFile is where Users was read from. Nil: nobody needs a password.
-	UsersFile string
-	Users     *gate.Users
-	// TokenKeyFile is where tokenKey was read from, which signs tokens. Empty: there are none.
-	TokenKeyFile string
-	tokenKey     []byte
+	ServerTLS
+	Access
 	// H3 says that HTTP/3 is spoken on the UDP port of the same number.
 	H3 bool
 	// Balancers are the networks of those who say by the PROXY protocol where a client is.
 	Balancers []netip.Prefix
 }
 
+// Access is who may come in by a listener, with a password or a token.
+type Access struct {
+	// UsersFile is where Users was read from. Nil: nobody needs a password.
+	UsersFile string
+	Users     *gate.Users
+	// TokenKeyFile is where tokenKey was read from, which signs tokens. Empty: there are none.
+	TokenKeyFile string
+	tokenKey     []byte
+}
+
 // Rules are what the listener asks of its clients.
-func (l ProxyListener) Rules() *gate.Rules {
+func (l ProxyListener) Rules() *gate.Rules { return rules(l.Access, l.ServerTLS) }
+
+// rules are what a listener asks of its clients.
+func rules(a Access, t ServerTLS) *gate.Rules {
+	var r *gate.Rules
 	switch {
-	case l.Users != nil:
-		return gate.Guarded(l.Users, l.tokenKey).With(l.ClientCAs)
-	case l.ClientCAs != nil:
-		return gate.Certified(l.ClientCAs)
+	case a.Users != nil:
+		r = gate.Guarded(a.Users, a.tokenKey).With(t.ClientCAs)
+	case t.ClientCAs != nil:
+		r = gate.Certified(t.ClientCAs)
+	default:
+		r = gate.Open()
 	}
-	return gate.Open()
+	if t.Speaks() {
+		r = r.OverTLS()
+	}
+	return r
 }
 
 // Plain gives the position of the first listener of the mixed port that proxy variables can name: many clients go past a
 // proxy whose URL has https:// or a password. It is -1 where there is none.
 func (l Listen) Plain() int {
-	return slices.IndexFunc(l.Proxy, func(one ProxyListener) bool { return one.CertFile == "" && one.UsersFile == "" })
+	return slices.IndexFunc(l.Proxy, func(one ProxyListener) bool { return !one.Speaks() && one.UsersFile == "" })
 }
 
 // proxyListener reads one address of the mixed port, or a map with an address and what belongs to it.
@@ -66,9 +74,9 @@ func (l *loader) proxyListener(n *node, row, path string) ProxyListener {
 		case "tls":
 			files = l.keyFiles(n, row+".tls", path)
 		case "users":
-			l.users(n, path, &one)
+			l.users(n, path, &one.Access)
 		case "token_key":
-			l.tokenKey(n, path, &one)
+			l.tokenKey(n, path, &one.Access)
 		case "h3":
 			l.truth(n, path, &one.H3)
 		case "proxy_protocol":
@@ -81,41 +89,19 @@ func (l *loader) proxyListener(n *node, row, path string) ProxyListener {
 		l.problem(n.pos, fmt.Sprintf("`%s` has no `address`", path), "write `address: "+DefaultListen+"`, or the address alone in place of the map")
 	}
 	if files != nil {
-		l.proxyTLS(&one, files, path+".tls")
+		one.ServerTLS = l.serverTLS(files, path+".tls")
 	}
 	if one.H3 && files == nil {
 		l.problem(l.at(path+".h3"), fmt.Sprintf("`%s.h3` needs a certificate: HTTP/3 is never in clear", path), "write `tls: {cert: FILE, key: FILE}` beside it")
 	}
-	if one.TokenKeyFile != "" && !l.stands(path+".users") {
-		l.problem(l.at(path+".token_key"), fmt.Sprintf("`%s.token_key` would not be used: a token stands for the password of a user, and there is no `users`", path), "write `users: FILE`, or remove it")
-	}
+	l.tokenFor(one.Access, path)
 	l.reachable(one, l.at(path+".address"), path+".address")
 	return one
 }
 
-// proxyTLS reads the certificate of the mixed port, and the authorities of its clients.
-func (l *loader) proxyTLS(one *ProxyListener, files *keyFiles, path string) {
-	if files.cert == "" || files.key == "" {
-		l.problem(files.pos, fmt.Sprintf("`%s` has no certificate to show", path), "write {cert: FILE, key: FILE}")
-		return
-	}
-	one.CertFile, one.KeyFile = l.relative(files.cert), l.relative(files.key)
-	var err error
-	if one.Certificate, err = l.keyPair(files, one.CertFile, one.KeyFile); err != nil {
-		l.problem(files.pos, "the certificate cannot be used: "+err.Error(), "give PEM files: the certificate with its chain, and the key that belongs to it")
-	}
-	if files.clientCA == "" {
-		return
-	}
-	one.ClientCAFile = l.relative(files.clientCA)
-	if one.ClientCAs, err = l.authorities(files.clientCA, one.ClientCAFile); err != nil {
-		l.problem(l.at(path+".client_ca"), "the authorities of clients cannot be used: "+err.Error(), "give a PEM file with the certificates of those who issue certificates to clients, and nothing else")
-	}
-}
-
 // users reads the file of users. Who may read it can try passwords, and who may change it can let himself in: so it is for
 // this user alone.
-func (l *loader) users(n *node, path string, one *ProxyListener) {
+func (l *loader) users(n *node, path string, one *Access) {
 	t, ok := l.text(n, path)
 	if !ok {
 		return
@@ -139,7 +125,7 @@ func (l *loader) users(n *node, path string, one *ProxyListener) {
 }
 
 // tokenKey reads the key that signs tokens.
-func (l *loader) tokenKey(n *node, path string, one *ProxyListener) {
+func (l *loader) tokenKey(n *node, path string, one *Access) {
 	t, ok := l.text(n, path)
 	if !ok {
 		return
@@ -158,6 +144,13 @@ func (l *loader) tokenKey(n *node, path string, one *ProxyListener) {
 		l.problem(n.pos, fmt.Sprintf("every user of this host may read or change the key %s", shown), "chmod 600 "+shown)
 	}
 	one.tokenKey = octets
+}
+
+// tokenFor refuses a key for tokens where there is no user for whom a token could stand.
+func (l *loader) tokenFor(a Access, path string) {
+	if a.TokenKeyFile != "" && !l.stands(path+".users") {
+		l.problem(l.at(path+".token_key"), fmt.Sprintf("`%s.token_key` would not be used: a token stands for the password of a user, and there is no `users`", path), "write `users: FILE`, or remove it")
+	}
 }
 
 // balancer reads a network of balancers.
@@ -197,7 +190,7 @@ func (l *loader) reachable(one ProxyListener, at pos, path string) {
 	}
 	shown := l.say(path, one.Address.String())
 	// What was written counts, and not what could be read of it: that is reported already.
-	proven, secret := one.UsersFile != "" || one.ClientCAFile != "", one.CertFile != ""
+	proven, secret := one.UsersFile != "" || one.ClientCAFile != "", one.Speaks()
 	lacks := map[[2]bool]string{
 		{false, false}: "it has no TLS and no users",
 		{false, true}:  "it has no TLS, and the passwords of its users would travel in clear text",
@@ -218,9 +211,27 @@ func (l *loader) reachable(one ProxyListener, at pos, path string) {
 	case one.AllowInsecure:
 		l.warn(at, fmt.Sprintf("whoever reaches %s can use it: %s", shown, lacks), "see that a firewall protects it")
 	default:
-		l.problem(at, fmt.Sprintf("%s can be reached from other hosts, and anyone there could use this proxy: %s", shown, lacks),
+		danger := "use this proxy"
+		if strings.HasPrefix(path, "listen.admin") {
+			danger = "read what this proxy does"
+		}
+		l.problem(at, fmt.Sprintf("%s can be reached from other hosts, and anyone there could %s: %s", shown, danger, lacks),
 			fmt.Sprintf("listen on 127.0.0.1:%d; or write {address: %q, tls: {cert: FILE, key: FILE}, users: FILE}; or, where a firewall protects it, allow_insecure: true", one.Address.Port(), shown))
 	}
+}
+
+// guards gives the tree of what a listener shows to its clients and asks of them.
+func (c *Config) guards(at string, t ServerTLS, a Access) entries {
+	var all entries
+	if t.Speaks() {
+		all = append(all, entry{"tls", c.tlsTree(at+".tls", t)})
+	}
+	for _, file := range [][2]string{{"users", a.UsersFile}, {"token_key", a.TokenKeyFile}} {
+		if file[1] != "" {
+			all = append(all, entry{file[0], c.text(at+"."+file[0], file[1])})
+		}
+	}
+	return all
 }
 
 // proxyListeners gives the tree of the listeners of the mixed port.
@@ -230,18 +241,7 @@ func (c *Config) proxyListeners() []any {
 		at := fmt.Sprintf("listen.proxy[%d]", i)
 		address := c.text(at, c.text(at+".address", one.Address.String()))
 		full := entries{{"address", address}}
-		if one.CertFile != "" {
-			files := entries{{"cert", c.text(at+".tls.cert", one.CertFile)}, {"key", c.text(at+".tls.key", one.KeyFile)}}
-			if one.ClientCAFile != "" {
-				files = append(files, entry{"client_ca", c.text(at+".tls.client_ca", one.ClientCAFile)})
-			}
-			full = append(full, entry{"tls", files})
-		}
-		for _, file := range [][2]string{{"users", one.UsersFile}, {"token_key", one.TokenKeyFile}} {
-			if file[1] != "" {
-				full = append(full, entry{file[0], c.text(at+"."+file[0], file[1])})
-			}
-		}
+		full = append(full, c.guards(at, one.ServerTLS, one.Access)...)
 		if one.H3 {
 			full = append(full, entry{"h3", true})
 		}

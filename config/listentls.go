@@ -28,6 +28,19 @@ func cutScheme(s string) (scheme, address string) {
 	return "", s
 }
 
+// ServerTLS is what a listener that speaks TLS shows to its clients, and which certificates it asks of them.
+type ServerTLS struct {
+	// CertFile and KeyFile are where Certificate was read from. Nil: the listener is in clear.
+	CertFile, KeyFile string
+	Certificate       *tls.Certificate
+	// ClientCAFile is where ClientCAs was read from: those who certify clients. Nil: clients show no certificate.
+	ClientCAFile string
+	ClientCAs    *x509.CertPool
+}
+
+// Speaks says whether TLS was written, though it may be wrong.
+func (t ServerTLS) Speaks() bool { return t.CertFile != "" }
+
 // keyFiles are the files of `tls` of a listener.
 type keyFiles struct {
 	cert, key, clientCA string
@@ -60,19 +73,38 @@ func (l *loader) credentials(one *DNSListener, files *keyFiles, at pos, path str
 		l.problem(at, fmt.Sprintf("%s://%s has no certificate to show", one.Scheme, one.Address),
 			fmt.Sprintf("write {address: \"%s://%s\", tls: {cert: FILE, key: FILE}}", one.Scheme, one.Address))
 	case one.Scheme != "":
-		one.CertFile, one.KeyFile = l.relative(files.cert), l.relative(files.key)
-		var err error
-		if one.Certificate, err = l.keyPair(files, one.CertFile, one.KeyFile); err != nil {
-			l.problem(files.pos, "the certificate cannot be used: "+err.Error(), "give PEM files: the certificate with its chain, and the key that belongs to it")
-		}
-		if files.clientCA == "" {
-			return
-		}
-		one.ClientCAFile = l.relative(files.clientCA)
-		if one.ClientCAs, err = l.authorities(files.clientCA, one.ClientCAFile); err != nil {
-			l.problem(l.at(strings.TrimSuffix(path, ".address")+".tls.client_ca"), "the authorities of clients cannot be used: "+err.Error(), "give a PEM file with the certificates of those who issue certificates to clients, and nothing else")
-		}
+		one.ServerTLS = l.serverTLS(files, strings.TrimSuffix(path, ".address")+".tls")
 	}
+}
+
+// serverTLS reads the certificate of a listener, and the authorities of its clients.
+func (l *loader) serverTLS(files *keyFiles, path string) (t ServerTLS) {
+	if files.cert == "" || files.key == "" {
+		l.problem(files.pos, fmt.Sprintf("`%s` has no certificate to show", path), "write {cert: FILE, key: FILE}")
+		return t
+	}
+	t.CertFile, t.KeyFile = l.relative(files.cert), l.relative(files.key)
+	var err error
+	if t.Certificate, err = l.keyPair(files, t.CertFile, t.KeyFile); err != nil {
+		l.problem(files.pos, "the certificate cannot be used: "+err.Error(), "give PEM files: the certificate with its chain, and the key that belongs to it")
+	}
+	if files.clientCA == "" {
+		return t
+	}
+	t.ClientCAFile = l.relative(files.clientCA)
+	if t.ClientCAs, err = l.authorities(files.clientCA, t.ClientCAFile); err != nil {
+		l.problem(l.at(path+".client_ca"), "the authorities of clients cannot be used: "+err.Error(), "give a PEM file with the certificates of those who issue certificates to clients, and nothing else")
+	}
+	return t
+}
+
+// tlsTree gives the tree of `tls` of a listener.
+func (c *Config) tlsTree(at string, t ServerTLS) entries {
+	files := entries{{"cert", c.text(at+".cert", t.CertFile)}, {"key", c.text(at+".key", t.KeyFile)}}
+	if t.ClientCAFile != "" {
+		files = append(files, entry{"client_ca", c.text(at+".client_ca", t.ClientCAFile)})
+	}
+	return files
 }
 
 // keyPair reads a certificate with its chain, and its key. The error holds nothing of what is in the files.

@@ -49,6 +49,9 @@ func (l *loader) listen(n *node, c *Listen) {
 			case "proxy":
 				c.Proxy = append(c.Proxy, l.proxyListener(n, "listen.proxy", path))
 				return
+			case "admin":
+				c.Admin = append(c.Admin, l.adminListener(n, path))
+				return
 			case "gateway":
 				c.Gateway = append(c.Gateway, l.gatewayListener(n, path))
 				return
@@ -57,19 +60,13 @@ func (l *loader) listen(n *node, c *Listen) {
 				c.Transparent = append(c.Transparent, l.transparent(n, path, c.Transparent))
 				return
 			}
-			one := l.listener(n, "listen."+key, path)
-			switch key {
-			case "admin":
-				c.Admin = append(c.Admin, one.Listener)
-			case "dns":
-				c.DNS = append(c.DNS, one)
-			}
+			c.DNS = append(c.DNS, l.listener(n, "listen.dns", path))
 		})
 	})
 }
 
-// listener reads one address, or a map with an address and what belongs to it. It gives the zero address where none can
-// be read. Only `listen.dns` has more than a Listener.
+// listener reads one address of `listen.dns`, or a map with an address and what belongs to it. It gives the zero address
+// where none can be read.
 func (l *loader) listener(n *node, row, path string) DNSListener {
 	var one DNSListener
 	if n.kind != kindMap {
@@ -156,7 +153,7 @@ func (l *loader) loopback(one DNSListener, at pos, path string) {
 	shown := l.say(path, one.Address.String())
 	local, known := one.Address.Addr().IsLoopback(), one.ClientCAFile != ""
 	if !local && !known && !one.AllowInsecure {
-		what := "%s can be reached from other hosts, and anyone there could read what this proxy does: it has no TLS and no users yet"
+		what := "%s can be reached from other hosts: it has no TLS and no users"
 		mend := fmt.Sprintf("listen on 127.0.0.1:%d, or, where a firewall protects it, write {address: %q, allow_insecure: true}", one.Address.Port(), shown)
 		switch {
 		case one.Scheme != "":

@@ -47,7 +47,7 @@ func (c *Config) from() string {
 func (c *Config) tree() entries {
 	listen := entries{{"proxy", c.proxyListeners()}}
 	if len(c.Listen.Admin) > 0 {
-		listen = append(listen, entry{"admin", c.listeners("listen.admin", c.Listen.Admin)})
+		listen = append(listen, entry{"admin", c.adminListeners()})
 	}
 	if len(c.Listen.Gateway) > 0 {
 		listen = append(listen, entry{"gateway", c.gatewayListeners()})
@@ -109,14 +109,6 @@ func (c *Config) text(path, value string) string {
 	return value
 }
 
-func (c *Config) listeners(path string, listeners []Listener) []any {
-	var list []any
-	for i, one := range listeners {
-		list = append(list, c.listener(fmt.Sprintf("%s[%d]", path, i), DNSListener{Listener: one}))
-	}
-	return list
-}
-
 func (c *Config) dnsListeners() []any {
 	var list []any
 	for i, one := range c.Listen.DNS {
@@ -130,11 +122,7 @@ func (c *Config) listener(at string, one DNSListener) any {
 	address := c.text(at, c.text(at+".address", one.Text()))
 	full := entries{{"address", address}}
 	if one.Scheme != "" {
-		files := entries{{"cert", c.text(at+".tls.cert", one.CertFile)}, {"key", c.text(at+".tls.key", one.KeyFile)}}
-		if one.ClientCAFile != "" {
-			files = append(files, entry{"client_ca", c.text(at+".tls.client_ca", one.ClientCAFile)})
-		}
-		full = append(full, entry{"tls", files})
+		full = append(full, entry{"tls", c.tlsTree(at+".tls", one.ServerTLS)})
 	}
 	if one.AllowInsecure {
 		full = append(full, entry{"allow_insecure", true})

@@ -50,7 +50,7 @@ func inMemory(t *testing.T, from Source) *memory {
 	ctx, stop := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	s := server(t, from)
-	go func() { done <- s.serve(ctx, l, guarded(s.commands())) }()
+	go func() { done <- s.serve(ctx, l, guarded(s.commands()), nil) }()
 	t.Cleanup(func() {
 		stop()
 		if err := <-done; err != nil {
@@ -213,7 +213,7 @@ func TestServer_CutsOffWhoDoesNotEndWhenItStops(t *testing.T) {
 		ctx, stop := context.WithCancel(t.Context())
 		done := make(chan error, 1)
 		s := server(t, &source{})
-		go func() { done <- s.serve(ctx, l, guarded(s.commands())) }()
+		go func() { done <- s.serve(ctx, l, guarded(s.commands()), nil) }()
 		conn := l.dial()
 		defer conn.Close()
 		if _, err := io.WriteString(conn, "GET /status HTTP/1.1\r\nHo"); err != nil {
@@ -234,7 +234,7 @@ func TestServer_TellsThatItsListenerFailed(t *testing.T) {
 	l := newMemory()
 	l.Close()
 	s := server(t, &source{})
-	if err := s.serve(t.Context(), l, guarded(s.admin())); !errors.Is(err, net.ErrClosed) {
+	if err := s.serve(t.Context(), l, guarded(s.admin()), nil); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("serve: %v", err)
 	}
 }
@@ -244,7 +244,7 @@ func TestServer_TakesTheEndOfItsListenerForOrderlyOnceItIsToldToStop(t *testing.
 	l.Close() // whoever tells it to stop may close the listener too
 	ctx, stop := context.WithCancel(t.Context())
 	stop()
-	if err := server(t, &source{}).serve(ctx, l, guarded(server(t, &source{}).admin())); err != nil {
+	if err := server(t, &source{}).serve(ctx, l, guarded(server(t, &source{}).admin()), nil); err != nil {
 		t.Errorf("serve: %v", err)
 	}
 }

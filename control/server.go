@@ -14,6 +14,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/net/netutil"
@@ -70,28 +71,39 @@ const (
 )
 
 // Server serves the surface.
-type Server struct{ o Options }
+type Server struct {
+	o          Options
+	handshakes atomic.Uint64
+}
+
+// Handshakes counts those of TLS that failed, since the server was made.
+func (s *Server) Handshakes() uint64 { return s.handshakes.Load() }
 
 // New checks the options. Nothing is served yet.
 func New(o Options) (*Server, error) {
 	if err := o.validate(); err != nil {
 		return nil, err
 	}
-	return &Server{o}, nil
+	return &Server{o: o}, nil
 }
 
-// ServeAdmin serves what may be watched, until ctx is done; then it closes l and gives nil. It takes GET and HEAD
-// only: there is no command on a port that every user of the host can reach.
-func (s *Server) ServeAdmin(ctx context.Context, l *net.TCPListener) error {
-	return s.serve(ctx, l, guarded(s.admin(), hostIsLocal))
+// ServeAdmin serves what may be watched to those whom the door lets in, until ctx is done; then it closes l and gives nil.
+// It takes GET and HEAD only: there is no command on a port that every user of the host can reach.
+func (s *Server) ServeAdmin(ctx context.Context, l *net.TCPListener, d Door) error {
+	if err := d.validate(); err != nil {
+		_ = l.Close()
+		return err
+	}
+	return s.serve(ctx, l, guarded(d.admit(s.admin()), hostIsLocal), &d)
 }
 
 // ServeControl serves what may be watched and the commands, until ctx is done; then it closes l and gives nil.
 func (s *Server) ServeControl(ctx context.Context, l *Socket) error {
-	return s.serve(ctx, l, guarded(s.commands()))
+	return s.serve(ctx, l, guarded(s.commands()), nil)
 }
 
-func (s *Server) serve(ctx context.Context, l net.Listener, h http.Handler) error {
+// serve serves a listener; d is nil for the control socket.
+func (s *Server) serve(ctx context.Context, l net.Listener, h http.Handler, d *Door) error {
 	var http1 http.Protocols
 	http1.SetHTTP1(true)
 	server := &http.Server{
@@ -107,6 +119,11 @@ func (s *Server) serve(ctx context.Context, l net.Listener, h http.Handler) erro
 
 		DisableGeneralOptionsHandler: true, // `OPTIONS *` is refused like every other method
 	}
+	l = netutil.LimitListener(l, maxClients)
+	if d != nil {
+		l = &doorListener{l, d}
+		server.ConnContext, server.ConnState = d.enter, s.handshaken
+	}
 	drained := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
 		defer close(drained)
@@ -116,7 +133,7 @@ func (s *Server) serve(ctx context.Context, l net.Listener, h http.Handler) erro
 			_ = server.Close() // those who did not end in time are cut off
 		}
 	})
-	err := server.Serve(netutil.LimitListener(l, maxClients))
+	err := server.Serve(l)
 	if stop() { // nobody told it to end
 		_ = server.Close()
 		return fmt.Errorf("control: %w", err)

@@ -3,6 +3,7 @@ package control
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -12,6 +13,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"watertight/gate"
 )
 
 // source is a program that tells what the test says.
@@ -46,14 +49,19 @@ func server(t *testing.T, from Source) *Server {
 // admin serves the admin port of a source on loopback, and gives its address.
 func admin(t *testing.T, from Source) string {
 	t.Helper()
+	return adminBy(t, server(t, from), Door{TLS: func() *tls.Config { return nil }, Rules: gate.Open, Keeper: gate.NewKeeper()})
+}
+
+// adminBy serves the admin port with a door.
+func adminBy(t *testing.T, s *Server, d Door) string {
+	t.Helper()
 	l, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	s := server(t, from)
-	go func() { done <- s.ServeAdmin(ctx, l) }()
+	go func() { done <- s.ServeAdmin(ctx, l, d) }()
 	t.Cleanup(func() {
 		stop()
 		if err := <-done; err != nil {

@@ -2,12 +2,13 @@ package daemon
 
 import (
 	"context"
-	"net"
+	"crypto/tls"
 	"os"
 	"strconv"
 	"time"
 
 	"watertight/control"
+	"watertight/gate"
 	"watertight/resolve"
 	"watertight/wire"
 )
@@ -40,8 +41,12 @@ func (d *Daemon) openControl(live context.Context) error {
 	return nil
 }
 
-func (d *Daemon) serveAdmin(ctx context.Context, l *net.TCPListener) error {
-	return d.surface.ServeAdmin(ctx, l)
+func (d *Daemon) serveAdmin(ctx context.Context, l *listener) error {
+	return d.surface.ServeAdmin(ctx, l.socket, control.Door{
+		TLS:    func() *tls.Config { return l.way.Load().TLS },
+		Rules:  func() *gate.Rules { return l.way.Load().Rules },
+		Keeper: d.keeper,
+	})
 }
 
 // Ready says whether every channel is ready, and otherwise which is not and why.

@@ -263,7 +263,7 @@ func (d *Daemon) serve(ctx context.Context, l *listener) {
 	case kindProxy:
 		err = d.serveProxy(ctx, l)
 	case kindAdmin:
-		err = d.serveAdmin(ctx, l.socket)
+		err = d.serveAdmin(ctx, l)
 	case kindDNS:
 		err = d.serveDNS(ctx, l)
 	case kindGateway:

@@ -86,7 +86,10 @@ func (n nowhere) DialPacketAddr(ctx context.Context, to netip.AddrPort) (net.Con
 
 // ownAddresses are the program's own listeners as far as the configuration says them.
 func ownAddresses(c *config.Config) (own []netip.AddrPort) {
-	all := slices.Clone(c.Listen.Admin)
+	var all []config.Listener
+	for _, l := range c.Listen.Admin {
+		all = append(all, l.Listener)
+	}
 	for _, l := range c.Listen.Proxy {
 		all = append(all, l.Listener)
 	}

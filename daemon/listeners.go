@@ -43,7 +43,7 @@ type listener struct {
 	written netip.AddrPort // as in the configuration: port 0 stands for any
 	scheme  string         // as in the configuration, of kindDNS
 	tls     atomic.Pointer[tls.Config]
-	way     atomic.Pointer[mixed.Way]     // of kindProxy
+	way     atomic.Pointer[mixed.Way]     // of kindProxy and kindAdmin
 	names   atomic.Pointer[gateway.Names] // of kindGateway
 	socket  *net.TCPListener              // nil where only datagrams are served
 	packets *net.UDPConn                  // nil where none are; of kindDNS, and of kindProxy with schemeH3
@@ -63,7 +63,7 @@ type listeners struct {
 	all []*listener
 	// certificates are what each that speaks TLS is to show once the configuration is in force.
 	certificates map[*listener]*tls.Config
-	// ways are what each of kindProxy is to ask of its clients then.
+	// ways are what each of kindProxy and kindAdmin is to ask of its clients then.
 	ways map[*listener]*mixed.Way
 	// names are what each of the gateway is called then.
 	names map[*listener]*gateway.Names
@@ -78,7 +78,7 @@ type wanted struct {
 	at       netip.AddrPort
 	tcp, udp bool
 	tls      *tls.Config    // nil: in clear
-	way      *mixed.Way     // of kindProxy
+	way      *mixed.Way     // of kindProxy and kindAdmin
 	names    *gateway.Names // of kindGateway
 	mark     uint32         // of kindTransparent
 }
@@ -92,6 +92,14 @@ func want(k kind, l config.DNSListener) wanted {
 		}
 	}
 	return w
+}
+
+// serverTLS is what a listener whose clients are users speaks; nil for one in clear.
+func serverTLS(t config.ServerTLS) *tls.Config {
+	if t.Certificate == nil {
+		return nil
+	}
+	return gate.ServerTLS(t.Certificate, t.ClientCAs)
 }
 
 // openListeners gives the listeners of a configuration: those of before that it still names, and new ones. Those that
@@ -108,7 +116,9 @@ func openListeners(c config.Listen, before *listeners) (*listeners, error) {
 		all = append(all, w)
 	}
 	for _, at := range c.Admin {
-		all = append(all, want(kindAdmin, config.DNSListener{Listener: at}))
+		w := want(kindAdmin, config.DNSListener{Listener: at.Listener})
+		w.way = &mixed.Way{Rules: at.Rules(), TLS: serverTLS(at.ServerTLS)}
+		all = append(all, w)
 	}
 	for _, at := range c.DNS {
 		all = append(all, want(kindDNS, at))
@@ -147,6 +157,8 @@ func openListeners(c config.Listen, before *listeners) (*listeners, error) {
 				next.closeUnless(before)
 				return nil, fmt.Errorf("the service manager passed %s, which other hosts can reach, and `listen.proxy` does not say who may use it: write it there with `tls` and `users`, or with `allow_insecure: true`", l.address())
 			}
+		}
+		if l.kind == kindProxy || l.kind == kindAdmin {
 			next.ways[l] = &mixed.Way{Rules: gate.Open()}
 		}
 		next.all = append(next.all, l)
@@ -156,11 +168,7 @@ func openListeners(c config.Listen, before *listeners) (*listeners, error) {
 
 // wayOf gives what a listener asks of its clients.
 func wayOf(l config.ProxyListener) *mixed.Way {
-	w := &mixed.Way{Rules: l.Rules(), Balancers: l.Balancers}
-	if l.Certificate != nil {
-		w.TLS, w.Rules = gate.ServerTLS(l.Certificate, l.ClientCAs), w.Rules.OverTLS()
-	}
-	return w
+	return &mixed.Way{Rules: l.Rules(), Balancers: l.Balancers, TLS: serverTLS(l.ServerTLS)}
 }
 
 // passedListeners gives the sockets of the service manager, by the names that it gave them: what stands before the

@@ -1,0 +1,59 @@
+package daemon
+
+import (
+	"crypto/tls"
+	"fmt"
+	"net/http"
+	"path/filepath"
+	"testing"
+)
+
+// adminGets asks the admin port on a connection of its own, as a user unless the name is empty.
+func adminGets(t *testing.T, url, user string) (*http.Response, error) {
+	t.Helper()
+	transport := &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, DisableKeepAlives: true}
+	defer transport.CloseIdleConnections()
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if user != "" {
+		r.SetBasicAuth(user, "s3cret")
+	}
+	resp, err := transport.RoundTrip(r)
+	if err == nil {
+		_ = resp.Body.Close()
+	}
+	return resp, err
+}
+
+func TestListenAdmin_AsksForUsersOverTLS_FromTheReloadOn(t *testing.T) {
+	dir := doorFiles(t)
+	users := filepath.Join(dir, "admins")
+	usersFile(t, users, "alice")
+	at, proxy := freePort(t), freePort(t)
+	config := func(admin string) string {
+		return fmt.Sprintf("listen: {proxy: %q, admin: %s}\n", proxy, admin)
+	}
+	secured := config(fmt.Sprintf("{address: %q, tls: {cert: %q, key: %q}, users: %q}", at, filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem"), users))
+	l := newLive(t, config(fmt.Sprintf("%q", at))).start().awaitReady()
+	if resp, err := adminGets(t, fmt.Sprintf("http://%s/status", at), ""); err != nil || resp.StatusCode != http.StatusOK {
+		t.Fatalf("%v, %v", resp, err)
+	}
+	l.mustReload(secured)
+	if resp, err := adminGets(t, fmt.Sprintf("http://%s/status", at), ""); err == nil && resp.StatusCode != http.StatusBadRequest {
+		t.Errorf("in clear: %s", resp.Status)
+	}
+	for user, want := range map[string]int{"": http.StatusUnauthorized, "alice": http.StatusOK, "bob": http.StatusUnauthorized} {
+		if resp, err := adminGets(t, fmt.Sprintf("https://%s/status", at), user); err != nil || resp.StatusCode != want {
+			t.Errorf("%q: %v, %v", user, resp, err)
+		}
+	}
+	usersFile(t, users, "bob")
+	l.mustReload(secured)
+	for user, want := range map[string]int{"alice": http.StatusUnauthorized, "bob": http.StatusOK} {
+		if resp, err := adminGets(t, fmt.Sprintf("https://%s/status", at), user); err != nil || resp.StatusCode != want {
+			t.Errorf("%q after the reload: %v, %v", user, resp, err)
+		}
+	}
+}
