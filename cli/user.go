@@ -177,7 +177,9 @@ func tokenKey(cmd *cobra.Command, path string) ([]byte, error) {
 	case errors.Is(err, fs.ErrNotExist):
 		secret := make([]byte, gate.MinKey)
 		_, _ = rand.Read(secret) // it never fails
-		if err := gate.WriteSecret(path, secret); err != nil {
+		if err := gate.NewSecret(path, secret); errors.Is(err, fs.ErrExist) {
+			return os.ReadFile(path) // another command made it in between
+		} else if err != nil {
 			return nil, err
 		}
 		fmt.Fprintf(cmd.ErrOrStderr(), "the key %s was made: name it as `token_key` of the listener, and reload\n", path)

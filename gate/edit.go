@@ -43,11 +43,17 @@ func ReadUsersFile(path string) ([]byte, *Users, error) {
 }
 
 // ChangeFile changes a file of users, and leaves every other line as it is. The file is replaced as a whole, so that who
-// reads it sees the old or the new one, and only its owner may read it. A first user makes the file.
+// reads it sees the old or the new one, and only its owner may read it. A first user makes the file. Of several changes at one
+// time each is made to what the one before has left: they take turns by a lock of the directory.
 func ChangeFile(path string, c Change) error {
 	if real, err := filepath.EvalSymlinks(path); err == nil {
 		path = real
 	}
+	unlock, err := lockDir(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	defer unlock()
 	text, users, err := ReadUsersFile(path)
 	if err != nil && (!errors.Is(err, fs.ErrNotExist) || !c.New) {
 		return err
@@ -78,6 +84,19 @@ func ChangeFile(path string, c Change) error {
 		b.WriteString(c.Line + "\n")
 	}
 	return WriteSecret(path, []byte(b.String()))
+}
+
+// NewSecret makes a file that only its owner may read and write. A file that is there stays, and the error is [fs.ErrExist].
+func NewSecret(path string, text []byte) error {
+	unlock, err := lockDir(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
+		return &fs.PathError{Op: "make", Path: path, Err: fs.ErrExist}
+	}
+	return WriteSecret(path, text)
 }
 
 // WriteSecret replaces a file by one that only its owner may read and write.
