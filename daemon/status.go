@@ -39,8 +39,10 @@ func (d *Daemon) state() metrics.State {
 	s := metrics.State{
 		Ready: ready, Connections: port.Open + d.transparent.Open(), Tunnels: d.tunnels.Load(),
 		OverLimit: port.Refused, Unknown: port.Unknown, Faults: port.Panics,
+		Handshakes: map[string]uint64{string(kindProxy): port.Handshakes, string(kindAdmin): d.surface.Handshakes()},
 	}
 	if stats := d.dnsStats(); stats != nil {
+		s.Handshakes[string(kindDNS)] = stats.Handshakes
 		s.DNS = &metrics.DNSState{Queries: stats.Queries, Dropped: stats.Dropped(), Truncated: stats.Truncated}
 	}
 	if n := d.transparent.Dropped(); n > 0 {

@@ -19,9 +19,11 @@ type State struct {
 	OverLimit uint64 // more connections than the limit
 	Unknown   uint64 // a first octet of no protocol spoken there
 	Faults    uint64 // of the program itself
-	Datagrams []DroppedDatagrams
-	Channels  []ChannelState
-	DNS       *DNSState // nil where no DNS is served
+	// Handshakes counts those of TLS that failed, by the key of `listen` that the listener stands under.
+	Handshakes map[string]uint64
+	Datagrams  []DroppedDatagrams
+	Channels   []ChannelState
+	DNS        *DNSState // nil where no DNS is served
 }
 
 // DNSState is what happened at the DNS door, since the program started, before a channel was asked.
@@ -83,7 +85,7 @@ type stateCollector struct {
 	identities, datagrams, members, left, dials, failures       *prometheus.Desc
 	entries, octets, most, hits, misses, stale, evicted, ahead  *prometheus.Desc
 	queries, dropped, truncated                                 *prometheus.Desc
-	handshake, sent, received                                   *prometheus.Desc
+	handshake, sent, received, secured                          *prometheus.Desc
 }
 
 func newStateCollector(state func() State) *stateCollector {
@@ -116,6 +118,7 @@ func newStateCollector(state func() State) *stateCollector {
 		handshake:   desc("wireguard_handshake_age_seconds", "How long ago the last handshake with a peer of a channel's tunnel was; nothing where there was none. Peers are numbered from 1 in the order of the configuration.", "channel", "peer"),
 		sent:        desc("wireguard_sent_bytes_total", "Octets of datagrams that went to a peer of a channel's tunnel.", "channel", "peer"),
 		received:    desc("wireguard_received_bytes_total", "Octets of datagrams that came from a peer of a channel's tunnel.", "channel", "peer"),
+		secured:     desc("tls_handshakes_failed_total", "Connections of clients that ended before the handshake of TLS was complete, by the key of `listen`. At the DNS door those of QUIC are among them; HTTP/3 of the proxy port is not.", "listener"),
 		ahead:       desc("cache_prefetches_total", "Look-ups of a channel for answers that were still good.", "channel"),
 		queries:     desc("dns_queries_total", "Queries that the DNS door has read.", "transport"),
 		dropped:     desc("dns_dropped_total", "Queries and connections at the DNS door that no channel was asked for: malformed, of clients that are not served, over a limit or a rate, or too slow.", "reason"),
@@ -129,7 +132,7 @@ func (c *stateCollector) Describe(ch chan<- *prometheus.Desc) {
 		c.ready, c.connections, c.tunnels, c.turned, c.datagrams, c.trapped, c.up, c.sees, c.may, c.identities,
 		c.members, c.left, c.dials, c.failures,
 		c.entries, c.octets, c.most, c.hits, c.misses, c.stale, c.evicted, c.ahead,
-		c.queries, c.dropped, c.truncated, c.handshake, c.sent, c.received,
+		c.queries, c.dropped, c.truncated, c.handshake, c.sent, c.received, c.secured,
 	} {
 		ch <- d
 	}
@@ -150,6 +153,9 @@ func (c *stateCollector) Collect(ch chan<- prometheus.Metric) {
 	counter(c.turned, s.OverLimit, "limit")
 	counter(c.turned, s.Unknown, "protocol")
 	counter(c.turned, s.Faults, "fault")
+	for listener, n := range s.Handshakes {
+		counter(c.secured, n, listener)
+	}
 	for _, d := range s.Datagrams {
 		counter(c.datagrams, d.Number, string(d.Door), d.Reason)
 	}

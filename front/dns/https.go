@@ -61,7 +61,12 @@ func (d *Door) serveHTTP2(ctx context.Context, l *net.TCPListener, announce stri
 		WriteTimeout:      d.o.Timeout + d.o.Stall,
 		IdleTimeout:       d.o.Idle,
 		MaxHeaderBytes:    maxHeader,
-		ErrorLog:          log.New(io.Discard, "", 0), // what clients do wrong is no news
+		ConnState: func(conn net.Conn, state http.ConnState) {
+			if c, ok := conn.(*tls.Conn); ok && state == http.StateClosed && !c.ConnectionState().HandshakeComplete {
+				d.handshakeFailed()
+			}
+		},
+		ErrorLog: log.New(io.Discard, "", 0), // what clients do wrong is no news
 	}
 	drained := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {

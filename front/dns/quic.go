@@ -96,8 +96,8 @@ func (d *Door) admit(ctx context.Context, c Client, own *credentials) (context.C
 	a := new(admitted)
 	context.AfterFunc(ctx, func() {
 		d.closeConnection(c)
-		if !a.complete.Load() { // its handshake failed
-			d.stats.cutOff.Add(1)
+		if !a.complete.Load() {
+			d.handshakeFailed()
 		}
 	})
 	return context.WithValue(ctx, admittedKey{}, a), nil

@@ -13,7 +13,8 @@ type Stats struct {
 	RateLimited uint64            `json:"rate_limited"` // queries over a client's rate
 	Busy        uint64            `json:"busy"`         // queries and connections over a limit of the door
 	BadCookies  uint64            `json:"bad_cookies"`
-	CutOff      uint64            `json:"cut_off"` // connections ended because the client was too slow or broke a rule
+	CutOff      uint64            `json:"cut_off"`    // connections ended because the client was too slow or broke a rule
+	Handshakes  uint64            `json:"handshakes"` // of TLS and QUIC that failed; CutOff has them too
 	Panics      uint64            `json:"panics"`
 	Waiting     int64             `json:"waiting"`     // queries that wait for the handler now
 	Connections int64             `json:"connections"` // open now
@@ -30,6 +31,7 @@ func (s Stats) Dropped() map[string]uint64 {
 type counters struct {
 	queries                                                                                        [protos]atomic.Uint64
 	cached, failed, malformed, truncated, strangers, rateLimited, busy, badCookies, panics, cutOff atomic.Uint64
+	handshakes                                                                                     atomic.Uint64
 	waiting, connections                                                                           atomic.Int64
 }
 
@@ -47,6 +49,7 @@ func (d *Door) Stats() Stats {
 		Busy:        c.busy.Load(),
 		BadCookies:  c.badCookies.Load(),
 		CutOff:      c.cutOff.Load(),
+		Handshakes:  c.handshakes.Load(),
 		Panics:      c.panics.Load(),
 		Waiting:     c.waiting.Load(),
 		Connections: c.connections.Load(),

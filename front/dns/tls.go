@@ -135,13 +135,19 @@ func (d *Door) ServeTLS(ctx context.Context, l *net.TCPListener, source Credenti
 	})
 }
 
+// handshakeFailed counts a client that did not get as far as a question.
+func (d *Door) handshakeFailed() {
+	d.stats.handshakes.Add(1)
+	d.stats.cutOff.Add(1)
+}
+
 // handshake gives the connection with TLS, or nil.
 func (s *serving) handshake(conn net.Conn, config *tls.Config) *tls.Conn {
 	secure := tls.Server(conn, config)
 	ctx, cancel := context.WithTimeout(s.draining, s.d.o.Stall)
 	defer cancel()
 	if err := secure.HandshakeContext(ctx); err != nil {
-		s.d.stats.cutOff.Add(1)
+		s.d.handshakeFailed()
 		return nil
 	}
 	_ = conn.SetDeadline(time.Time{})
