@@ -24,8 +24,8 @@ type Carrier struct {
 }
 
 // carriers is the capability table: every kind of hop there is. A kind of upstream is carried where it travels in
-// connections, or where the hop carries datagrams; a chain carries what all of its hops do, and so does a channel over
-// another.
+// connections, or where the hop carries datagrams; a chain carries what all of its hops do, a pool what all of its members do,
+// and so does a channel over another.
 var carriers = []Carrier{
 	{Hop: "direct", Datagrams: true},
 	through(hop.SchemeSOCKS5),
@@ -83,10 +83,10 @@ func CapabilityTable() string {
 	return b.String()
 }
 
-// ways are the proxies of a spec that what the channel carries has to pass: of a pool one of them.
+// ways are the proxies of a spec that what the channel carries has to pass: of a pool the one that carries the least.
 func (s Spec) ways() []hop.Proxy {
 	if s.Pool != nil {
-		return s.Pool.Members[:1] // none of a pool carries datagrams, see [opening.wayOut]
+		return []hop.Proxy{hop.Least(s.Pool.Members)}
 	}
 	return s.Proxies
 }

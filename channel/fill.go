@@ -48,7 +48,7 @@ func (o *opening) fill() error {
 	if o.pool == nil {
 		return nil
 	}
-	if _, err := o.spec.Pool.Members[0].For(o.who.Identity, o.seed); err != nil { // the others are filled in as they are used
+	if err := o.pool.fits(o.who.Identity, o.seed); err != nil {
 		return o.spec.unfilled(err)
 	}
 	return nil
@@ -61,8 +61,10 @@ func (o *opening) wayOut(c *Channel) (err error) {
 	case o.tunnel != nil:
 		c.tunnel, c.dialer, c.packets = o.tunnel, o.tunnel, o.tunnel
 	case o.pool != nil:
-		c.through, err = o.pool.way(o.spec, o.who, o.seed, c.under(first))
-		c.dialer = c.through
+		if c.through, err = o.pool.way(o.spec, o.who, o.seed, c.under(first)); err != nil {
+			return err
+		}
+		c.dialer, c.packets = c.through, c.through.Packets(o.below.Packets())
 	case len(o.spec.Proxies) > 0 && len(o.proxies) == 0: // they cannot be asked for who
 		c.dialer, c.packets = first, roomed(o.below.Packets(), o.spec.Proxies)
 	case len(o.proxies) > 0:
@@ -123,7 +125,7 @@ func (c *Channel) tells(place string) bool {
 			return true
 		}
 	}
-	if c.pool != nil && (*c.pool.tells.Load())[place] {
+	if c.pool != nil && c.pool.known.Load().tells[place] {
 		return true
 	}
 	switch b := c.parts.below.(type) {

@@ -21,10 +21,7 @@ func carriesIPv6(s Spec, below Below) bool {
 	if s.WireGuard != nil {
 		return s.WireGuard.CarriesIPv6()
 	}
-	if s.Pool != nil {
-		return !slices.ContainsFunc(s.Pool.Members, func(p hop.Proxy) bool { return !p.CarriesIPv6() })
-	}
-	if len(s.Proxies) == 0 {
+	if len(s.ways()) == 0 {
 		switch c := below.(type) {
 		case *Channel:
 			return c.ipv6
@@ -32,7 +29,7 @@ func carriesIPv6(s Spec, below Below) bool {
 			return c.of.ipv6
 		}
 	}
-	return CarriesIPv6(s.Proxies)
+	return CarriesIPv6(s.ways())
 }
 
 // Upstreams gives the upstreams of the channel's own resolver, each with the addresses that are dialled.

@@ -18,7 +18,7 @@ import (
 // would tell which of them is there, and every way out carries IPv4. With `resolve: exit` the last hop gets the name,
 // if it takes names in datagrams. The error is a [*fault.Error]: HOP_REFUSED where the channel carries no datagrams.
 func (c *Channel) DialPacketChecked(ctx context.Context, t name.Target, check Check) (net.Conn, error) {
-	ctx, cancel := context.WithTimeout(ctx, DialLimit)
+	ctx, cancel := context.WithTimeout(c.toward(ctx, t), DialLimit)
 	defer cancel()
 	if !t.IsValid() {
 		return nil, fault.New(fault.BadRequest, "the target is not valid", nil)
@@ -98,13 +98,21 @@ func (c *Channel) noPackets() error {
 		Message: "channel " + c.spec.Name + " carries no datagrams: what it stands on carries connections only",
 		Hint:    "send datagrams to a channel that carries them, or let the client use TCP: it is never sent another way",
 	}
-	for _, p := range c.spec.Proxies {
+	for _, p := range c.spec.ways() {
 		for _, k := range carriers {
 			if at, err := name.New(p.Host, p.Port); err == nil && k.Hop == p.Scheme && !k.Datagrams {
-				f.Message = "channel " + c.spec.Name + " carries no datagrams: its hop " + p.Scheme + "://" + at.String() + " carries connections only"
+				f.Message = "channel " + c.spec.Name + " carries no datagrams: its " + c.spec.kind() + " " + p.Scheme + "://" + at.String() + " carries connections only"
 				return f
 			}
 		}
 	}
 	return f
+}
+
+// kind is what people call one of the channel's proxies.
+func (s Spec) kind() string {
+	if s.Pool != nil {
+		return "pool's member"
+	}
+	return "hop"
 }

@@ -21,7 +21,13 @@ type pool struct {
 	*hop.Pool
 	by    hop.StickyBy
 	stay  time.Duration
-	tells atomic.Pointer[map[string]bool] // the labels that every member is told
+	known atomic.Pointer[membership]
+}
+
+// membership is what there is to know of all members together.
+type membership struct {
+	tells map[string]bool // the labels that every member is told
+	forms []hop.Proxy     // members whose templates ask for different things
 }
 
 func newPool(s *hop.PoolSpec) (*pool, error) {
@@ -37,14 +43,42 @@ func newPool(s *hop.PoolSpec) (*pool, error) {
 	return one, nil
 }
 
-// learn notes which labels every member is told.
+// learn notes what there is to know of all members together.
 func (p *pool) learn(members []hop.Proxy) {
-	told := map[string]bool{}
+	now := membership{tells: map[string]bool{}, forms: formsOf(members)}
 	for _, place := range []string{credential.Country, credential.State, credential.City, credential.TTL} {
-		told[place] = !slices.ContainsFunc(members, func(m hop.Proxy) bool { return !m.Template.Has(place) })
+		now.tells[place] = !slices.ContainsFunc(members, func(m hop.Proxy) bool { return !m.Template.Has(place) })
 	}
-	told[credential.TTL] = told[credential.TTL] || p.by == hop.BySession // it is how long a session sticks
-	p.tells.Store(&told)
+	now.tells[credential.TTL] = now.tells[credential.TTL] || p.by == hop.BySession // it is how long a session sticks
+	p.known.Store(&now)
+}
+
+// formsOf gives one member for each form of template that there is.
+func formsOf(members []hop.Proxy) (forms []hop.Proxy) {
+	seen := map[string]bool{}
+	for _, m := range members {
+		if m.Template.IsZero() || seen[m.Template.Form()] {
+			continue
+		}
+		seen[m.Template.Form()] = true
+		forms = append(forms, m)
+	}
+	return forms
+}
+
+// fits refuses an identity for which one of the members cannot be asked: it would depend on chance whether it is served.
+func (p *pool) fits(id client.Identity, seed []byte) error {
+	return fit(p.known.Load().forms, id, seed)
+}
+
+func fit(forms []hop.Proxy, id client.Identity, seed []byte) error {
+	for _, m := range forms {
+		if _, err := m.For(id, seed); err != nil {
+			at, _ := name.New(m.Host, m.Port)
+			return fmt.Errorf("the member %v of its pool: %w", at, err)
+		}
+	}
+	return nil
 }
 
 // key is by what w sticks to a member, and for how long. An empty key sticks to nothing.
@@ -70,7 +104,7 @@ func (p *pool) way(s Spec, w who, seed []byte, under hop.Under) (*hop.Way, error
 	if err != nil {
 		return nil, s.unfilled(fmt.Errorf("%w: %w", credential.ErrFill, err))
 	}
-	under.First = hop.Quick(under.First)
+	under = under.Quick()
 	return p.Way(key, stay, func(one hop.Proxy) (hop.Dialer, error) {
 		filled, err := one.For(w.Identity, seed)
 		if err != nil {
@@ -97,16 +131,32 @@ func unusable(one hop.Proxy, why error) hop.Dialer {
 }
 
 // SetMembers replaces the members of the channel's pool, with what is known of those that stay. The error is for a channel
-// without a pool, and for members that cannot be used: nothing has changed then.
+// without a pool, and for members that cannot be used, or of which one carries less than what the channel was opened with: nothing
+// has changed then.
 func (c *Channel) SetMembers(members []hop.Proxy) error {
 	if c.pool == nil {
 		return fmt.Errorf("channel %s has no pool", c.spec.Name)
+	}
+	if c.unfit == nil {
+		if err := fit(formsOf(members), client.Identity{}, c.seed); err != nil {
+			return fmt.Errorf("%w, and the channel works for clients without one: reload to have it decided anew", err)
+		}
 	}
 	if err := c.pool.SetMembers(members); err != nil {
 		return err
 	}
 	c.pool.learn(members)
 	return nil
+}
+
+// SamePool says whether a channel that was opened with one pool may go on with the members of the other: all of them carry as
+// much, and work for nobody in particular or do not.
+func SamePool(a, b *hop.PoolSpec) bool {
+	if a == nil || b == nil {
+		return a == b
+	}
+	nobody := func(s *hop.PoolSpec) bool { return fit(formsOf(s.Members), client.Identity{}, newSeed()) == nil }
+	return hop.CarriesLike(hop.Least(a.Members), hop.Least(b.Members)) && nobody(a) == nobody(b)
 }
 
 // PoolStats tells how the channel's pool does; false where it has none.
@@ -159,19 +209,24 @@ func (c *Channel) runPool(ctx context.Context) (wait func()) {
 }
 
 // try opens a connection through one member to the channel's resolver, as the resolver itself would, and closes it: nothing is
-// sent over it. Where the exit resolves, or the member cannot be asked for nobody in particular, it reaches the member alone.
+// sent over it. Of a resolver that travels in datagrams it is a flow of those. Where the exit resolves, or the member cannot be asked for nobody in particular, it reaches the member alone.
 func (c *Channel) try(ctx context.Context, one hop.Proxy) error {
-	at, ok := c.resolverAt()
+	at, inPackets, ok := c.resolverAt()
 	filled, err := one.For(client.Identity{}, c.seed)
 	if !ok || err != nil {
 		return c.reach(ctx, one)
 	}
-	d, err := hop.Chain(c.under(hop.Quick(hop.DialerFunc(c.below.Dial))), []hop.Proxy{filled})
+	d, err := hop.Chain(c.under(hop.DialerFunc(c.below.Dial)).Quick(), []hop.Proxy{filled})
 	if err != nil {
 		return err
 	}
 	defer d.Close()
-	conn, err := d.Dial(ctx, at)
+	var conn net.Conn
+	if packets := d.Packets(); inPackets && packets != nil {
+		conn, err = packets.DialPacket(ctx, at)
+	} else {
+		conn, err = d.Dial(ctx, at)
+	}
 	if err != nil {
 		return err
 	}
@@ -199,16 +254,17 @@ func (c *Channel) reach(ctx context.Context, one hop.Proxy) error {
 	return ignored(conn.Close())
 }
 
-// resolverAt is where the first upstream of the channel's resolver is asked; false where it has no address of its own.
-func (c *Channel) resolverAt() (name.Target, bool) {
+// resolverAt is where the first upstream of the channel's resolver is asked, and whether that is in datagrams; false where it has
+// no address of its own.
+func (c *Channel) resolverAt() (at name.Target, inPackets, ok bool) {
 	if c.resolver == nil {
-		return name.Target{}, false
+		return name.Target{}, false, false
 	}
 	for _, u := range c.spec.Resolver.Upstreams {
 		if len(u.Addrs) > 0 {
 			t, err := name.FromAddrPort(u.Addrs[0])
-			return t, err == nil
+			return t, u.Kind.Packets(), err == nil
 		}
 	}
-	return name.Target{}, false
+	return name.Target{}, false, false
 }

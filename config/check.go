@@ -102,25 +102,19 @@ func (l *loader) checkOver(c *Config, names []string) bool {
 // one before it cannot be asked for.
 func (l *loader) checkCarried(c *Config) {
 	for _, ch := range c.Channels {
-		var proxies []hop.Proxy       // from the ground up
-		pooled, under := false, false // a pool is on the way; it is underneath
+		var proxies []hop.Proxy // from the ground up; of a pool the one that carries the least
 		for name := ch.Name; name != ""; {
 			below, _ := c.Channel(name)
-			pooled = pooled || below.Pool != nil
-			under = under || below.Pool != nil && name != ch.Name
 			if proxies, name = append(slices.Clone(below.ways()), proxies...), below.Over; below.WireGuard != nil {
 				break // it carries what is above it
 			}
 		}
-		if err := linked(proxies[:len(proxies)-len(ch.ways())], ch, under); err != nil {
+		if err := linked(proxies[:len(proxies)-len(ch.ways())], ch); err != nil {
 			l.problem(l.at("channels."+ch.Name+".proxy"), fmt.Sprintf("the proxies of `%s` cannot be reached: %v", ch.Name, err), "give the next proxy by its name or an IPv4 address, and put only hops that carry datagrams before h3://")
 		}
 		for i, u := range ch.Resolver.Upstreams {
 			err := channel.Carry(u.Kind, proxies)
 			mend := "give a resolver as https://… or tls://…"
-			if err == nil && pooled && u.Kind.Packets() {
-				err = fmt.Errorf("%s travels in datagrams, and a pool carries connections only", u.Kind.Name())
-			}
 			if _, ok := channel.Dialled(u, channel.CarriesIPv6(proxies)); err == nil && !ok {
 				err = fmt.Errorf("it has IPv6 addresses only, and %v cannot be asked for one", proxies[len(proxies)-1])
 				mend = "give the resolver's IPv4 addresses"
@@ -133,8 +127,8 @@ func (l *loader) checkCarried(c *Config) {
 }
 
 // linked refuses proxies of a channel, or members of its pool, that what is below cannot be asked for, or does not carry what they
-// travel in. under says that a pool is among what is below.
-func linked(below []hop.Proxy, ch Channel, under bool) error {
+// travel in.
+func linked(below []hop.Proxy, ch Channel) error {
 	chains := [][]hop.Proxy{ch.Proxies}
 	if ch.Pool != nil {
 		chains = slices.Collect(slices.Chunk(ch.Pool.Spec.Members, 1))
@@ -145,9 +139,6 @@ func linked(below []hop.Proxy, ch Channel, under bool) error {
 		}
 		if err := hop.Linked(slices.Concat(below, own)); err != nil {
 			return err
-		}
-		if i := slices.IndexFunc(own, func(p hop.Proxy) bool { return p.Scheme == hop.SchemeH3 }); i >= 0 && under {
-			return fmt.Errorf("the proxy %v travels in datagrams, and a pool carries connections only", own[i])
 		}
 	}
 	return nil

@@ -236,11 +236,5 @@ func (ch Channel) ways() []hop.Proxy {
 	if ch.Pool == nil {
 		return ch.Proxies
 	}
-	members := ch.Pool.Spec.Members
-	for i, m := range members {
-		if !m.CarriesIPv6() {
-			return members[i : i+1]
-		}
-	}
-	return members[:1]
+	return []hop.Proxy{hop.Least(ch.Pool.Spec.Members)}
 }

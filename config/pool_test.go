@@ -81,10 +81,20 @@ func TestPool_CanBeShownAndLoadedAgain(t *testing.T) {
 	}
 }
 
-func TestPool_CarriesNoDatagrams(t *testing.T) {
-	_, err := Parse("watertight.yaml", []byte("channels: {p: {resolver: {upstreams: [\"quic://9.9.9.9\"]}, proxy: {pool: socks5://a.example}}}\nroutes: [{to: '*', channel: p}]\n"), testHost(nil, nil))
-	if err == nil || !strings.Contains(err.Error(), "a pool carries connections only") {
-		t.Error(err)
+func TestPool_CarriesDatagramsWhereEveryMemberDoes(t *testing.T) {
+	const text = "channels: {p: {resolver: {upstreams: [\"quic://9.9.9.9\"]}, proxy: %s}}\nroutes: [{to: '*', channel: p}]\n"
+	files := map[string]string{"some.txt": "socks5://a.example\nhttp://u:secret@b.example:3128\n"}
+	for pool, lacks := range map[string]string{
+		"{pool: socks5://a.example}":                                           "",
+		"{pool: [socks5://a.example, h3://b.example]}":                         "",
+		"{pool: [socks5://a.example, https://b.example]}":                      "https://b.example:443 carries connections only",
+		"{pool: [socks5://a.example, https://b.example, socks4a://c.example]}": "socks4a://c.example:1080 carries connections only",
+		"{list: some.txt}": "http://u:***@b.example:3128 carries connections only",
+	} {
+		_, err := Parse("watertight.yaml", []byte(fmt.Sprintf(text, pool)), testHost(nil, files))
+		if lacks == "" && err != nil || lacks != "" && (err == nil || !strings.Contains(err.Error(), lacks) || strings.Contains(err.Error(), "secret")) {
+			t.Errorf("%s: %v", pool, err)
+		}
 	}
 }
 
@@ -93,12 +103,13 @@ func TestPool_WithAMemberThatCannotBeReachedIsRefused(t *testing.T) {
 	for _, c := range []struct{ below, pool, says string }{
 		{"'http://192.0.2.1:1'", "{pool: ['socks5://192.0.2.2', 'h3://192.0.2.3']}", "h3://192.0.2.3:443"},
 		{"'socks4a://192.0.2.1'", "{pool: ['socks5://192.0.2.2', 'socks5://[2001:db8::3]']}", "socks5://[2001:db8::3]:1080"},
-		{"{pool: ['h3://192.0.2.1']}", "'h3://192.0.2.2'", "a pool carries connections only"},
-		{"{pool: ['h3://192.0.2.1']}", "{pool: ['h3://192.0.2.2']}", "a pool carries connections only"},
+		{"{pool: ['h3://192.0.2.1', 'h2://192.0.2.4']}", "'h3://192.0.2.2'", "h2://192.0.2.4:443 before it carries connections only"},
+		{"{pool: ['h3://192.0.2.1', 'h2://192.0.2.4']}", "{pool: ['h3://192.0.2.2']}", "h2://192.0.2.4:443 before it carries connections only"},
 	} {
 		wantOne(t, bad(t, fmt.Sprintf(text, c.below, c.pool)), 3, 59, c.says)
 	}
 	good(t, fmt.Sprintf(text, "'socks5://192.0.2.1'", "{pool: ['socks5://192.0.2.2', 'h3://192.0.2.3']}"))
+	good(t, fmt.Sprintf(text, "{pool: ['h3://192.0.2.1', 'socks5://192.0.2.4']}", "{pool: ['socks5://192.0.2.2', 'h3://192.0.2.3']}"))
 }
 
 func TestPool_CarriesNoTunnel(t *testing.T) {

@@ -136,7 +136,7 @@ func open(spec channel.Spec, ground hop.Ground, over *running, before *generatio
 
 // sameBut says whether two specs are the same, whatever is in the list of a pool: that may change in place.
 func sameBut(a, b channel.Spec) bool {
-	return reflect.DeepEqual(withoutListed(a), withoutListed(b))
+	return reflect.DeepEqual(withoutListed(a), withoutListed(b)) && channel.SamePool(a.Pool, b.Pool)
 }
 
 func withoutListed(s channel.Spec) channel.Spec {

@@ -141,3 +141,26 @@ routes: [{to: "*", channel: far}]
 		t.Errorf("sees %+v, notes %v", e.Sees, e.Notes)
 	}
 }
+
+func TestAListThatCarriesLessIsNotTakenInPlaceAndAReloadTakesIt(t *testing.T) {
+	l, file := pooled(t, "socks5://192.0.2.1\n")
+	before, known := l.far(), map[string]stamp{}
+	l.d.rereadLists(known)
+	if before.Packets() == nil {
+		t.Fatal("a pool of SOCKS5 proxies carries no datagrams")
+	}
+	write(t, file, "socks5://192.0.2.1\n192.0.2.2:2:user:hunter2\n")
+	l.d.rereadLists(known)
+	if p := l.poolOfStatus(); p.Members != 1 {
+		t.Errorf("the list was taken: %+v", p)
+	}
+	if log := l.log.String(); !strings.Contains(log, "192.0.2.2:2 carries no datagrams") || strings.Contains(log, "hunter2") {
+		t.Errorf("the log: %s", log)
+	}
+	if err := l.d.Reload(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if p := l.poolOfStatus(); p.Members != 2 || l.far() == before || l.far().Packets() != nil {
+		t.Errorf("after a reload: %+v", p)
+	}
+}

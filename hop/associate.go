@@ -43,7 +43,7 @@ func (l *link) associate(ctx context.Context, conn net.Conn, at name.Target) (re
 		case err != nil:
 			return l.lost(err, false)
 		case code != socks.Succeeded:
-			return l.noDatagrams(code.String(), fmt.Errorf("socks reply %d", code))
+			return l.noDatagrams(code.String(), fmt.Errorf("%w: socks reply %d", errAnswered, code))
 		}
 		relay, err = l.relayAt(bound, at)
 		return err
@@ -68,7 +68,7 @@ func (l *link) relayAt(bound socks.Bound, at name.Target) (name.Target, error) {
 	}
 	proxy, _ := at.Host().Addr()
 	if relay := bound.Addr.Addr(); relay != proxy && (scope(relay) == nowhere || scope(relay) < scope(proxy)) {
-		return name.Target{}, l.noDatagrams("its relay would be at "+relay.String()+", which is not beside the proxy", nil)
+		return name.Target{}, l.noDatagrams("its relay would be at "+relay.String()+", which is not beside the proxy", errAnswered)
 	}
 	t, err := name.FromAddrPort(bound.Addr)
 	if err != nil {

@@ -1,6 +1,7 @@
 package hop
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -34,6 +35,8 @@ type Under struct {
 	Now func() time.Time
 	// Floor is what is known of the time: by a clock that is behind it no proxy proves who it is. Nil knows nothing.
 	Floor *clock.Floor
+	// Reach is how long a proxy over QUIC may take to accept a connection; 0 means [HandshakeLimit].
+	Reach time.Duration
 }
 
 // Chain leads through proxies, first hop first. The last one gets the target as it is.
@@ -105,6 +108,7 @@ type link struct {
 	trusted     *trust.Client // nil where the scheme has no TLS
 	mux         *mux          // nil where each tunnel has a connection of its own
 	h3          *h3           // nil where the proxy is reached over a connection
+	reach       time.Duration // for a connection of QUIC to it
 }
 
 func newLink(p Proxy, u Under) (*link, error) {
@@ -118,7 +122,7 @@ func newLink(p Proxy, u Under) (*link, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &link{Proxy: p, at: at, label: "the proxy " + at.String()}
+	l := &link{Proxy: p, at: at, label: "the proxy " + at.String(), reach: cmp.Or(u.Reach, HandshakeLimit)}
 	if p.User != "" {
 		l.credentials = connect.Credentials(p.User, p.Password)
 	}

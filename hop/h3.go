@@ -173,7 +173,7 @@ func (h *h3) dial(ctx context.Context, w way) (*h3Conn, error) {
 	if err != nil {
 		return nil, h.l.unreached(err, "")
 	}
-	ctx, cancel := context.WithTimeout(ctx, HandshakeLimit)
+	ctx, cancel := context.WithTimeout(ctx, h.l.reach)
 	defer cancel()
 	for i, at := range places {
 		var c *h3Conn

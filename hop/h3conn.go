@@ -290,7 +290,7 @@ func (c *h3Conn) packets(ctx context.Context, t name.Target, done func()) (net.C
 	}
 	// Both have to be known before the request (RFC 9298, section 3.4; RFC 9297, section 2.1.1).
 	if s := c.http.Settings(); !s.EnableExtendedConnect || !s.EnableDatagrams {
-		return nil, l.noDatagrams("it does not speak connect-udp", nil)
+		return nil, l.noDatagrams("it does not speak connect-udp", errAnswered)
 	}
 	r := c.request(l.at.String())
 	path, err := url.PathUnescape(masque.Path(t))

@@ -197,9 +197,9 @@ func (c *counted) CloseWrite() error {
 	return c.Close()
 }
 
-// book notes how an attempt went. What says nothing about the member changes nothing: a client that is gone, a channel
+// book notes how an attempt went, and how long it took; 0 says nothing about that. What says nothing about the member changes nothing: a client that is gone, a channel
 // underneath that is not ready, a target that stayed silent.
-func (p *Pool) book(ctx context.Context, m *member, started time.Time, err error) {
+func (p *Pool) book(ctx context.Context, m *member, took time.Duration, err error) {
 	now := time.Now()
 	f := fault.Of(err)
 	p.mu.Lock()
@@ -207,11 +207,12 @@ func (p *Pool) book(ctx context.Context, m *member, started time.Time, err error
 	m.dials++
 	switch {
 	case err == nil:
-		took := max(now.Sub(started), 1)
-		if m.latency == 0 {
+		if took > 0 && m.latency == 0 {
 			m.latency = took
 		}
-		m.latency += (took - m.latency) / 4
+		if took > 0 {
+			m.latency += (took - m.latency) / 4
+		}
 		m.well(now)
 	case errors.Is(err, errAnswered) && f.Code != fault.HopAuth:
 		m.well(now) // it answered, and said no

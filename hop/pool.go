@@ -4,11 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"hash/fnv"
 	"io"
 	"net"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -114,7 +112,8 @@ func (s PoolSpec) validate() error {
 // Pool is many proxies, each of which is a way out by itself. A connection takes one of them; where that one fails, another of
 // the same pool, and never another way. Its methods may be called from many goroutines.
 type Pool struct {
-	spec PoolSpec // Members are those it began with
+	spec  PoolSpec // Members are those it began with
+	floor Proxy    // the one of those that carries the least
 
 	mu      sync.Mutex
 	members []*member
@@ -135,7 +134,7 @@ func NewPool(s PoolSpec) (*Pool, error) {
 	if err := s.validate(); err != nil {
 		return nil, err
 	}
-	p := &Pool{spec: s, stuck: map[string]binding{}}
+	p := &Pool{spec: s, floor: Least(s.Members), stuck: map[string]binding{}}
 	for i, proxy := range s.Members {
 		p.members = append(p.members, newMember(i, proxy))
 	}
@@ -143,11 +142,15 @@ func NewPool(s PoolSpec) (*Pool, error) {
 }
 
 // SetMembers replaces the members. One that is there already goes on as it was, with who sticks to it; who stuck to one that
-// is gone gets another. Open connections stay.
+// is gone gets another. Open connections stay. The error is for members that cannot be used, and for one that carries less than
+// the pool was begun with: nothing has changed then.
 func (p *Pool) SetMembers(proxies []Proxy) error {
 	s := p.spec
 	s.Members = proxies
 	if err := s.validate(); err != nil {
+		return err
+	}
+	if err := lesser(p.floor, Least(proxies)); err != nil {
 		return err
 	}
 	p.mu.Lock()
@@ -290,7 +293,7 @@ func (w *Way) through(ctx context.Context, m *member, t name.Target) (net.Conn, 
 	defer w.letGo(m, d)
 	started := time.Now()
 	conn, err := d.Dial(ctx, t)
-	w.pool.book(ctx, m, started, err)
+	w.pool.book(ctx, m, max(time.Since(started), 1), err)
 	return conn, err
 }
 
@@ -366,25 +369,6 @@ func closeLink(d Dialer) {
 	if c, ok := d.(io.Closer); ok {
 		_ = c.Close() // what it held is gone either way
 	}
-}
-
-// Quick gives a dialer that has no more than a moment to reach a member of a pool.
-func Quick(first Dialer) Dialer {
-	return DialerFunc(func(ctx context.Context, t name.Target) (net.Conn, error) {
-		ctx, cancel := context.WithTimeout(ctx, reachLimit)
-		defer cancel()
-		return first.Dial(ctx, t)
-	})
-}
-
-// keyOf tells proxies apart, credentials included, and shows none of them.
-func keyOf(p Proxy) string {
-	user, password := p.Template.Written()
-	h := fnv.New128a()
-	for _, part := range []string{p.Scheme, p.Host.String(), strconv.Itoa(int(p.Port)), p.User, p.Password, user, password, p.Template.Provider(), p.Server.Name} {
-		fmt.Fprintf(h, "%d:%s", len(part), part)
-	}
-	return string(h.Sum(nil))
 }
 
 var _ Dialer = (*Way)(nil)

@@ -52,7 +52,7 @@ func (p *Pool) check(ctx context.Context, m *member, try func(context.Context, P
 		err = fault.New(fault.HopRefused, "the proxy "+m.label+" did not open a connection in time", err)
 	}
 	if ctx.Err() == nil {
-		p.book(ctx, m, started, err)
+		p.book(ctx, m, max(time.Since(started), 1), err)
 	}
 }
 
