@@ -172,7 +172,16 @@ var Keys = []Key{
 		Path: "channels.*.proxy.template", form: formText,
 		Doc: "The provider by whose template the user and password of the URL, those of the account, are written for each client.",
 	},
-	{Path: "channels.*.proxy.pool", form: formText, list: true, Doc: "URLs of proxies, of which each connection takes one."},
+	{
+		Path: "channels.*.proxy.pool", form: formText, list: true, orMap: true,
+		Doc: "Proxies, of which each connection takes one: URLs, or maps where one has to prove something else than the others.",
+	},
+	{Path: "channels.*.proxy.pool.url", form: formText, Doc: "The member."},
+	{Path: "channels.*.proxy.pool.ca", form: formText, Doc: "As `ca` of a proxy, for this member."},
+	{Path: "channels.*.proxy.pool.pins", form: formText, list: true, Doc: "As `pins` of a proxy, for this member."},
+	{Path: "channels.*.proxy.pool.name", form: formText, Doc: "As `name` of a proxy, for this member."},
+	{Path: "channels.*.proxy.pool.cert", form: formText, Doc: "As `cert` of a proxy, for this member."},
+	{Path: "channels.*.proxy.pool.key", form: formText, Doc: "As `key` of a proxy, for this member."},
 	{Path: "channels.*.proxy.list", form: formText, Doc: "A file with more of them, one a line: HOST:PORT, HOST:PORT:USER:PASSWORD, or a URL. It may change in place."},
 	{
 		Path: "channels.*.proxy.scheme", form: formChoice, choices: hop.Schemes(),
@@ -197,7 +206,7 @@ var Keys = []Key{
 		Path: "channels.*.proxy.health.timeout", form: formPeriod, min: 1, max: 60, Default: short(DefaultHealthTimeout),
 		Doc: "How long a member may take to open a connection.",
 	},
-	{Path: "channels.*.proxy.ca", form: formText, Doc: "A PEM file with the only authorities that may certify a proxy over TLS."},
+	{Path: "channels.*.proxy.ca", form: formText, Doc: "A PEM file with the only authorities that may certify a proxy over TLS; of a pool, every member over TLS. So it is with the next four."},
 	{
 		Path: "channels.*.proxy.pins", form: formText, list: true,
 		Doc: "SHA-256 digests, in base64, of the public keys (SPKI) that a proxy over TLS may have; one must match on every connection.",

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"watertight/hop"
+	"watertight/trust"
 )
 
 // Defaults of a pool.
@@ -23,15 +24,15 @@ type Pool struct {
 	// Scheme is what lines of the list speak that do not say so; Template the provider of all members.
 	Scheme, Template string
 
-	fixed []hop.Proxy // those of the file
-	list  string      // as it was written
+	fixed   []hop.Proxy // those of the file
+	list    string      // as it was written
+	sources []proxySource
+	shared  proxySource  // what is said of TLS for all members
+	proof   trust.Server // the same, read
 }
 
-// poolKeys are the keys of a proxy that belong to a pool, and soleKeys those that do not.
-var (
-	poolKeys = []string{"pool", "list", "scheme", "pick", "sticky", "health"}
-	soleKeys = []string{"url", "ca", "pins", "name", "cert", "key"}
-)
+// poolKeys are the keys of a proxy that belong to a pool alone.
+var poolKeys = []string{"pool", "list", "scheme", "pick", "sticky", "health"}
 
 // isPool says whether a proxy is written as a pool.
 func isPool(n *node) bool {
@@ -46,9 +47,9 @@ func (l *loader) pool(n *node, path string) *Pool {
 	l.fields(n, row, path, func(key string, n *node, path string) {
 		switch key {
 		case "pool":
-			l.items(n, path, func(n *node, path string) {
-				if one, _, ok := l.proxyURL(n, path); ok {
-					p.fixed = append(p.fixed, one)
+			l.items(asList(n), path, func(n *node, path string) {
+				if s, ok := l.member(n, path); ok {
+					p.sources = append(p.sources, s)
 				}
 			})
 		case "list":
@@ -67,10 +68,10 @@ func (l *loader) pool(n *node, path string) *Pool {
 			l.sticky(n, path, &p.Spec)
 		case "health":
 			l.health(n, path, &p.Spec)
+		case "url":
+			l.problem(n.pos, fmt.Sprintf("`%s` is about one proxy, and a pool stands here", path), "remove it; each member of the pool is a URL, or a map with its `url`")
 		default:
-			if slices.Contains(soleKeys, key) {
-				l.problem(n.pos, fmt.Sprintf("`%s` is about one proxy, and a pool stands here", path), "remove it; each member of the pool is a URL")
-			}
+			l.proof(key, n, path, &p.shared)
 		}
 	})
 	l.checkPool(n, path, p)
@@ -82,6 +83,28 @@ func (l *loader) pool(n *node, path string) *Pool {
 		return nil
 	}
 	return p
+}
+
+// member reads one member of a pool: a URL, or a map with how it has to prove who it is, where that is not said for all.
+func (l *loader) member(n *node, path string) (s proxySource, ok bool) {
+	var p hop.Proxy
+	if n.kind != kindMap {
+		p, s.spec.URL, ok = l.proxyURL(n, path)
+		s.shown.URL = p.String()
+		return s, ok
+	}
+	isMap := l.fields(n, "channels.*.proxy.pool", path, func(key string, n *node, path string) {
+		if key == "url" {
+			p, s.spec.URL, ok = l.proxyURL(n, path)
+			s.shown.URL = p.String()
+			return
+		}
+		l.proof(key, n, path, &s)
+	})
+	if isMap && !l.stands(path+".url") {
+		l.problem(n.pos, fmt.Sprintf("`%s` has no `url`", path), "write `url: https://[USER:PASSWORD@]HOST[:PORT]`")
+	}
+	return s, ok
 }
 
 // sticky reads what sticks to a member, and for how long.
@@ -134,16 +157,25 @@ func (l *loader) checkPool(n *node, path string, p *Pool) {
 
 // fillPool makes the members.
 func (l *loader) fillPool(path string, p *Pool) {
-	for i, one := range p.fixed {
-		if p.Template == "" {
-			break
-		}
-		var err error
-		if p.fixed[i], err = one.WithTemplate(p.Template); err != nil {
-			what, mend := templateFault(err)
-			l.problem(l.at(fmt.Sprintf("%s.pool[%d]", path, i)), what, mend)
+	var ok bool
+	if p.proof, ok = l.shared(p.shared, path); !ok {
+		return
+	}
+	for i, from := range p.sources {
+		at := fmt.Sprintf("%s.pool[%d]", path, i)
+		one, ok := l.proved(from, at, p.proof)
+		if !ok {
 			return
 		}
+		if p.Template != "" {
+			var err error
+			if one, err = one.WithTemplate(p.Template); err != nil {
+				what, mend := templateFault(err)
+				l.problem(l.at(at), what, mend)
+				return
+			}
+		}
+		p.fixed = append(p.fixed, one)
 	}
 	members, err := p.Read(l.host)
 	var bad ListProblems
@@ -161,8 +193,20 @@ func (l *loader) fillPool(path string, p *Pool) {
 		l.warn(l.at(path+".list"), fmt.Sprintf("every user of this host may read or change the file %s, and secrets stand in it", clip(p.list)), "chmod 600 "+clip(p.list))
 	}
 	p.Spec.Members = members
+	l.checkProof(path, p)
 	if _, err := hop.NewPool(p.Spec); err != nil {
 		l.problem(l.at(path), clipError(err), "keep the pool smaller")
+	}
+}
+
+// checkProof refuses what would be honoured by no member.
+func (l *loader) checkProof(path string, p *Pool) {
+	if slices.ContainsFunc(p.Spec.Members, hop.Proxy.Encrypted) {
+		return
+	}
+	for _, e := range p.shared.proofTree() {
+		l.problem(l.at(path+"."+e.key), fmt.Sprintf("no member of the pool is over TLS, and `%s` would not be honoured", e.key),
+			fmt.Sprintf("remove `%s`, or use proxies over TLS: https://, h2://, h3:// or socks5+tls://", e.key))
 	}
 }
 
@@ -190,7 +234,10 @@ func (p *Pool) Read(h Host) ([]hop.Proxy, error) {
 	}
 	listed, bad := hop.ParseList(text, p.Scheme, p.Template)
 	if len(bad) == 0 {
-		return append(members, listed...), nil
+		for _, one := range listed {
+			members = append(members, one.Proving(p.proof))
+		}
+		return members, nil
 	}
 	var problems ListProblems
 	for _, err := range bad {
@@ -205,7 +252,12 @@ func (c *Config) poolTree(ch Channel) entries {
 	p, at := ch.Pool, "channels."+ch.Name+".proxy"
 	var t entries
 	if len(p.fixed) > 0 {
-		t = append(t, entry{"pool", texts(p.fixed, func(i int, one hop.Proxy) string { return c.text(fmt.Sprintf("%s.pool[%d]", at, i), one.String()) })})
+		var list []any
+		for i, one := range p.fixed {
+			on := fmt.Sprintf("%s.pool[%d]", at, i)
+			list = append(list, p.sources[i].tree(c.text(on, c.text(on+".url", one.String()))))
+		}
+		t = append(t, entry{"pool", list})
 	}
 	if p.list != "" {
 		t = append(t, entry{"list", c.text(at+".list", p.list)})
@@ -216,6 +268,7 @@ func (c *Config) poolTree(ch Channel) entries {
 	if p.Template != "" {
 		t = append(t, entry{"template", c.text(at+".template", p.Template)})
 	}
+	t = append(t, p.shared.proofTree()...)
 	t = append(t, entry{"pick", c.text(at+".pick", string(p.Spec.Pick))})
 	if p.Spec.By != hop.ByNothing {
 		t = append(t, entry{"sticky", entries{

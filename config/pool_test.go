@@ -3,6 +3,9 @@ package config
 import (
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -110,6 +113,64 @@ func TestPool_WithAMemberThatCannotBeReachedIsRefused(t *testing.T) {
 	}
 	good(t, fmt.Sprintf(text, "'socks5://192.0.2.1'", "{pool: ['socks5://192.0.2.2', 'h3://192.0.2.3']}"))
 	good(t, fmt.Sprintf(text, "{pool: ['h3://192.0.2.1', 'socks5://192.0.2.4']}", "{pool: ['socks5://192.0.2.2', 'h3://192.0.2.3']}"))
+}
+
+func TestPool_HasOnceWhatItsMembersHaveToProve(t *testing.T) {
+	file := provedBy(t, `{pool: ["https://a.example", {url: "socks5+tls://b.example", pins: "`+aPin+`", name: b2.example}, "http://c.example:1"], list: list.txt, ca: cert.pem, name: shared.example, cert: cert.pem, key: key.pem}`)
+	list := filepath.Join(filepath.Dir(file), "list.txt")
+	if err := os.WriteFile(list, []byte("h2://d.example\nsocks5://e.example\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c, err := Load(file, Overrides{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	office, _ := c.Channel("office")
+	again, err := office.Pool.Read(ThisHost()) // as after the list has changed
+	if err != nil || !reflect.DeepEqual(again, office.Pool.Spec.Members) {
+		t.Errorf("%v, %v", again, err)
+	}
+	for i, want := range []struct {
+		name                     string
+		pins, authorities, shown int
+	}{{"shared.example", 0, 1, 1}, {"b2.example", 1, 1, 1}, {}, {"shared.example", 0, 1, 1}, {}} {
+		s := again[i].Server
+		if s.Name != want.name || len(s.Pins) != want.pins || len(s.CA) != want.authorities || len(s.Cert) != want.shown || (len(s.Key) > 0) != (want.shown > 0) {
+			t.Errorf("%v has to prove %q, %d pins, %d authorities, and is shown %d certificates", again[i], s.Name, len(s.Pins), len(s.CA), len(s.Cert))
+		}
+	}
+	shown, err := c.Show()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file, shown, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	same, err := Load(file, Overrides{})
+	if err != nil {
+		t.Fatalf("%v:\n%s", err, shown)
+	}
+	if other, _ := same.Channel("office"); !reflect.DeepEqual(other.Pool.Spec, office.Pool.Spec) {
+		t.Errorf("what is shown is another pool:\n%s", shown)
+	}
+}
+
+func TestPool_WithWhatNoMemberCouldProveIsRefused(t *testing.T) {
+	for proxy, says := range map[string]string{
+		"{pool: 'socks5://a.example', name: x.example}":                               "no member of the pool is over TLS, and `name` would not be honoured",
+		"{pool: ['https://b.example', {url: 'socks5://a.example', name: x.example}]}": "has no TLS, and `name` would not be honoured",
+		"{pool: 'https://a.example', pins: [short]}":                                  "SHA-256",
+		"{pool: 'https://a.example', ca: none.pem}":                                   "none.pem",
+		"{pool: 'https://a.example', key: none.pem}":                                  "a key without its certificate",
+		"{pool: {name: x.example}}":                                                   "has no `url`",
+		"{pool: {url: 'https://a.example', pick: random}}":                            "pick",
+		"{pool: 'https://a.example', url: 'https://b.example'}":                       "is about one proxy",
+	} {
+		_, err := Parse("watertight.yaml", []byte("channels: {p: {resolver: {upstreams: [quad9]}, proxy: "+proxy+"}}\nroutes: [{to: '*', channel: p}]\n"), testHost(nil, nil))
+		if err == nil || !strings.Contains(err.Error(), says) || !strings.Contains(err.Error(), "watertight.yaml:1:") {
+			t.Errorf("%s: %v", proxy, err)
+		}
+	}
 }
 
 func TestPool_CarriesNoTunnel(t *testing.T) {

@@ -9,6 +9,7 @@ import (
 
 	"watertight/credential"
 	"watertight/hop"
+	"watertight/trust"
 )
 
 const proxyMend = "write SCHEME://[USER:PASSWORD@]HOST[:PORT] with the scheme socks5, http, https, h2, h3, socks5+tls or socks4a; several as a list are a chain"
@@ -41,34 +42,16 @@ func (l *loader) proxy(n *node, path string) (p hop.Proxy, s proxySource, ok boo
 		return p, s, ok
 	}
 	before := len(l.problems)
-	word := func(n *node, path string, value, shown *string) {
-		t, _ := l.text(n, path)
-		*value, *shown, s.secret = t.value, t.written, s.secret || t.secret
-	}
 	l.fields(n, "channels.*.proxy", path, func(key string, n *node, path string) {
-		switch key {
-		case "url":
+		switch {
+		case key == "url":
 			p, s.spec.URL, ok = l.proxyURL(n, path)
 			s.shown.URL = p.String()
-		case "template":
-			word(n, path, &s.spec.Template, &s.shown.Template)
-		case "ca":
-			word(n, path, &s.spec.CA, &s.shown.CA)
-		case "pins":
-			l.items(n, path, func(n *node, path string) {
-				t, _ := l.text(n, path)
-				s.spec.Pins, s.shown.Pins, s.secret = append(s.spec.Pins, t.value), append(s.shown.Pins, t.written), s.secret || t.secret
-			})
-		case "name":
-			word(n, path, &s.spec.Name, &s.shown.Name)
-		case "cert":
-			word(n, path, &s.spec.Cert, &s.shown.Cert)
-		case "key":
-			word(n, path, &s.spec.Key, &s.shown.Key)
-		default:
-			if slices.Contains(poolKeys, key) {
-				l.problem(n.pos, fmt.Sprintf("`%s`: a pool cannot be one of a chain", path), "give the pool a channel of its own, and let the other stand `over` it")
-			}
+		case key == "template":
+			l.word(n, path, &s, &s.spec.Template, &s.shown.Template)
+		case l.proof(key, n, path, &s):
+		case slices.Contains(poolKeys, key):
+			l.problem(n.pos, fmt.Sprintf("`%s`: a pool cannot be one of a chain", path), "give the pool a channel of its own, and let the other stand `over` it")
 		}
 	})
 	if !l.stands(path+".url") && len(l.problems) == before {
@@ -77,8 +60,36 @@ func (l *loader) proxy(n *node, path string) (p hop.Proxy, s proxySource, ok boo
 	if len(l.problems) > before || !ok {
 		return p, s, false
 	}
-	p, ok = l.proved(s, path)
+	p, ok = l.proved(s, path, trust.Server{})
 	return p, s, ok
+}
+
+// word reads a text of a proxy.
+func (l *loader) word(n *node, path string, s *proxySource, value, shown *string) {
+	t, _ := l.text(n, path)
+	*value, *shown, s.secret = t.value, t.written, s.secret || t.secret
+}
+
+// proof reads a key about how a proxy over TLS has to prove who it is, and what it is shown. It says false for any other key.
+func (l *loader) proof(key string, n *node, path string, s *proxySource) bool {
+	switch key {
+	case "ca":
+		l.word(n, path, s, &s.spec.CA, &s.shown.CA)
+	case "pins":
+		l.items(n, path, func(n *node, path string) {
+			t, _ := l.text(n, path)
+			s.spec.Pins, s.shown.Pins, s.secret = append(s.spec.Pins, t.value), append(s.shown.Pins, t.written), s.secret || t.secret
+		})
+	case "name":
+		l.word(n, path, s, &s.spec.Name, &s.shown.Name)
+	case "cert":
+		l.word(n, path, s, &s.spec.Cert, &s.shown.Cert)
+	case "key":
+		l.word(n, path, s, &s.spec.Key, &s.shown.Key)
+	default:
+		return false
+	}
+	return true
 }
 
 // proxyURL reads the URL of a proxy.
@@ -101,20 +112,36 @@ func (l *loader) proxyURL(n *node, path string) (p hop.Proxy, url string, ok boo
 	return p, t.value, true
 }
 
-// proved makes a proxy that has to prove who it is, and reads its files: relative paths begin at the configuration.
-func (l *loader) proved(s proxySource, path string) (hop.Proxy, bool) {
-	spec := s.spec
+// proved makes a proxy that has to prove who it is, and reads its files: relative paths begin at the configuration. What it does not
+// say itself, it shares with others.
+func (l *loader) proved(s proxySource, path string, shared trust.Server) (hop.Proxy, bool) {
+	p, err := l.placed(s.spec).BuildOver(shared)
+	return p, l.isProved(s, path, err)
+}
+
+// shared reads what all members of a pool have to prove that are over TLS.
+func (l *loader) shared(s proxySource, path string) (trust.Server, bool) {
+	server, err := l.placed(s.spec).Proof()
+	return server, l.isProved(s, path, err)
+}
+
+// placed gives a spec with its paths as they are opened.
+func (l *loader) placed(spec hop.Spec) hop.Spec {
 	for _, file := range []*string{&spec.CA, &spec.Cert, &spec.Key} {
 		if *file != "" {
 			*file = l.relative(*file)
 		}
 	}
-	p, err := spec.Build()
+	return spec
+}
+
+// isProved reports what is wrong with a spec.
+func (l *loader) isProved(s proxySource, path string, err error) bool {
 	if err == nil {
-		if spec.Key != "" && l.host.Exposed(spec.Key) {
+		if key := l.placed(s.spec).Key; key != "" && l.host.Exposed(key) {
 			l.warn(l.at(path+".key"), fmt.Sprintf("every user of this host may read or change the key %s", s.shown.Key), "chmod 600 "+s.shown.Key)
 		}
-		return p, true
+		return true
 	}
 	for _, f := range split(err) {
 		what, mend := s.told(f)
@@ -127,7 +154,7 @@ func (l *loader) proved(s proxySource, path string) (hop.Proxy, bool) {
 		}
 		l.problem(at, what, mend)
 	}
-	return p, false
+	return false
 }
 
 // told says what is wrong with a field, and how to mend it.
@@ -169,12 +196,22 @@ func templateFault(err error) (what, mend string) {
 // tree gives one text where that says it all, and else a map. url is the URL as it is to be shown.
 func (s proxySource) tree(url string) any {
 	m := entries{{"url", url}}
+	if s.shown.Template != "" {
+		m = append(m, entry{"template", s.shown.Template})
+	}
+	if m = append(m, s.proofTree()...); len(m) == 1 {
+		return url
+	}
+	return m
+}
+
+// proofTree is how a proxy over TLS has to prove who it is.
+func (s proxySource) proofTree() (m entries) {
 	add := func(key, value string) {
 		if value != "" {
 			m = append(m, entry{key, value})
 		}
 	}
-	add("template", s.shown.Template)
 	add("ca", s.shown.CA)
 	if len(s.shown.Pins) > 0 {
 		m = append(m, entry{"pins", texts(s.shown.Pins, same)})
@@ -182,9 +219,6 @@ func (s proxySource) tree(url string) any {
 	add("name", s.shown.Name)
 	add("cert", s.shown.Cert)
 	add("key", s.shown.Key)
-	if len(m) == 1 {
-		return url
-	}
 	return m
 }
 
