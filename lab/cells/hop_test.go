@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -54,6 +55,7 @@ type hop struct {
 	*internet.Host
 	authority netip.AddrPort
 	cert      tls.Certificate // of a hop over TLS
+	clients   *x509.CertPool  // who certifies its clients; nil: it asks for no certificate
 
 	bound   string      // the name in its replies of SOCKS; empty: none
 	streams atomic.Bool // it refuses to carry datagrams

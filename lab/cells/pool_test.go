@@ -2,6 +2,7 @@ package cells
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -15,6 +16,9 @@ import (
 // pool is a configuration whose traffic goes to the channel `far` through a pool of two hops that have names.
 type pool struct {
 	kind     kind
+	via      *transport                              // by which the resolver of `far` is asked; nil: DNS over TLS
+	says     func(t testing.TB, s *lab.Scene) string // more of the pool
+	more     string
 	hops     []*hop
 	resolver *internet.Resolver // of `far`
 }
@@ -29,14 +33,21 @@ func (p *pool) arrange(t testing.TB, s *lab.Scene) {
 	s.Permitted, s.Readers = s.Resolver.Peers(), nil
 	for i := range 2 {
 		h := &hop{Host: lab.Must(s.AddHost(fmt.Sprintf("member%d", i)))(t), authority: s.Authority.At(53)}
+		h.cert = s.CA.Issue([]string{p.host(s, i)}, nil)
 		lab.Must(0, s.Authority.Publish(p.host(s, i), h.Host))(t)
 		h.open(t, p.kind)
 		p.hops = append(p.hops, h)
-		s.Permitted = append(s.Permitted, h.Peers(capture.TCP, p.kind.port)...)
+		s.Permitted = append(s.Permitted, h.peers(p.kind)...)
 		s.Readers = append(s.Readers, h.Peers(capture.TCP, p.kind.port)...)
 		s.Asking = append(s.Asking, h.Host)
 	}
 	s.Asking = append(s.Asking, p.resolver.Host)
+	if p.kind.tls != nil {
+		p.more = fmt.Sprintf(", ca: %q", s.CAFile)
+	}
+	if p.says != nil {
+		p.more += p.says(t, s)
+	}
 }
 
 func (p *pool) config(s *lab.Scene, resolve string) string {
@@ -44,9 +55,15 @@ func (p *pool) config(s *lab.Scene, resolve string) string {
 	for i := range p.hops {
 		urls = append(urls, fmt.Sprintf("%q", fmt.Sprintf("%s://%s:%d", p.kind.scheme, p.host(s, i), p.kind.port)))
 	}
-	far := fmt.Sprintf("over: direct, proxy: {pool: [%s], sticky: session, health: {every: 1s}}, resolve: %s", strings.Join(urls, ", "), resolve)
+	far := fmt.Sprintf("over: direct, proxy: {pool: [%s], sticky: session, health: {every: 1s}%s}, resolve: %s", strings.Join(urls, ", "), p.more, resolve)
 	if resolve == "here" {
-		far += ", resolver: " + resolver(s, p.resolver.DoTURL())
+		there := *s
+		there.Resolver = p.resolver
+		at := p.resolver.DoTURL()
+		if p.via != nil {
+			at = p.via.written(&there, "")
+		}
+		far += ", resolver: " + resolver(s, at)
 	}
 	return direct(s, s.Resolver.DoTURL()) + "  far: {" + far + "}\nroutes:\n  - {to: \"*\", channel: far}\n"
 }
@@ -68,8 +85,11 @@ func callAs(t testing.TB, s *lab.Scene, user, host string) {
 }
 
 func TestB_PoolsFailClosed(t *testing.T) {
-	for _, k := range kinds {
+	for _, k := range slices.Concat(kinds, secureKinds) {
 		for _, resolve := range []string{"here", "exit"} {
+			if k.tls != nil && resolve == "exit" {
+				continue // what is asked of a member does not depend on how it is reached
+			}
 			name := k.name + "/" + resolve
 			dead := &pool{kind: k}
 			cell := dead.cell(resolve)

@@ -43,7 +43,11 @@ func (h *hop) secured(k kind, near net.Conn) net.Conn {
 	if k.tls == nil {
 		return near
 	}
-	conn := tls.Server(near, &tls.Config{Certificates: []tls.Certificate{h.cert}, NextProtos: k.tls, MinVersion: tls.VersionTLS13})
+	c := &tls.Config{Certificates: []tls.Certificate{h.cert}, NextProtos: k.tls, MinVersion: tls.VersionTLS13}
+	if h.clients != nil {
+		c.ClientAuth, c.ClientCAs = tls.RequireAndVerifyClientCert, h.clients
+	}
+	conn := tls.Server(near, c)
 	if conn.Handshake() != nil {
 		return nil
 	}
