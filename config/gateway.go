@@ -158,6 +158,9 @@ func (l *loader) gatewayKey(key string, n *node, path string, g *Gateway) {
 		if g.Path, ok = folder(t.value); !ok {
 			l.problem(n.pos, fmt.Sprintf("`%s` is no path of the gateway: `%s`", path, l.say(path, t.value)), "write letters, digits and - . _ ~ between slashes, such as /openai/")
 			g.Path = ""
+		} else if strings.HasPrefix(g.Path, "/~") {
+			l.problem(n.pos, fmt.Sprintf("`%s` cannot begin with /~: there a client says who it is", path), "take another path")
+			g.Path = ""
 		}
 	case "to":
 		l.origin(t, path, g)

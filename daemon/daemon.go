@@ -267,7 +267,7 @@ func (d *Daemon) serve(ctx context.Context, l *listener) {
 	case kindDNS:
 		err = d.serveDNS(ctx, l)
 	case kindGateway:
-		err = d.gateway.Serve(ctx, l.socket, l.gatewayNames)
+		err = d.gateway.Serve(ctx, l.socket, l.gatewayTerms)
 	case kindTransparent:
 		err = d.serveTransparent(ctx, l)
 	}

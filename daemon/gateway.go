@@ -13,6 +13,7 @@ import (
 	"watertight/event"
 	"watertight/fault"
 	"watertight/front/gateway"
+	"watertight/gate"
 	"watertight/name"
 	"watertight/route"
 )
@@ -21,7 +22,7 @@ import (
 func (d *Daemon) newGateway(sink event.Sink) (*gateway.Gateway, error) {
 	limits := d.o.Config.Limits
 	return gateway.New(gateway.Options{
-		Current: d.board.gatewayTable, Sink: sink, Connections: limits.Connections, DrainLimit: limits.Drain,
+		Current: d.board.gatewayTable, Sink: sink, Keeper: d.keeper, Connections: limits.Connections, DrainLimit: limits.Drain,
 	})
 }
 
@@ -70,17 +71,17 @@ func (s *switchboard) gatewayTable() (*gateway.Table, func()) {
 	return g.gateway, g.release
 }
 
-// namesOf is what a listener of the gateway is called.
-func namesOf(l config.GatewayListener) *gateway.Names {
-	return &gateway.Names{Hosts: l.Hosts, Origins: l.Origins}
+// termsOf are those of a listener of the gateway.
+func termsOf(l config.GatewayListener) *gateway.Terms {
+	return &gateway.Terms{Hosts: l.Hosts, Origins: l.Origins, Rules: gate.Open()}
 }
 
-// gatewayNames gives what the gateway's listener is called now.
-func (l *listener) gatewayNames() gateway.Names {
-	if n := l.names.Load(); n != nil {
-		return *n
+// gatewayTerms gives those of the gateway's listener that are in force.
+func (l *listener) gatewayTerms() gateway.Terms {
+	if t := l.terms.Load(); t != nil {
+		return *t
 	}
-	return gateway.Names{}
+	return gateway.Terms{}
 }
 
 // hosted is the dialer of the doors of the mixed port: the switchboard's, but that the gateway's own address, which clients
@@ -102,7 +103,7 @@ func (h hosted) Dial(ctx context.Context, r route.Request) (net.Conn, error) {
 	} else {
 		at = netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), at.Port())
 	}
-	conn, err := h.d.gateway.Connect(net.TCPAddrFromAddrPort(r.Client), net.TCPAddrFromAddrPort(at), l.gatewayNames)
+	conn, err := h.d.gateway.Connect(net.TCPAddrFromAddrPort(r.Client), net.TCPAddrFromAddrPort(at), l.gatewayTerms)
 	e := event.Request{Door: r.Door, Client: r.Client, Identity: r.Identity, Target: r.Target}
 	if err != nil {
 		f := fault.New(fault.NotReady, "the gateway is about to end", err)

@@ -275,6 +275,42 @@ func TestGateway_NeedsNewConnectionsAfterAReloadAndAChangeOfTheNetwork(t *testin
 	}
 }
 
+func TestGateway_AnOldConnectionIsServedByTheConfigurationInForce(t *testing.T) {
+	at := freePort(t)
+	listening := func(rest string) string {
+		return fmt.Sprintf("listen: {proxy: 127.0.0.1:0, gateway: {address: %q%s}}\n", at, rest)
+	}
+	g := newGated(t, one, listening(", hosts: gw.internal"))
+	g.start().awaitReady()
+	conn, err := dialLoopback(t.Context(), "tcp", at.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	r := bufio.NewReader(conn)
+	asks := func(host string, want int) {
+		t.Helper()
+		fmt.Fprintf(conn, "GET /a/ HTTP/1.1\r\nHost: %s\r\n\r\n", host)
+		resp, err := http.ReadResponse(r, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, _ := io.ReadAll(resp.Body)
+		if resp.StatusCode != want {
+			t.Errorf("%s: %d %s, want %d", host, resp.StatusCode, body, want)
+		}
+	}
+	asks("gw.internal", 200)
+	asks("gw.internal", 200)
+	g.mustReload(g.text(one, listening(", hosts: other.internal")))
+	asks("other.internal", 200)
+	g.mustReload(g.text(one, fmt.Sprintf("listen: {proxy: 127.0.0.1:0, gateway: %q}\n", freePort(t))))
+	asks("other.internal", 503)
+	if b, err := r.ReadByte(); err == nil {
+		t.Errorf("the connection goes on with %q", b)
+	}
+}
+
 func TestGateway_AStreamOutlivesAReload_andHasItsTimeAtAStop(t *testing.T) {
 	g := newGated(t, one, "limits: {drain: 1m}\n")
 	g.start().awaitReady()

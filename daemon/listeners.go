@@ -44,7 +44,7 @@ type listener struct {
 	scheme  string         // as in the configuration, of kindDNS
 	tls     atomic.Pointer[tls.Config]
 	way     atomic.Pointer[mixed.Way]     // of kindProxy and kindAdmin
-	names   atomic.Pointer[gateway.Names] // of kindGateway
+	terms   atomic.Pointer[gateway.Terms] // of kindGateway
 	socket  *net.TCPListener              // nil where only datagrams are served
 	packets *net.UDPConn                  // nil where none are; of kindDNS, and of kindProxy with schemeH3
 	passed  bool                          // by the service manager: it outlives a configuration that does not name it
@@ -65,8 +65,8 @@ type listeners struct {
 	certificates map[*listener]*tls.Config
 	// ways are what each of kindProxy and kindAdmin is to ask of its clients then.
 	ways map[*listener]*mixed.Way
-	// names are what each of the gateway is called then.
-	names map[*listener]*gateway.Names
+	// terms are those of each of the gateway then.
+	terms map[*listener]*gateway.Terms
 	// done counts the listeners being served, over all configurations.
 	done *sync.WaitGroup
 }
@@ -79,7 +79,7 @@ type wanted struct {
 	tcp, udp bool
 	tls      *tls.Config    // nil: in clear
 	way      *mixed.Way     // of kindProxy and kindAdmin
-	names    *gateway.Names // of kindGateway
+	terms    *gateway.Terms // of kindGateway
 	mark     uint32         // of kindTransparent
 }
 
@@ -105,7 +105,7 @@ func serverTLS(t config.ServerTLS) *tls.Config {
 // openListeners gives the listeners of a configuration: those of before that it still names, and new ones. Those that
 // the service manager passed stay, whatever the configuration names. On an error none is opened.
 func openListeners(c config.Listen, before *listeners) (*listeners, error) {
-	next := &listeners{done: before.done, certificates: map[*listener]*tls.Config{}, ways: map[*listener]*mixed.Way{}, names: map[*listener]*gateway.Names{}}
+	next := &listeners{done: before.done, certificates: map[*listener]*tls.Config{}, ways: map[*listener]*mixed.Way{}, terms: map[*listener]*gateway.Terms{}}
 	var all []wanted
 	for _, at := range c.Proxy {
 		w := want(kindProxy, config.DNSListener{Listener: at.Listener})
@@ -125,7 +125,7 @@ func openListeners(c config.Listen, before *listeners) (*listeners, error) {
 	}
 	for _, at := range c.Gateway {
 		w := want(kindGateway, config.DNSListener{Listener: at.Listener})
-		w.names = namesOf(at)
+		w.terms = termsOf(at)
 		all = append(all, w)
 	}
 	for _, at := range c.Transparent {
@@ -143,8 +143,8 @@ func openListeners(c config.Listen, before *listeners) (*listeners, error) {
 		if w.way != nil {
 			next.ways[l] = w.way
 		}
-		if w.names != nil {
-			next.names[l] = w.names
+		if w.terms != nil {
+			next.terms[l] = w.terms
 		}
 		next.all = append(next.all, l)
 	}
@@ -301,8 +301,8 @@ func (ls *listeners) serve(ctx context.Context, serve func(context.Context, *lis
 	for l, w := range ls.ways {
 		l.way.Store(w)
 	}
-	for l, n := range ls.names {
-		l.names.Store(n)
+	for l, t := range ls.terms {
+		l.terms.Store(t)
 	}
 	for _, l := range ls.all {
 		if l.stop != nil {
@@ -330,6 +330,9 @@ func (ls *listeners) closeUnless(keep *listeners) {
 		if w := l.way.Load(); w != nil && keep != nil {
 			// No later configuration reaches the connections that stay: who is let in now would be let in for ever.
 			l.way.Store(&mixed.Way{Rules: gate.Closed(), TLS: w.TLS, Balancers: w.Balancers})
+		}
+		if t := l.terms.Load(); t != nil && keep != nil {
+			l.terms.Store(&gateway.Terms{Hosts: t.Hosts, Rules: gate.Closed(), TLS: t.TLS})
 		}
 		if l.packets != nil && l.stop == nil {
 			_ = l.packets.Close() // otherwise its server does, when the answers under way are sent

@@ -62,7 +62,7 @@ func (k *Keeper) check(ctx context.Context, r *Rules, user, password string, fro
 	if len(password) > MaxPassword {
 		return refused()
 	}
-	if isToken(password) {
+	if IsToken(password) {
 		good, expired := r.users.checkToken(r.key, user, password, k.now())
 		switch {
 		case good:

@@ -52,8 +52,8 @@ func mac(key []byte, user, seconds string, h *hash) []byte {
 	return m.Sum(nil)
 }
 
-// isToken says whether a password is meant as a token.
-func isToken(password string) bool { return strings.HasPrefix(password, tokenPrefix) }
+// IsToken says whether a password is meant as a token.
+func IsToken(password string) bool { return strings.HasPrefix(password, tokenPrefix) }
 
 // checkToken says whether a token is good for a user at a time, and whether it was.
 func (u *Users) checkToken(key []byte, user, token string, now time.Time) (good, expired bool) {

@@ -13,6 +13,9 @@ type Refusal struct {
 	Fault *fault.Error
 	Close bool // the connection ends after it
 	Head  bool // the request was HEAD: the body is left out
+	// Origin says that the client takes us for the origin: it is asked for credentials with 401 and not with 407, which some
+	// take for a fault of the network where they have no proxy.
+	Origin bool
 }
 
 // realm is what a client shows where it asks for the proxy's user and password.
@@ -23,13 +26,13 @@ const realm = "watertight"
 func (r Refusal) Append(b []byte) []byte {
 	body := r.body()
 	b = append(b, "HTTP/1.1 "...)
-	b = strconv.AppendInt(b, int64(r.Fault.Code.HTTPStatus()), 10)
+	b = strconv.AppendInt(b, int64(r.status()), 10)
 	b = append(b, ' ')
 	b = append(b, r.Fault.Reason()...)
 	b = append(b, "\r\nProxy-Status: "...)
 	b = r.appendStatus(b)
-	if challenge := r.challenge(); challenge != "" {
-		b = append(b, "\r\nProxy-Authenticate: "+challenge...)
+	if field, challenge := r.challenge(); challenge != "" {
+		b = append(b, "\r\n"+field+": "+challenge...)
 	}
 	b = append(b, "\r\nContent-Type: application/json\r\nContent-Length: "...)
 	b = strconv.AppendInt(b, int64(len(body)), 10)
@@ -47,12 +50,12 @@ func (r Refusal) Append(b []byte) []byte {
 func (r Refusal) Serve(w http.ResponseWriter) {
 	body, h := r.body(), w.Header()
 	h.Set("Proxy-Status", string(r.appendStatus(nil)))
-	if challenge := r.challenge(); challenge != "" {
-		h.Set("Proxy-Authenticate", challenge)
+	if field, challenge := r.challenge(); challenge != "" {
+		h.Set(field, challenge)
 	}
 	h.Set("Content-Type", "application/json")
 	h.Set("Content-Length", strconv.Itoa(len(body)))
-	w.WriteHeader(r.Fault.Code.HTTPStatus())
+	w.WriteHeader(r.status())
 	if !r.Head {
 		_, _ = w.Write(body) // a client that is gone gets none
 	}
@@ -89,12 +92,24 @@ func (r Refusal) appendStatus(b []byte) []byte {
 	return append(b, '"')
 }
 
-// challenge is the value of Proxy-Authenticate, where there is one.
-func (r Refusal) challenge() string {
-	if r.Fault.Code.HTTPStatus() != http.StatusProxyAuthRequired {
-		return ""
+// status is that of the fault.
+func (r Refusal) status() int {
+	s := r.Fault.Code.HTTPStatus()
+	if s == http.StatusProxyAuthRequired && r.Origin {
+		return http.StatusUnauthorized
 	}
-	return "Basic realm=\"" + realm + "\", charset=\"UTF-8\""
+	return s
+}
+
+// challenge is the field that asks for credentials, with its value; empty where none are asked for.
+func (r Refusal) challenge() (field, value string) {
+	switch r.status() {
+	case http.StatusUnauthorized: // no scheme for which a browser would ask its user
+		return "WWW-Authenticate", "Bearer realm=\"" + realm + "\""
+	case http.StatusProxyAuthRequired:
+		return "Proxy-Authenticate", "Basic realm=\"" + realm + "\", charset=\"UTF-8\""
+	}
+	return "", ""
 }
 
 // rcodeText is the rcode parameter of a dns_error (RFC 9209, section 2.3.2): what the resolver said. Of an answer that

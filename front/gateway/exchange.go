@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"watertight/client"
 	"watertight/event"
 	"watertight/fault"
 	"watertight/httphead"
@@ -27,10 +28,13 @@ type exchange struct {
 	r      *http.Request
 	client netip.AddrPort
 
-	path, query string // as the client wrote them
+	path, query string // as the client wrote them, but for base
 	asks        bool   // there is a question mark between them
+	base        string // what stood before the path to say who the client is, with a slash before and none at its end
 	m           match  // where it was sent
-	protocol    string // that the client asks to switch to; empty: none
+	guest       *guest
+	identity    client.Identity // who the client is
+	protocol    string          // that the client asks to switch to; empty: none
 	body        *clientBody
 
 	mu    sync.Mutex // held while an interim response is written
@@ -54,10 +58,17 @@ func (g *Gateway) serve(w http.ResponseWriter, r *http.Request) {
 		x.reject(name.Target{}, fault.New(fault.Limit, "the gateway has as many requests as it may", nil))
 		return
 	}
-	if f := guard(r); f != nil {
+	x.guest = guestOf(r)
+	if f := guard(r, x.guest.terms()); f != nil {
 		x.reject(name.Target{}, f)
 		return
 	}
+	leave, f := x.enter(r.Context())
+	if f != nil {
+		x.reject(name.Target{}, f)
+		return
+	}
+	defer leave()
 	x.carry(r.Context())
 }
 
@@ -69,7 +80,7 @@ func (g *Gateway) serve(w http.ResponseWriter, r *http.Request) {
 func (x *exchange) carry(ctx context.Context) {
 	for second := false; ; second = true {
 		t, release := x.g.o.Current()
-		m, f := t.match(x.path)
+		m, f := x.match(t)
 		if f != nil {
 			release()
 			x.reject(m.target, f)
@@ -83,7 +94,7 @@ func (x *exchange) carry(ctx context.Context) {
 		c, again, err := p.get(ctx, x.request(m), second)
 		release()
 		if again && ctx.Err() == nil { // no dial reported it
-			e := event.Request{Door: event.DoorGateway, Client: x.client, Identity: m.entry.Identity, Target: m.target, Channel: m.entry.Channel}
+			e := event.Request{Door: event.DoorGateway, Client: x.client, Identity: m.identity, Target: m.target, Channel: m.entry.Channel}
 			if err != nil {
 				e.Code = fault.Of(err).Code
 			}
@@ -133,7 +144,7 @@ func mayRepeat(r *http.Request) bool {
 
 // request is what the way to the origin is asked for.
 func (x *exchange) request(m match) route.Request {
-	return route.Request{Door: event.DoorGateway, Client: x.client, Identity: m.entry.Identity, Target: m.target}
+	return route.Request{Door: event.DoorGateway, Client: x.client, Identity: m.identity, Target: m.target}
 }
 
 // interim sends an interim response on (RFC 9110, section 15.2). net/http sends 100 itself, when the body is asked for.
@@ -193,7 +204,7 @@ func (x *exchange) reject(t name.Target, f *fault.Error) {
 	if t.IsValid() && f.Target == "" {
 		f.Target = t.String()
 	}
-	x.g.o.Sink.Request(&event.Request{Door: event.DoorGateway, Client: x.client, Target: t, Code: f.Code})
+	x.g.o.Sink.Request(&event.Request{Door: event.DoorGateway, Client: x.client, Identity: x.identity, Target: t, Code: f.Code})
 	x.refuse(f)
 }
 
@@ -209,7 +220,7 @@ func (x *exchange) refuse(f *fault.Error) {
 		if conn, buffered, err := x.rc.Hijack(); err == nil {
 			defer conn.Close()
 			_ = conn.SetDeadline(time.Now().Add(linger))
-			refusal := httphead.Refusal{Fault: f, Close: true, Head: x.r.Method == http.MethodHead}
+			refusal := httphead.Refusal{Fault: f, Close: true, Head: x.r.Method == http.MethodHead, Origin: true}
 			if _, err := conn.Write(refusal.Append(nil)); err != nil {
 				return
 			}
@@ -221,5 +232,8 @@ func (x *exchange) refuse(f *fault.Error) {
 	}
 	clear(x.w.Header())
 	x.bound()
-	httphead.Refusal{Fault: f, Head: x.r.Method == http.MethodHead}.Serve(x.w)
+	if x.guest.isOver() {
+		x.w.Header()["Connection"] = []string{"close"} // net/http ends a connection of HTTP/2 then, when its requests have
+	}
+	httphead.Refusal{Fault: f, Head: x.r.Method == http.MethodHead, Origin: true}.Serve(x.w)
 }

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"watertight/event"
+	"watertight/gate"
 )
 
 // Limits of what clients send.
@@ -40,6 +41,8 @@ type Options struct {
 	// Sink is told of the requests that the gateway refuses by itself, of those that went over a connection which was
 	// there already, and of the end of each tunnel.
 	Sink event.Sink
+	// Keeper checks passwords, and counts what each user has.
+	Keeper *gate.Keeper
 	// Connections bounds the connections of clients at one time, and the requests too. Zero means 20,000.
 	Connections int
 	// DrainLimit bounds the time that requests get to end by themselves in Drain. Zero means that they get none.
@@ -52,6 +55,8 @@ func (o *Options) validate() error {
 		return errors.New("gateway: it needs to know the table in force")
 	case o.Sink == nil:
 		return errors.New("gateway: it needs an event sink")
+	case o.Keeper == nil:
+		return errors.New("gateway: it needs a keeper of passwords")
 	case o.Connections < 0 || o.DrainLimit < 0:
 		return errors.New("gateway: a limit is negative")
 	}
@@ -59,12 +64,6 @@ func (o *Options) validate() error {
 		o.Connections = 20000
 	}
 	return nil
-}
-
-// Names are what a listener is called beside its own address, and the web pages that may use it.
-type Names struct {
-	Hosts   []string // as in a Host field: HOST or HOST:PORT, in lower case
-	Origins []string // as in an Origin field: https://app.example.com, in lower case
 }
 
 // Gateway serves clients. Make it with [New].
@@ -99,6 +98,7 @@ func New(o Options) (*Gateway, error) {
 	g.drainLimit.Store(int64(o.DrainLimit))
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
+	protocols.SetHTTP2(true)
 	protocols.SetUnencryptedHTTP2(true) // as clients of gRPC speak it
 	g.server = &http.Server{
 		Handler:                      http.HandlerFunc(g.serve),
@@ -111,17 +111,12 @@ func New(o Options) (*Gateway, error) {
 		ErrorLog:                     log.New(io.Discard, "", 0), // what clients do wrong is no news, and could name what they ask for
 		BaseContext: func(l net.Listener) context.Context {
 			if l, ok := l.(*listener); ok {
-				return context.WithValue(context.Background(), namesKey{}, l.names)
+				return context.WithValue(context.Background(), termsKey{}, l.terms)
 			}
 			return context.Background()
 		},
-		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
-			if p, ok := c.(*pipe); ok {
-				return context.WithValue(ctx, namesKey{}, p.names)
-			}
-			return ctx
-		},
-		ConnState: g.count,
+		ConnContext: g.welcome,
+		ConnState:   g.count,
 	}
 	return g, nil
 }
@@ -138,25 +133,17 @@ func (g *Gateway) SetLimits(connections int, drain time.Duration) error {
 	return nil
 }
 
-type namesKey struct{}
-
-// listener is one with its names.
-type listener struct {
-	net.Listener
-	names func() Names
-}
-
-// Serve accepts connections on l until ctx ends, and closes l. names gives what the listener is called at that moment. It
+// Serve accepts connections on l until ctx ends, and closes l. terms gives those in force at that moment. It
 // gives nil then, or the error that ended the listener. The connections stay until [Gateway.Drain]. It may be called for
 // several listeners at once.
-func (g *Gateway) Serve(ctx context.Context, l net.Listener, names func() Names) error {
+func (g *Gateway) Serve(ctx context.Context, l net.Listener, terms func() Terms) error {
 	stop := context.AfterFunc(ctx, func() { _ = l.Close() })
 	defer stop()
 	if !g.enter(&g.serving) {
 		return errors.Join(l.Close(), http.ErrServerClosed)
 	}
 	defer g.serving.Done()
-	err := g.server.Serve(&listener{l, names})
+	err := g.server.Serve(&listener{l, terms})
 	_ = l.Close()
 	if ctx.Err() != nil || errors.Is(err, http.ErrServerClosed) {
 		return nil
@@ -177,7 +164,7 @@ func (g *Gateway) enter(wg *sync.WaitGroup) bool {
 
 // Connect gives a connection to the gateway that never leaves this process, for a client that asked another door for a
 // listener's address. local is that address.
-func (g *Gateway) Connect(client, local net.Addr, names func() Names) (net.Conn, error) {
+func (g *Gateway) Connect(client, local net.Addr, terms func() Terms) (net.Conn, error) {
 	g.started.Do(func() {
 		if g.enter(&g.serving) {
 			go func() {
@@ -186,7 +173,7 @@ func (g *Gateway) Connect(client, local net.Addr, names func() Names) (net.Conn,
 			}()
 		}
 	})
-	return g.inside.connect(client, local, names)
+	return g.inside.connect(client, local, terms)
 }
 
 // count counts connections, and ends those over the limit.

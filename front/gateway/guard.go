@@ -13,13 +13,8 @@ import (
 // guard says why a request is not for this gateway, or comes from a web page of somebody else; nil where neither is. A page
 // in a browser can make the browser ask loopback addresses, and by a name of its own that is suddenly the name of such an
 // address (DNS rebinding) it could even read the answers.
-func guard(r *http.Request) *fault.Error {
-	names, _ := r.Context().Value(namesKey{}).(func() Names)
+func guard(r *http.Request, called Terms) *fault.Error {
 	local, _ := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
-	var called Names
-	if names != nil {
-		called = names()
-	}
 	switch {
 	case r.Method == http.MethodConnect || r.URL.IsAbs() || r.RequestURI == "*":
 		return &fault.Error{
@@ -28,7 +23,7 @@ func guard(r *http.Request) *fault.Error {
 		}
 	case r.Method == http.MethodTrace: // its answer would show the fields that the configuration sets
 		return &fault.Error{Code: fault.BadRequest, Message: "TRACE is not passed on", Hint: "ask in another way"}
-	case !isCalled(r.Host, local, called.Hosts):
+	case !isCalled(r.Host, ownPort(r), local, called.Hosts):
 		return &fault.Error{
 			Code: fault.PolicyRoute, Message: "the Host field does not name this gateway",
 			Hint: "call it by the address on which it listens, or add the name to `hosts` of `listen.gateway`",
@@ -44,11 +39,11 @@ func guard(r *http.Request) *fault.Error {
 
 // isCalled says whether a Host field names a listener: the address that the client connected to, `localhost` for one on
 // loopback, or one of hosts.
-func isCalled(host string, local net.Addr, hosts []string) bool {
+func isCalled(host, defaultPort string, local net.Addr, hosts []string) bool {
 	host = strings.ToLower(host)
 	name, port, err := net.SplitHostPort(host)
 	if err != nil {
-		name, port = strings.Trim(host, "[]"), "80"
+		name, port = strings.Trim(host, "[]"), defaultPort
 	}
 	if slices.Contains(hosts, host) || slices.Contains(hosts, name) || slices.Contains(hosts, "["+name+"]") {
 		return true
@@ -72,7 +67,7 @@ func isForeignPage(r *http.Request, origins []string) bool {
 		return true
 	case len(origin) == 1 && slices.Contains(origins, strings.ToLower(origin[0])):
 		return false
-	case len(origin) == 1 && !isOwnOrigin(origin[0], r.Host):
+	case len(origin) == 1 && !strings.EqualFold(origin[0], ownOrigin(r)):
 		return true
 	}
 	for _, site := range r.Header.Values("Sec-Fetch-Site") {
@@ -83,8 +78,21 @@ func isForeignPage(r *http.Request, origins []string) bool {
 	return false
 }
 
-// isOwnOrigin says whether an Origin field is that of the gateway, as it was called.
-func isOwnOrigin(origin, host string) bool { return strings.EqualFold(origin, "http://"+host) }
+// ownOrigin is the gateway's own, as the client called it.
+func ownOrigin(r *http.Request) string {
+	if r.TLS != nil {
+		return "https://" + r.Host
+	}
+	return "http://" + r.Host
+}
+
+// ownPort is that of a Host field without one.
+func ownPort(r *http.Request) string {
+	if r.TLS != nil {
+		return "443"
+	}
+	return "80"
+}
 
 // addrOf gives the address and the port of an address of the network.
 func addrOf(a net.Addr) (netip.AddrPort, bool) {

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"watertight/fault"
+	"watertight/gate"
 	"watertight/name"
 )
 
@@ -18,7 +19,7 @@ func TestOnlyWhoCallsTheGatewayByItsNameIsServed(t *testing.T) {
 		"evil.example:8088": false, "localhost.evil.example:8088": false, "api.example.com": false, "": false,
 		"gw.internal": true, "gw.internal:8088": true, "gw.internal:1": true, "other.internal:99": true, "other.internal:98": false,
 	} {
-		w.names = Names{Hosts: []string{"gw.internal", "other.internal:99"}}
+		w.terms = Terms{Rules: gate.Open(), Hosts: []string{"gw.internal", "other.internal:99"}}
 		_, r, resp := w.raw("GET /openai/ HTTP/1.1\r\nHost: " + host + "\r\nConnection: close\r\n\r\n")
 		if served {
 			if resp.StatusCode != 200 {
@@ -35,7 +36,7 @@ func TestOnlyWhoCallsTheGatewayByItsNameIsServed(t *testing.T) {
 func TestAWebPageOfAnotherSiteIsNotServed(t *testing.T) {
 	var origins []string
 	w := newWorld(t, func(_ http.ResponseWriter, r *http.Request) { origins = append(origins, r.Header.Get("Origin")) })
-	w.names = Names{Origins: []string{"https://app.example.net"}}
+	w.terms = Terms{Rules: gate.Open(), Origins: []string{"https://app.example.net"}}
 	for _, c := range []struct {
 		origin, site string
 		served       bool

@@ -10,15 +10,15 @@ import (
 type pipe struct {
 	in, out       net.Conn
 	local, remote net.Addr
-	names         func() Names
+	terms         func() Terms
 }
 
 // newPipe gives the two ends of one.
-func newPipe(client, server net.Addr, names func() Names) (near, far *pipe) {
+func newPipe(client, server net.Addr, terms func() Terms) (near, far *pipe) {
 	upOut, upIn := net.Pipe()
 	downOut, downIn := net.Pipe()
-	near = &pipe{in: downIn, out: upOut, local: client, remote: server, names: names}
-	far = &pipe{in: upIn, out: downOut, local: server, remote: client, names: names}
+	near = &pipe{in: downIn, out: upOut, local: client, remote: server, terms: terms}
+	far = &pipe{in: upIn, out: downOut, local: server, remote: client, terms: terms}
 	return near, far
 }
 
@@ -52,8 +52,8 @@ func newPipeListener() *pipeListener {
 	return &pipeListener{conns: make(chan *pipe), ended: make(chan struct{})}
 }
 
-func (l *pipeListener) connect(client, local net.Addr, names func() Names) (net.Conn, error) {
-	near, far := newPipe(client, local, names)
+func (l *pipeListener) connect(client, local net.Addr, terms func() Terms) (net.Conn, error) {
+	near, far := newPipe(client, local, terms)
 	select {
 	case l.conns <- far:
 		return near, nil

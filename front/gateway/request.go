@@ -39,6 +39,7 @@ func strip(h http.Header) {
 // outgoing makes the request for the origin: what the client sent, with the fields of the entry in place of its own.
 func (x *exchange) outgoing(ctx context.Context, m match, trace *httptrace.ClientTrace) *http.Request {
 	h := x.r.Header.Clone()
+	delete(h, credentialsField)
 	trailers := slices.ContainsFunc(h["Te"], func(v string) bool { return strings.Contains(strings.ToLower(v), "trailers") })
 	strip(h)
 	if trailers {
@@ -69,7 +70,7 @@ func (x *exchange) outgoing(ctx context.Context, m match, trace *httptrace.Clien
 
 // mapFields writes what names the gateway as what names the origin: a server compares Origin and Referer with its own name.
 func (x *exchange) mapFields(h http.Header, m match) {
-	own := "http://" + x.r.Host
+	own := ownOrigin(x.r)
 	for i, v := range h["Origin"] {
 		if strings.EqualFold(v, own) {
 			h["Origin"][i] = "https://" + authority(m.target)
@@ -80,6 +81,9 @@ func (x *exchange) mapFields(h http.Header, m match) {
 			h["Referer"][i] = "https://" + authority(m.target) + m.toBase + rest
 		} else if _, ok := cutFold(v, own); ok {
 			delete(h, "Referer") // it names another path of the gateway, which is none of this origin's business
+			break
+		} else if x.base != "" && strings.Contains(v, x.base) {
+			delete(h, "Referer") // the gateway, by another of its names
 			break
 		}
 	}
@@ -150,7 +154,7 @@ var errOver = errors.New("gateway: the exchange has ended")
 func (b *clientBody) announce(e *Entry) http.Header {
 	var t http.Header
 	for k := range b.request.Trailer {
-		if !mayTrail(k) || slices.ContainsFunc(e.Fields, func(f Field) bool { return strings.EqualFold(f.Name, k) }) {
+		if !mayTrail(k) || k == credentialsField || slices.ContainsFunc(e.Fields, func(f Field) bool { return strings.EqualFold(f.Name, k) }) {
 			continue
 		}
 		if t == nil {

@@ -45,7 +45,7 @@ type Entry struct {
 	Roots  *x509.CertPool // who certifies the origin; nil: those whom the system trusts
 	// Channel is the name of the channel in events; empty where the routes choose.
 	Channel string
-	// Identity is whom the requests are for; zero: nobody that has a name.
+	// Identity is whom the requests are for; zero: who the client is.
 	Identity client.Identity
 	Way      Way
 }
@@ -57,6 +57,8 @@ func (e *Entry) validate() error {
 		return errors.New("gateway: an entry needs a way to its origin")
 	case generic && (len(e.Hosts) == 0 || e.To.IsValid() || len(e.Fields) > 0):
 		return errors.New("gateway: an entry of the generic form needs hosts, and has neither an origin nor fields")
+	case strings.HasPrefix(e.Path, CredentialsPrefix):
+		return fmt.Errorf("gateway: a path that begins with %s says who the client is", CredentialsPrefix)
 	case strings.HasPrefix(e.Path, GenericPrefix):
 		return fmt.Errorf("gateway: the path %q is of the generic form", e.Path)
 	case !generic && (len(e.Hosts) > 0 || !e.To.IsValid() || !isFolder(e.Path) || !isFolder(e.ToPath)):
@@ -83,6 +85,8 @@ type Table struct {
 type poolKey struct {
 	entry  *Entry
 	target name.Target
+	// identity is whom the requests are for: the sessions and cookies of one are not another's.
+	identity client.Identity
 }
 
 // NewTable checks the entries.
@@ -113,6 +117,8 @@ type match struct {
 	base   string // of the gateway's paths, with a slash at its end
 	toBase string // of the origin's
 	rest   string // the path below both, as it was written
+	// identity is whom the request is for.
+	identity client.Identity
 }
 
 // originForm is the path and the query that the origin is asked for, their octets as the client wrote them.
@@ -125,6 +131,10 @@ func (m match) originForm(query string, asked bool) string {
 
 // Locate gives the origin to which a path of the gateway leads, and the entry for it. The error is a [*fault.Error].
 func (t *Table) Locate(path string) (name.Target, *Entry, error) {
+	_, path, f := cutCredentials(path)
+	if f != nil {
+		return name.Target{}, nil, f
+	}
 	m, f := t.match(path)
 	if f != nil {
 		return m.target, nil, f
@@ -222,7 +232,7 @@ func hasDotSegment(path string) bool {
 func (t *Table) pool(m match) *pool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	key := poolKey{m.entry, m.target}
+	key := poolKey{m.entry, m.target, m.identity}
 	p := t.pools[key]
 	if p == nil {
 		p = &pool{origin: newOrigin(m), closed: t.closed}
@@ -236,7 +246,7 @@ func (t *Table) pool(m match) *pool {
 func (t *Table) origin(m match) *origin {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if p := t.pools[poolKey{m.entry, m.target}]; p != nil {
+	if p := t.pools[poolKey{m.entry, m.target, m.identity}]; p != nil {
 		return p.origin
 	}
 	return newOrigin(m)

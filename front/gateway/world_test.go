@@ -19,6 +19,7 @@ import (
 	"watertight/dnswire"
 	"watertight/event"
 	"watertight/fault"
+	"watertight/gate"
 	"watertight/lab/dnstest"
 	"watertight/name"
 	"watertight/route"
@@ -46,7 +47,7 @@ type world struct {
 	g     *Gateway
 	table *Table
 	sink  *recorder
-	names Names
+	terms Terms
 
 	entries []Entry // of table, unless that was changed
 
@@ -93,7 +94,7 @@ func only(protocols ...string) option {
 
 func newWorld(t *testing.T, handler http.HandlerFunc, options ...option) *world {
 	t.Helper()
-	w := &world{t: t, sink: &recorder{}, handler: handler, at: newPipeListener()}
+	w := &world{t: t, sink: &recorder{}, handler: handler, at: newPipeListener(), terms: Terms{Rules: gate.Open()}}
 	config := &tls.Config{NextProtos: []string{"h2", "http/1.1"}, Certificates: []tls.Certificate{authorities.Issue([]string{originName, "*.example.com", publicName}, nil)}}
 	e := Entry{
 		Path: "/openai/", To: name.Must(originName + ":443"), ToPath: "/", Roots: authorities.Pool(), Channel: "residential",
@@ -119,7 +120,7 @@ func newWorld(t *testing.T, handler http.HandlerFunc, options ...option) *world 
 	generic := Entry{Hosts: []route.Pattern{pattern(t, "*.example.com")}, Roots: authorities.Pool(), Channel: "listed", Way: w}
 	w.entries = []Entry{e, generic}
 	w.table = table(t, w.entries...)
-	g, err := New(Options{Current: func() (*Table, func()) { return w.table, func() {} }, Sink: w.sink})
+	g, err := New(Options{Current: func() (*Table, func()) { return w.table, func() {} }, Sink: w.sink, Keeper: gate.NewKeeper()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -223,7 +224,7 @@ func (s *said) Write(b []byte) (int, error) { return len(b), nil }
 // dial connects a client to the gateway.
 func (w *world) dial() net.Conn {
 	w.t.Helper()
-	conn, err := w.g.Connect(from, local, func() Names { return w.names })
+	conn, err := w.g.Connect(from, local, func() Terms { return w.terms })
 	if err != nil {
 		w.t.Fatal(err)
 	}
