@@ -2,6 +2,7 @@ package cli
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -19,10 +20,11 @@ var baseVars = []struct{ variable, origin, path string }{
 
 // baseURLs gives the base URLs of SDKs whose origin an entry of the gateway leads to.
 func baseURLs(c *config.Config) []proxyenv.Var {
-	if len(c.Listen.Gateway) == 0 || c.Listen.Gateway[0].Address.Port() == 0 {
+	open := slices.IndexFunc(c.Listen.Gateway, func(l config.GatewayListener) bool { return !l.Speaks() && l.UsersFile == "" && l.Address.Port() != 0 })
+	if open < 0 { // a base URL would need a certificate's name, or a user's token
 		return nil
 	}
-	at := proxyenv.Reachable(c.Listen.Gateway[0].Address)
+	at := proxyenv.Reachable(c.Listen.Gateway[open].Address)
 	var vars []proxyenv.Var
 	for _, v := range baseVars {
 		for _, g := range c.Gateway {

@@ -123,8 +123,8 @@ func banner(w io.Writer, c *config.Config, l daemon.Listening) {
 	for _, at := range l.DNS {
 		fmt.Fprintf(w, "dns on %s, for programs that resolve by themselves\n", at)
 	}
-	for _, at := range l.Gateway {
-		fmt.Fprintf(w, "gateway on http://%s, for programs that take a base URL\n", at)
+	for i, at := range l.Gateway { // in the order of the configuration
+		fmt.Fprintf(w, "gateway on %s, for programs that take a base URL\n", c.Listen.Gateway[i].Base(at))
 	}
 	for _, at := range l.Transparent {
 		fmt.Fprintf(w, "transparent on %s, for what the firewall hands over\n", at)

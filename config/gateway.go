@@ -3,12 +3,14 @@ package config
 import (
 	"crypto/x509"
 	"fmt"
+	"net/netip"
 	"net/textproto"
 	"net/url"
 	"slices"
 	"strings"
 
 	"watertight/client"
+	"watertight/gate"
 	"watertight/name"
 	"watertight/route"
 )
@@ -28,6 +30,8 @@ const GenericPath = "/https/"
 // GatewayListener is a socket on which the gateway is served.
 type GatewayListener struct {
 	Listener
+	ServerTLS
+	Access
 	Hosts   []string // names of it beside its address, as HOST or HOST:PORT, in lower case
 	Origins []string // web pages that may use it, as https://HOST[:PORT], in lower case
 }
@@ -53,9 +57,10 @@ func (l *loader) gatewayListener(n *node, path string) GatewayListener {
 	var one GatewayListener
 	if n.kind != kindMap {
 		_, one.Address = l.socket(n, path)
-		l.loopback(DNSListener{Listener: one.Listener}, n.pos, path)
+		l.reachable(ProxyListener{Listener: one.Listener}, n.pos, path)
 		return one
 	}
+	var files *keyFiles
 	l.fields(n, "listen.gateway", path, func(key string, n *node, path string) {
 		switch key {
 		case "address":
@@ -64,6 +69,12 @@ func (l *loader) gatewayListener(n *node, path string) GatewayListener {
 			one.Hosts = l.called(n, path, parseCalled, "write HOST or HOST:PORT, as clients write it in the base URL")
 		case "origins":
 			one.Origins = l.called(n, path, parseOrigin, "write the page's origin, such as https://app.example.com: a scheme, a host and a port if it is not the scheme's own")
+		case "tls":
+			files = l.keyFiles(n, "listen.gateway.tls", path)
+		case "users":
+			l.users(n, path, &one.Access)
+		case "token_key":
+			l.tokenKey(n, path, &one.Access)
 		case "allow_insecure":
 			l.truth(n, path, &one.AllowInsecure)
 		}
@@ -71,8 +82,23 @@ func (l *loader) gatewayListener(n *node, path string) GatewayListener {
 	if !l.stands(path + ".address") {
 		l.problem(n.pos, fmt.Sprintf("`%s` has no `address`", path), "write `address: "+exampleGateway+"`, or the address alone in place of the map")
 	}
-	l.loopback(DNSListener{Listener: one.Listener}, l.at(path+".address"), path+".address")
+	if files != nil {
+		one.ServerTLS = l.serverTLS(files, path+".tls")
+	}
+	l.tokenFor(one.Access, path)
+	l.reachable(ProxyListener{Listener: one.Listener, ServerTLS: one.ServerTLS, Access: one.Access}, l.at(path+".address"), path+".address")
 	return one
+}
+
+// Rules are what the listener asks of its clients.
+func (l GatewayListener) Rules() *gate.Rules { return rules(l.Access, l.ServerTLS) }
+
+// Base begins the URLs of a listener that is at an address: with clear text, or https.
+func (l GatewayListener) Base(at netip.AddrPort) string {
+	if l.Speaks() {
+		return "https://" + at.String()
+	}
+	return "http://" + at.String()
 }
 
 // exampleGateway is where a gateway would listen.

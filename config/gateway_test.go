@@ -2,9 +2,11 @@ package config
 
 import (
 	"fmt"
+	"path/filepath"
 	"strings"
 	"testing"
 
+	"watertight/gate"
 	"watertight/lab/dnstest"
 )
 
@@ -99,4 +101,51 @@ listen: {gateway: 127.0.0.1:8088}
 channels: {a: {proxy: socks5://192.0.2.1:1080, resolve: exit}}
 gateway: [{path: /x/, to: "https://x.example/", channel: a}]
 `)
+}
+
+func TestGateway_IsReadWithItsCertificateAndItsUsers(t *testing.T) {
+	dir := doorFiles(t)
+	const entries = "gateway: [{path: /a/, to: \"https://a.example/\"}]\n"
+	c, err := loadIn(t, dir, "listen:\n  gateway:\n"+
+		"    - {address: 0.0.0.0:9443, tls: {cert: cert.pem, key: key.pem, client_ca: cert.pem}, users: users, token_key: tokens}\n"+
+		"    - 127.0.0.1:9053\n"+entries)
+	if err != nil {
+		t.Fatal(err)
+	}
+	in := func(name string) string { return filepath.Join(dir, name) }
+	check := func(c *Config) {
+		t.Helper()
+		g := c.Listen.Gateway
+		if len(c.Warnings) > 0 || len(g) != 2 {
+			t.Fatalf("%+v, %v", g, c.Warnings)
+		}
+		if l := g[0]; l.Certificate == nil || l.CertFile != in("cert.pem") || l.KeyFile != in("key.pem") || l.ClientCAs == nil || l.ClientCAFile != in("cert.pem") ||
+			l.UsersFile != in("users") || !l.Users.Has("alice") || l.TokenKeyFile != in("tokens") || len(l.tokenKey) != gate.MinKey || l.Base(l.Address) != "https://0.0.0.0:9443" {
+			t.Errorf("%+v", l)
+		}
+		if l := g[1]; l.Speaks() || l.Users != nil || l.Base(l.Address) != "http://127.0.0.1:9053" {
+			t.Errorf("%+v", l)
+		}
+	}
+	check(c)
+	shown, err := c.Show()
+	if err != nil || strings.Contains(string(shown), "argon2id") || strings.Contains(string(shown), "kkkk") {
+		t.Fatalf("%v\n%s", err, shown)
+	}
+	again, err := Parse(in("again.yaml"), shown, ThisHost())
+	if err != nil {
+		t.Fatalf("%v\n%s", err, shown)
+	}
+	check(again)
+	for text, sentence := range map[string]string{
+		"0.0.0.0:1":                          "use the gateway with the secrets of its entries: it has no TLS and no users",
+		"{address: 0.0.0.0:1, users: users}": "passwords of its users would travel in clear",
+		"{address: 0.0.0.0:1, tls: {cert: cert.pem, key: key.pem}}": "no users",
+		"{address: 127.0.0.1:1, token_key: tokens}":                 "token_key",
+		"{address: 127.0.0.1:1, tls: {key: key.pem}}":               "no certificate",
+	} {
+		if _, err := loadIn(t, dir, "listen:\n  gateway: "+text+"\n"+entries); err == nil || !strings.Contains(err.Error(), sentence) {
+			t.Errorf("%s: %v", text, err)
+		}
+	}
 }

@@ -13,7 +13,7 @@ func (c *Config) gatewayListeners() []any {
 	var list []any
 	for i, one := range c.Listen.Gateway {
 		at := fmt.Sprintf("listen.gateway[%d]", i)
-		full := entries{{"address", c.text(at, c.text(at+".address", one.Address.String()))}}
+		full := append(entries{{"address", c.text(at, c.text(at+".address", one.Address.String()))}}, c.guards(at, one.ServerTLS, one.Access)...)
 		for _, names := range []struct {
 			key  string
 			list []string

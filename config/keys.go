@@ -95,7 +95,7 @@ var Keys = []Key{
 	},
 	{
 		Path: "listen.gateway", form: formText, list: true, orMap: true,
-		Doc: "The gateway, for programs that take a base URL and no proxy: HTTP/1.1 and HTTP/2 in clear text. Not served unless written.",
+		Doc: "The gateway, for programs that take a base URL and no proxy: HTTP/1.1 and HTTP/2, in clear text or over TLS. Not served unless written.",
 	},
 	{Path: "listen.gateway.address", form: formText, Doc: "IP:PORT to listen on."},
 	{
@@ -106,6 +106,18 @@ var Keys = []Key{
 		Path: "listen.gateway.origins", form: formText, list: true,
 		Doc: "Web pages that may use it, as https://HOST[:PORT]; those of other sites are refused.",
 	},
+	{Path: "listen.gateway.tls", form: formMap, Doc: "TLS 1.3 at the gateway."},
+	{Path: "listen.gateway.tls.cert", form: formText, Doc: "A PEM file: the certificate with its chain. Read again at every reload."},
+	{Path: "listen.gateway.tls.key", form: formText, Doc: "A PEM file: the certificate's key."},
+	{
+		Path: "listen.gateway.tls.client_ca", form: formText,
+		Doc: "A PEM file: who issues certificates to clients. Each client has to show one, whose common name is its user.",
+	},
+	{
+		Path: "listen.gateway.users", form: formText,
+		Doc: "A file of `watertight user`: who may come in, by password or token. Read again at every reload.",
+	},
+	{Path: "listen.gateway.token_key", form: formText, Doc: "The file with the key of `watertight user token`: a token is taken in place of a password."},
 	{
 		Path: "listen.gateway.allow_insecure", form: formBool, Default: "false",
 		Doc: "Your word that an address beyond loopback may be served without TLS and users.",

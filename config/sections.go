@@ -161,8 +161,6 @@ func (l *loader) loopback(one DNSListener, at pos, path string) {
 			mend = "write `client_ca: FILE` in its `tls`, and clients need a certificate of that authority; or, where a firewall protects it, `allow_insecure: true` beside its address"
 		case strings.HasPrefix(path, "listen.dns"):
 			what = "%s can be reached from other hosts, and names would travel there in clear text: it has no TLS and no users"
-		case strings.HasPrefix(path, "listen.gateway"):
-			what = "%s can be reached from other hosts, and anyone there could use the gateway with the secrets of its entries: it has no TLS and no users yet"
 		}
 		l.problem(at, fmt.Sprintf(what, shown), mend)
 		return

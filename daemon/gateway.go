@@ -13,7 +13,6 @@ import (
 	"watertight/event"
 	"watertight/fault"
 	"watertight/front/gateway"
-	"watertight/gate"
 	"watertight/name"
 	"watertight/route"
 )
@@ -73,7 +72,7 @@ func (s *switchboard) gatewayTable() (*gateway.Table, func()) {
 
 // termsOf are those of a listener of the gateway.
 func termsOf(l config.GatewayListener) *gateway.Terms {
-	return &gateway.Terms{Hosts: l.Hosts, Origins: l.Origins, Rules: gate.Open()}
+	return &gateway.Terms{Hosts: l.Hosts, Origins: l.Origins, Rules: l.Rules(), TLS: serverTLS(l.ServerTLS)}
 }
 
 // gatewayTerms gives those of the gateway's listener that are in force.
