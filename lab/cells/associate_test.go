@@ -34,6 +34,12 @@ func (e *echo) all() []string {
 func packetScene(t *testing.T, families internet.Families) (*lab.Scene, *echo) {
 	t.Helper()
 	s := lab.NewScene(t, families)
+	return s, echoes(t, s)
+}
+
+// echoes lets the scene's origin answer each datagram with itself.
+func echoes(t testing.TB, s *lab.Scene) *echo {
+	t.Helper()
 	socket, e := lab.Must(s.Origin.ListenUDP(echoPort))(t), &echo{}
 	s.Permitted = append(s.Permitted, s.Origin.Host.Peers(capture.UDP, echoPort)...)
 	go func() {
@@ -49,17 +55,17 @@ func packetScene(t *testing.T, families internet.Families) (*lab.Scene, *echo) {
 			_, _ = socket.WriteToUDPAddrPort(b[:n], from)
 		}
 	}()
-	return s, e
+	return e
 }
 
 // pySocks sends one datagram by PySocks, and wants it back: by name where rdns is True.
 const pySocks = `
-import socket, sys, socks
+import os, socket, sys, socks
 host, rdns = sys.argv[1], sys.argv[2] == "True"
 s = socks.socksocket(socket.AF_INET, socket.SOCK_DGRAM)
 s.set_proxy(socks.SOCKS5, "127.0.0.1", 8080, rdns=rdns)
-s.settimeout(5)
-for _ in range(3):
+s.settimeout(float(os.environ.get("PATIENCE", 5)))
+for _ in range(int(os.environ.get("TRIES", 3))):
     s.sendto(b"ping", (host, 4433))
     try:
         data, _ = s.recvfrom(100)

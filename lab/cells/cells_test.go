@@ -35,6 +35,7 @@ func TestMain(m *testing.M) {
 			return counted(func() int { return cli.Main(args, os.Stdin, os.Stdout, os.Stderr) })
 		}},
 		lab.Role{Name: askingRole, Run: asking},
+		lab.Role{Name: connectingRole, Run: connecting},
 		lab.Role{Name: leakyGatewayRole, Run: leakyGateway},
 		lab.Role{Name: reachingRole, Run: func([]string) int { return counted(reach) }})
 }

@@ -40,6 +40,12 @@ func handsOver(t *testing.T, s *lab.Scene, mode, rules, more string) {
 		}
 		return listen + dot(s) + more
 	})(t, s)
+	arm(t, s, mode, rules)
+}
+
+// arm makes the firewall of the client's host hand over what its programs send.
+func arm(t testing.TB, s *lab.Scene, mode, rules string) {
+	t.Helper()
 	firewall := s.Client.Program("nft", "-f", "-")
 	firewall.Stdin = []byte(rules)
 	succeeds(t, firewall)
@@ -52,7 +58,7 @@ func handsOver(t *testing.T, s *lab.Scene, mode, rules, more string) {
 	}
 }
 
-func succeeds(t *testing.T, p *internet.Program) internet.Result {
+func succeeds(t testing.TB, p *internet.Program) internet.Result {
 	t.Helper()
 	r := lab.Run(t, p)
 	if r.Err != nil || r.Code != 0 {
@@ -158,12 +164,12 @@ func TestTransparent_ProgramsThatKnowOfNoProxy(t *testing.T) {
 
 // plainUDP sends a datagram to a name, and hears from that address alone.
 const plainUDP = `
-import socket, sys
+import os, socket, sys
 family, kind, proto, _, at = socket.getaddrinfo(sys.argv[1], 4433, type=socket.SOCK_DGRAM)[0]
 s = socket.socket(family, kind, proto)
 s.connect(at)
-s.settimeout(5)
-for _ in range(3):
+s.settimeout(float(os.environ.get("PATIENCE", 5)))
+for _ in range(int(os.environ.get("TRIES", 3))):
     s.send(b"ping")
     try:
         print("answered", s.recv(100).decode())
