@@ -39,18 +39,31 @@ func (e usageError) Unwrap() error { return e.err }
 // Main runs the program with its arguments and gives its exit code.
 func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	log.SetOutput(io.Discard) // net/http writes there what origins send unasked; our own logger is another
-	ctx, stop := untilSignal()
+	ctx, stop := context.Background(), func() {}
+	if len(args) == 0 || args[0] != "exec" { // that has its own use for signals
+		ctx, stop = untilSignal()
+	}
 	defer stop()
 	root := newRoot()
 	root.SetArgs(args)
 	root.SetIn(stdin)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	err := root.ExecuteContext(ctx)
+	cmd, err := root.ExecuteContextC(ctx)
 	if err == nil {
 		return exitFine
 	}
+	code := complain(err, stderr)
+	if cmd.Name() == "exec" && code == exitUsage {
+		return exitUncontained // 2 may be the program's own
+	}
+	return code
+}
+
+// complain says what went wrong, unless that was done, and gives the exit code for it.
+func complain(err error, stderr io.Writer) int {
 	var usage usageError
+	var coded codeError
 	var quiet quietError
 	var problems config.Problems
 	switch {
@@ -59,6 +72,9 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 		return exitUsage
 	case errors.As(err, &quiet):
 		return quiet.code
+	case errors.As(err, &coded):
+		fmt.Fprintln(stderr, "watertight: "+strings.TrimRight(err.Error(), "\n"))
+		return coded.code
 	case errors.As(err, &usage):
 		fmt.Fprintln(stderr, "watertight: "+strings.TrimRight(err.Error(), "\n"))
 		return exitUsage
@@ -133,7 +149,7 @@ func newRoot() *cobra.Command {
 		return usageError{fmt.Errorf("%w\n`%s --help` shows the flags", err, cmd.CommandPath())}
 	})
 	root.AddCommand(
-		newRun(), newResolve(), newExplain(), newStatus(), newReload(), newCache(), newConfig(), newEnv(), newUser(), newDemo(), newVersion(), newCompletion(),
+		newRun(), newExec(), newResolve(), newExplain(), newStatus(), newReload(), newCache(), newConfig(), newEnv(), newUser(), newDemo(), newVersion(), newCompletion(),
 	)
 	return root
 }
@@ -255,15 +271,27 @@ func (o *options) add(cmd *cobra.Command) {
 	f := cmd.Flags()
 	o.addListen(cmd, "listen on `ADDR` (repeatable), instead of 127.0.0.1:8080")
 	f.StringArrayVar(&o.over.DNS, "dns", nil, "answer DNS over UDP and TCP on `ADDR` (repeatable), for programs that resolve by themselves")
+	o.addWay(cmd)
+	o.addLog(cmd)
+}
+
+// addWay adds the flags that say how names are resolved and by which way everything leaves.
+func (o *options) addWay(cmd *cobra.Command) {
+	f := cmd.Flags()
 	f.StringArrayVar(&o.over.Resolver, "resolver", nil, "resolve with `URL` (repeatable): a preset, https://… or tls://…")
 	f.StringVar(&o.over.CA, "ca", "", "trust the certificates of `FILE` for the resolvers of --resolver, and no others")
 	f.StringArrayVar(&o.over.Via, "via", nil, "send everything through the proxy `URL` (repeated: a chain, first hop first)")
+	complete(cmd, "resolver", presets)
+	_ = cmd.MarkFlagFilename("ca", "pem", "crt") // the flag is there
+}
+
+// addLog adds the flags of the log.
+func (o *options) addLog(cmd *cobra.Command) {
+	f := cmd.Flags()
 	f.StringVar(&o.over.LogLevel, "log-level", "", "from which `LEVEL` on to log: debug, info, warn or error")
 	f.StringVar(&o.over.LogFormat, "log-format", "", "the log's `FORMAT`: text or json")
-	complete(cmd, "resolver", presets)
 	complete(cmd, "log-level", fixed("debug", "info", "warn", "error"))
 	complete(cmd, "log-format", fixed("text", "json"))
-	_ = cmd.MarkFlagFilename("ca", "pem", "crt") // the flag is there
 }
 
 // load reads the configuration; its errors are bad usage.

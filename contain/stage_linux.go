@@ -63,10 +63,13 @@ func (s Stage) Command(ctx context.Context, env []string, path string, args ...s
 	return cmd, release, nil
 }
 
-// Child sets the stage and becomes the program it was set for, if this process was started for that; otherwise it
-// returns at once. It must be called before anything else in main.
+// Child sets the stage and becomes the program it was set for, or is the first process of a contained program's namespaces, if
+// this process was started for that; otherwise it returns at once. It must be called before anything else in main.
 func Child() {
-	if len(os.Args) == 0 || os.Args[0] != stageName {
+	switch {
+	case len(os.Args) > 1 && os.Args[0] == innerName:
+		os.Exit(runInner(os.Args[1:]))
+	case len(os.Args) == 0 || os.Args[0] != stageName:
 		return
 	}
 	err := setAndBecome()

@@ -1,0 +1,83 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"watertight/config"
+	"watertight/contain"
+	"watertight/daemon"
+	"watertight/state"
+	"watertight/wire"
+)
+
+func newExec() *cobra.Command {
+	var o options
+	var channel string
+	cmd := execCommand()
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		dir, err := os.Getwd()
+		if err != nil {
+			return err
+		}
+		ctx, signals, stop := forProgram(cmd.Context())
+		defer stop()
+		status, err := daemon.Exec(ctx, daemon.ExecOptions{
+			Load:    func() (*config.Config, error) { return config.Load(o.file, o.over) },
+			Ground:  wire.Dialer{},
+			Channel: channel,
+			State:   state.Default(os.LookupEnv),
+			Log:     func(c *config.Config) *slog.Logger { return slog.New(newLog(cmd.ErrOrStderr(), quiet(c.Log, o.over))) },
+			Command: args, Env: os.Environ(), Dir: dir,
+			Signals: signals,
+		})
+		if err != nil {
+			return notStarted(args[0], err)
+		}
+		return quietError{exitOf(status)}
+	}
+	o.addFile(cmd)
+	o.addWay(cmd)
+	o.addLog(cmd)
+	cmd.Flags().StringVar(&channel, "channel", "", "carry everything through the channel `NAME`, whatever the routes say")
+	return cmd
+}
+
+// quiet is the log of a program that is not to be seen beside the one it runs: warnings and errors, unless more is asked for.
+func quiet(c config.Log, over config.Overrides) config.Log {
+	if over.LogLevel == "" && (c.Level == "info" || c.Level == "debug") {
+		c.Level = "warn"
+	}
+	return c
+}
+
+// exitOf is the exit code that stands for how a program ended, as shells have it.
+func exitOf(s syscall.WaitStatus) int {
+	if s.Signaled() {
+		return 128 + int(s.Signal())
+	}
+	return s.ExitStatus()
+}
+
+// notStarted says why a program was not started, with the exit code for it.
+func notStarted(program string, err error) error {
+	code := exitUncontained
+	var why *contain.NotStarted
+	if errors.As(err, &why) {
+		code = why.Code
+	}
+	if code != exitUncontained {
+		return codeError{code, err}
+	}
+	var problems config.Problems
+	if errors.As(err, &problems) {
+		return err // each with its place first
+	}
+	return codeError{code, fmt.Errorf("%s was not started: %s", program, strings.TrimPrefix(err.Error(), "contain: "))}
+}

@@ -1,0 +1,316 @@
+package contain
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"sync"
+	"syscall"
+	"time"
+
+	"watertight/contain/network"
+	"watertight/wire"
+)
+
+// Program is a program in namespaces of its own, without any way out but the sockets that it hands to this process.
+//
+// The order of calls is [Begin], [Program.Sockets], then [Program.Dial] and [Program.ReplyFrom] as wanted, [Program.Start],
+// [Program.Wait], [Program.Close]. The program itself runs from Start on, and ends with this process at the latest.
+type Program struct {
+	command []string
+	cmd     *exec.Cmd
+	pair    *net.UnixConn
+
+	sockets chan network.Sockets // the first word
+	started chan struct{}        // closed
+	gone    chan struct{}        // closed when the pair has ended, or was failed; what follows is set then
+	failed  error
+	status  *syscall.WaitStatus
+
+	mu      sync.Mutex
+	asked   int
+	answers map[int]chan answer
+	done    bool // guarded by mu: gone is closed
+}
+
+type answer struct {
+	file *os.File
+	err  error
+}
+
+// NotStarted is why a program was not started: with the exit code that stands for it. It never ran.
+type NotStarted struct {
+	Code int // 125, 126 or 127
+	Err  error
+}
+
+func (e *NotStarted) Error() string { return e.Err.Error() }
+
+// Unwrap gives the reason.
+func (e *NotStarted) Unwrap() error { return e.Err }
+
+// Begin makes the namespaces of a program, in which its network is made at once. env is its environment. It gets this process's
+// input, output and errors, and its terminal.
+func Begin(command, env []string) (*Program, error) {
+	if len(command) == 0 || command[0] == "" {
+		return nil, errors.New("contain: a program has no name")
+	}
+	attr, err := namespaces()
+	if err != nil {
+		return nil, err
+	}
+	here, there, err := wire.Pair()
+	if err != nil {
+		return nil, err
+	}
+	defer there.Close()
+	cmd := exec.Command(Self, command...)
+	cmd.Args[0] = innerName
+	cmd.Env = env
+	if env == nil {
+		cmd.Env = []string{}
+	}
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	cmd.ExtraFiles = []*os.File{there} // pairFD
+	cmd.SysProcAttr = attr
+	if err := Start(cmd); err != nil {
+		_ = here.Close()
+		if errors.Is(err, ErrForbidden) {
+			err = forbidden(err)
+		}
+		return nil, &NotStarted{ExitUncontained, err}
+	}
+	p := &Program{
+		command: command, cmd: cmd, pair: here, answers: map[int]chan answer{},
+		sockets: make(chan network.Sockets, 1), started: make(chan struct{}), gone: make(chan struct{}),
+	}
+	go p.listen()
+	return p, nil
+}
+
+// listen hears what the first process inside says, until it ends.
+func (p *Program) listen() {
+	b := make([]byte, maxTalk)
+	err := errors.New("the first process of its namespaces ended")
+	for {
+		var w word
+		files, herr := hear(p.pair, b, &w)
+		if herr != nil {
+			break
+		}
+		if w.Exited != nil {
+			status := syscall.WaitStatus(*w.Exited)
+			p.status = &status
+			closeAll(files)
+			break
+		}
+		if w.ID == 0 && w.Failed != "" {
+			err = &NotStarted{w.Code, errors.New(w.Failed)}
+			closeAll(files)
+			break
+		}
+		p.take(w, files)
+	}
+	p.mu.Lock()
+	p.failed, p.done = err, true
+	answers := p.answers
+	p.answers = nil
+	p.mu.Unlock()
+	for _, waiting := range answers {
+		waiting <- answer{err: err}
+	}
+	close(p.gone)
+}
+
+// take takes a word that is no end.
+func (p *Program) take(w word, files []*os.File) {
+	switch {
+	case w.Started:
+		closeAll(files)
+		close(p.started)
+	case w.ID != 0:
+		p.mu.Lock()
+		waiting := p.answers[w.ID]
+		delete(p.answers, w.ID)
+		p.mu.Unlock()
+		a := answer{err: errors.New(w.Failed)}
+		if len(files) == 1 && w.Failed == "" {
+			a = answer{file: files[0]}
+			files = nil
+		}
+		closeAll(files)
+		if waiting != nil {
+			waiting <- a
+		} else if a.file != nil {
+			_ = a.file.Close()
+		}
+	default:
+		if s, err := socketsOf(w.Sockets, files); err == nil {
+			p.sockets <- s
+		}
+	}
+}
+
+func socketsOf(kinds []string, files []*os.File) (s network.Sockets, err error) {
+	if len(kinds) != len(files) {
+		closeAll(files)
+		return s, errors.New("contain: sockets are missing")
+	}
+	for i, f := range files {
+		var e error
+		switch kinds[i] {
+		case "tcp4":
+			s.TCP4, e = wire.ListenerOf(f)
+		case "tcp6":
+			s.TCP6, e = wire.ListenerOf(f)
+		case "udp4":
+			s.UDP4, e = wire.UDPOf(f)
+		case "udp6":
+			s.UDP6, e = wire.UDPOf(f)
+		case "dns":
+			s.DNS, e = wire.ListenerOf(f)
+		case "dnsudp":
+			s.DNSUDP, e = wire.UDPOf(f)
+		default:
+			e = f.Close()
+		}
+		err = errors.Join(err, e)
+	}
+	if err == nil && (s.TCP4 == nil || s.UDP4 == nil) {
+		err = errors.New("contain: sockets are missing")
+	}
+	if err != nil {
+		_ = s.Close()
+	}
+	return s, err
+}
+
+// Sockets waits for the sockets on which all arrives that is sent inside to others. The caller closes them.
+func (p *Program) Sockets(ctx context.Context) (network.Sockets, error) {
+	select {
+	case s := <-p.sockets:
+		return s, nil
+	case <-p.gone:
+		return network.Sockets{}, p.failed
+	case <-ctx.Done():
+		return network.Sockets{}, ctx.Err()
+	}
+}
+
+// ReplyFrom opens a socket inside that sends from an address, whosoever it is: to answer the program in the name of whom it
+// asked. It is closed with the program at the latest.
+func (p *Program) ReplyFrom(at netip.AddrPort) (*net.UDPConn, error) {
+	f, err := p.ask(order{From: at})
+	if err != nil {
+		return nil, err
+	}
+	return wire.UDPOf(f)
+}
+
+// Dial connects to an address from inside; network is tcp or udp. Only the program's own addresses lead to the program, and all
+// others to the sockets.
+func (p *Program) Dial(network string, to netip.AddrPort) (net.Conn, error) {
+	f, err := p.ask(order{Dial: network, To: to})
+	if err != nil {
+		return nil, err
+	}
+	if network == "tcp" {
+		return wire.TCPOf(f)
+	}
+	return wire.UDPOf(f)
+}
+
+// patience bounds what the first process inside may take for a socket.
+const patience = 10 * time.Second
+
+// ask asks for a socket.
+func (p *Program) ask(o order) (*os.File, error) {
+	waiting := make(chan answer, 1)
+	p.mu.Lock()
+	if p.done {
+		p.mu.Unlock()
+		return nil, p.failed
+	}
+	p.asked++
+	o.ID = p.asked
+	p.answers[o.ID] = waiting
+	p.mu.Unlock()
+	forget := func() {
+		p.mu.Lock()
+		delete(p.answers, o.ID)
+		p.mu.Unlock()
+	}
+	if err := say(p.pair, o); err != nil {
+		forget()
+		return nil, err
+	}
+	timer := time.NewTimer(patience)
+	defer timer.Stop()
+	select {
+	case a := <-waiting:
+		return a.file, a.err
+	case <-timer.C:
+		forget()
+		select {
+		case a := <-waiting: // at the last moment
+			return a.file, a.err
+		default:
+			return nil, errors.New("contain: no answer from inside")
+		}
+	}
+}
+
+// Start starts the program, in a working directory. The error is a [*NotStarted] or that of ctx; the program never ran then, or
+// does not any more once Close has returned.
+func (p *Program) Start(ctx context.Context, dir string) error {
+	if err := say(p.pair, order{Start: &start{Dir: dir}}); err != nil {
+		return &NotStarted{ExitUncontained, err}
+	}
+	select {
+	case <-p.started:
+		return nil
+	case <-p.gone:
+		select {
+		case <-p.started: // and has ended since
+			return nil
+		default:
+			return p.failed
+		}
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Signal sends the program a signal. One that has ended gets none.
+func (p *Program) Signal(s syscall.Signal) error { return say(p.pair, order{Signal: s}) }
+
+// Wait waits until the program has ended, and all that it has left inside, and gives how it ended. The error says that it was
+// killed from outside, with all that was inside.
+func (p *Program) Wait() (syscall.WaitStatus, error) {
+	<-p.gone
+	err := p.cmd.Wait()
+	if p.status != nil {
+		return *p.status, nil
+	}
+	if err == nil {
+		err = p.failed
+	}
+	return 0, fmt.Errorf("contain: %s: its namespaces were ended: %w", p.command[0], err)
+}
+
+// Close ends the program, if it has not ended, and lets go of its namespaces.
+func (p *Program) Close() {
+	_ = p.cmd.Process.Kill() // it may have ended, and have been waited for
+	_ = p.pair.Close()
+	<-p.gone
+	_ = p.cmd.Wait()
+	select {
+	case s := <-p.sockets:
+		_ = s.Close()
+	default:
+	}
+}

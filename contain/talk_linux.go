@@ -1,0 +1,80 @@
+package contain
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"syscall"
+
+	"watertight/wire"
+)
+
+// The two processes of a contained program, the one outside and the first inside, talk in messages of JSON with sockets beside
+// them. maxTalk bounds one, in octets.
+const maxTalk = 64 << 10
+
+// order is what the process outside wants.
+type order struct {
+	ID int `json:"id,omitempty"` // of a socket that is wanted
+
+	// From is the address that a socket of datagrams is to send from, whosoever it is.
+	From netip.AddrPort `json:"from,omitzero"`
+	// Dial and To are a connection to be made inside.
+	Dial string         `json:"dial,omitempty"`
+	To   netip.AddrPort `json:"to,omitzero"`
+
+	Signal syscall.Signal `json:"signal,omitempty"` // for the program
+	Start  *start         `json:"start,omitempty"`
+}
+
+// start says how the program is to be started.
+type start struct {
+	Dir string `json:"dir"`
+}
+
+// word is what the first process inside has to say.
+type word struct {
+	ID      int      `json:"id,omitempty"`
+	Sockets []string `json:"sockets,omitempty"` // that come with it
+	Failed  string   `json:"failed,omitempty"`
+	Code    int      `json:"code,omitempty"` // the exit code that stands for the failure
+	Started bool     `json:"started,omitempty"`
+	Exited  *uint32  `json:"exited,omitempty"` // the program's wait status
+}
+
+// say sends a message.
+func say(to *net.UnixConn, message any, sockets ...syscall.Conn) error {
+	b, err := json.Marshal(message)
+	if err != nil {
+		return err
+	}
+	if len(b) > maxTalk {
+		return fmt.Errorf("contain: a message of %d octets", len(b))
+	}
+	return wire.HandOver(to, b, sockets...)
+}
+
+// hear reads a message into what message points to. The end is io.EOF.
+func hear(from *net.UnixConn, b []byte, message any) ([]*os.File, error) {
+	n, sockets, err := wire.TakeOver(from, b)
+	if err == nil && n == 0 {
+		err = io.EOF
+	}
+	if err == nil {
+		err = json.Unmarshal(b[:n], message)
+	}
+	if err != nil {
+		closeAll(sockets)
+		return nil, err
+	}
+	return sockets, nil
+}
+
+func closeAll(files []*os.File) {
+	for _, f := range files {
+		_ = f.Close()
+	}
+}

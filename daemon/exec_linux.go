@@ -1,0 +1,126 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"syscall"
+	"time"
+
+	"watertight/config"
+	"watertight/contain"
+	"watertight/hop"
+)
+
+// ExecOptions is what [Exec] needs.
+type ExecOptions struct {
+	// Load reads the configuration. Its listeners are not opened.
+	Load   func() (*config.Config, error)
+	Ground hop.Ground
+	// Channel carries everything, whatever the routes say. Empty leaves it to the routes.
+	Channel string
+	// State is the directory in which earlier runs kept what they learnt. Empty knows of none.
+	State string
+	// Log makes the log, once the configuration is read.
+	Log func(*config.Config) *slog.Logger
+	// Command is the program with its arguments, Env its environment, and Dir its working directory.
+	Command, Env []string
+	Dir          string
+	// Signals are those that the program is to get.
+	Signals <-chan syscall.Signal
+}
+
+func (o ExecOptions) validate() error {
+	switch {
+	case o.Load == nil || o.Log == nil:
+		return errors.New("daemon: exec needs a configuration and a log")
+	case o.Ground == nil:
+		return errors.New("daemon: exec needs a ground to stand on")
+	case len(o.Command) == 0 || o.Dir == "":
+		return errors.New("daemon: exec needs a program and its working directory")
+	}
+	return nil
+}
+
+// Exec runs a program whose packets can go nowhere but through the channels of a configuration, and gives how it ended. It is
+// started when the resolver of each channel that it can use has answered, and a question of its own kind, from inside, has had its
+// answer. Otherwise the error says why not, and it never ran: a [*contain.NotStarted], or an [InvalidError] for the
+// configuration. When ctx ends before the program was started, it is not.
+func Exec(ctx context.Context, o ExecOptions) (syscall.WaitStatus, error) {
+	if err := o.validate(); err != nil {
+		return 0, err
+	}
+	program, err := contain.Begin(o.Command, o.Env) // it makes its network while the resolvers are asked
+	if err != nil {
+		return 0, err
+	}
+	defer program.Close()
+	h, err := newHold(o)
+	if err != nil {
+		return 0, err
+	}
+	defer h.close()
+	if err := h.ready(ctx); err != nil {
+		return 0, err
+	}
+	sockets, err := program.Sockets(ctx)
+	if err != nil {
+		return 0, err
+	}
+	defer sockets.Close()
+	h.serve(sockets, program.ReplyFrom)
+	if err := probe(ctx, program.Dial, sockets.TCP6 != nil); err != nil {
+		return 0, &contain.NotStarted{Code: contain.ExitUncontained, Err: err}
+	}
+	if err := program.Start(ctx, o.Dir); err != nil {
+		return 0, err
+	}
+	defer forward(o.Signals, program.Signal)()
+	return program.Wait()
+}
+
+// forward passes signals on until the function it gives is called.
+func forward(signals <-chan syscall.Signal, to func(syscall.Signal) error) (stop func()) {
+	done := make(chan struct{})
+	var passing sync.WaitGroup
+	passing.Go(func() {
+		for {
+			select {
+			case s := <-signals:
+				_ = to(s) // a program that is gone needs none
+			case <-done:
+				return
+			}
+		}
+	})
+	return func() {
+		close(done)
+		passing.Wait()
+	}
+}
+
+// InvalidError is that the configuration, or what was asked beside it, is at fault.
+type InvalidError struct{ Err error }
+
+func (e InvalidError) Error() string { return e.Err.Error() }
+
+// Unwrap gives the fault.
+func (e InvalidError) Unwrap() error { return e.Err }
+
+// onlyThrough gives a configuration by which everything takes one channel.
+func onlyThrough(c *config.Config, channel string) (*config.Config, error) {
+	if channel == "" {
+		return c, nil
+	}
+	if _, ok := c.Channel(channel); !ok {
+		return nil, InvalidError{fmt.Errorf("there is no channel %q; the configuration has %s", channel, namesOfChannels(c))}
+	}
+	one := *c
+	one.Routes = []config.Route{{To: everyHost(), Channel: channel}}
+	return &one, nil
+}
+
+// readyToRun is how long the resolvers have to answer for the first time.
+const readyToRun = 30 * time.Second
