@@ -1,42 +1,100 @@
 package channel
 
 import (
+	"container/list"
 	"net/netip"
 	"slices"
 	"strings"
 	"sync"
+
+	"watertight/share"
 )
 
-// Bounds of what [given] remembers: addresses of one generation of a channel's, and names of one address, of which the latest stay.
+// Bounds of what [given] remembers.
 const (
-	givenMost  = 16384
-	givenNames = 8
+	givenMost   = 32_768 // addresses of a channel's, each counted for every client that was given it
+	givenAnswer = 256    // addresses of one answer, the first ones
+	givenNames  = 8      // of one address, the latest ones
 )
 
-// given remembers the addresses that clients were given, and for which names, in two generations: when the younger is
-// full it becomes the elder, and the elder is forgotten.
+// given remembers the addresses that clients were given, and for which names. Where there are as many as may be, the client that
+// was given the most forgets the one that it was given the longest ago.
 type given struct {
-	most    int // of one generation
+	most int // see givenMost
+
 	mu      sync.Mutex
-	younger map[netip.Addr][]string // the latest name last
-	elder   map[netip.Addr][]string
+	gifts   map[netip.Addr]*gift
+	clients map[netip.Addr]*recipient // by their addresses; the zero Addr for those who are not told apart
+	book    *share.Book[netip.Addr]
 }
 
-// add remembers addresses that were given out for a question about qname.
-func (g *given) add(addrs []netip.Addr, qname string) {
+// gift is an address that somebody was given.
+type gift struct {
+	names   []string // the latest last
+	holders int      // clients that were given it
+}
+
+// recipient is a client.
+type recipient struct {
+	order *list.List // of its addresses, the one that it was given last at the end
+	at    map[netip.Addr]*list.Element
+}
+
+// add remembers addresses that a client was given in an answer to a question about qname.
+func (g *given) add(client netip.Addr, addrs []netip.Addr, qname string) {
 	host := subject(qname)
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	for _, a := range addrs {
+	if g.book == nil {
+		g.gifts, g.clients, g.book = map[netip.Addr]*gift{}, map[netip.Addr]*recipient{}, share.NewBook[netip.Addr](g.most)
+	}
+	for _, a := range addrs[:min(len(addrs), givenAnswer)] {
 		a = a.Unmap()
-		names, ok := g.younger[a]
-		if !ok {
-			names = g.elder[a]
-			if g.younger == nil || len(g.younger) >= g.most {
-				g.elder, g.younger = g.younger, make(map[netip.Addr][]string)
-			}
+		if g.give(client, a) {
+			one := g.gifts[a]
+			one.names = latest(one.names, host)
 		}
-		g.younger[a] = latest(names, host)
+	}
+}
+
+// give lets a client have an address. It says false where nobody has to give up another one for it. The caller holds g.mu.
+func (g *given) give(client, a netip.Addr) bool {
+	if r := g.clients[client]; r != nil && r.at[a] != nil {
+		r.order.MoveToBack(r.at[a])
+		return true
+	}
+	if g.book.Full() {
+		giver, ok := g.book.Giver(client)
+		if !ok {
+			return g.gifts[a] != nil // others have it
+		}
+		g.forget(giver)
+	}
+	r := g.clients[client]
+	if r == nil {
+		r = &recipient{order: list.New(), at: map[netip.Addr]*list.Element{}}
+		g.clients[client] = r
+	}
+	r.at[a] = r.order.PushBack(a)
+	g.book.Take(client)
+	if g.gifts[a] == nil {
+		g.gifts[a] = &gift{}
+	}
+	g.gifts[a].holders++
+	return true
+}
+
+// forget drops the address that a client was given the longest ago. The caller holds g.mu.
+func (g *given) forget(client netip.Addr) {
+	r := g.clients[client]
+	a := r.order.Remove(r.order.Front()).(netip.Addr)
+	delete(r.at, a)
+	if r.order.Len() == 0 {
+		delete(g.clients, client)
+	}
+	g.book.Give(client)
+	if g.gifts[a].holders--; g.gifts[a].holders == 0 {
+		delete(g.gifts, a)
 	}
 }
 
@@ -64,8 +122,8 @@ func (g *given) has(a netip.Addr) bool { return len(g.names(a)) > 0 }
 func (g *given) names(a netip.Addr) []string {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if names, ok := g.younger[a]; ok {
-		return names
+	if one := g.gifts[a]; one != nil {
+		return one.names
 	}
-	return g.elder[a]
+	return nil
 }

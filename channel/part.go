@@ -25,7 +25,8 @@ func (w who) isZero() bool { return w == who{} }
 type Part struct {
 	of    *Channel
 	who   who
-	below bool // it stands under a part of the same identity, which has answered for its labels
+	from  netip.Addr // where it asks from
+	below bool       // it stands under a part of the same identity, which has answered for its labels
 }
 
 // For gives the part of the channel for an identity that asks from an address. The address counts only where the way out
@@ -35,7 +36,7 @@ func (c *Channel) For(id client.Identity, from netip.Addr) Part {
 	if c.byClient {
 		w.addr = from.Unmap().WithZone("")
 	}
-	return Part{of: c, who: w}
+	return Part{of: c, who: w, from: from.Unmap().WithZone("")}
 }
 
 // partOf is what stands below a partition: the partition of the same identity one channel below, and on the ground the
@@ -107,7 +108,7 @@ func (p Part) Lookup(ctx context.Context, host string) (addrs []netip.Addr, err 
 // LookupGiven is [Channel.LookupGiven] for the identity.
 func (p Part) LookupGiven(ctx context.Context, host string, check Check) (addrs []netip.Addr, err error) {
 	err = p.with(func(c *Channel) error {
-		addrs, err = c.LookupGiven(ctx, host, check)
+		addrs, err = c.lookupGiven(ctx, p.from, host, check)
 		return err
 	})
 	return addrs, err
@@ -125,7 +126,7 @@ func (p Part) Exchange(ctx context.Context, q dnswire.Question) (a *dnswire.Answ
 // ExchangeGiven is [Channel.ExchangeGiven] for the identity.
 func (p Part) ExchangeGiven(ctx context.Context, q dnswire.Question, check Check) (a *dnswire.Answer, err error) {
 	err = p.with(func(c *Channel) error {
-		a, err = c.ExchangeGiven(ctx, q, check)
+		a, err = c.exchangeGiven(ctx, p.from, q, check)
 		return err
 	})
 	return a, err
@@ -134,7 +135,7 @@ func (p Part) ExchangeGiven(ctx context.Context, q dnswire.Question, check Check
 // CachedGiven is [Channel.CachedGiven] for the identity.
 func (p Part) CachedGiven(q dnswire.Question, check Check) (a *dnswire.Answer, ok bool) {
 	if p.who.isZero() {
-		return p.of.CachedGiven(q, check)
+		return p.of.cachedGiven(p.from, q, check)
 	}
 	one := p.of.parts.holdOld(p.who)
 	if one == nil {
@@ -148,7 +149,7 @@ func (p Part) CachedGiven(q dnswire.Question, check Check) (a *dnswire.Answer, o
 // BeginGiven is [Channel.BeginGiven] for the identity. It says false too where the identity has no partition yet.
 func (p Part) BeginGiven(until time.Time, q dnswire.Question, check Check, then func(*dnswire.Answer, error)) bool {
 	if p.who.isZero() {
-		return p.of.BeginGiven(until, q, check, then)
+		return p.of.beginGiven(until, p.from, q, check, then)
 	}
 	one := p.of.parts.holdOld(p.who)
 	if one == nil {

@@ -19,7 +19,7 @@ const (
 
 	partitionShare = 8        // a partition may take a part in so many of the octets that all of them share
 	partitionLeast = 64 << 10 // octets, and at least so many
-	partitionGiven = 512      // addresses that a generation of [given] remembers
+	partitionGiven = 1024     // addresses that [given] remembers
 )
 
 // partition is a channel of the same spec for one identity: it has a resolver of its own, over hops of its own.

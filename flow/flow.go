@@ -42,31 +42,11 @@ type Options[K comparable] struct {
 	Ended func(key K, up, down int64, took time.Duration)
 	// Budget is shared by the tables of one door.
 	Budget *Budget
-	Flows  int           // zero means DefaultFlows
+	// Client says whose a flow is, for its share of the budget.
+	Client func(key K) string
+	Flows  int           // zero means DefaultFlows; more than the budget leaves the limit to that
 	Idle   time.Duration // zero means DefaultIdle
 }
-
-// Budget bounds the flows of many tables together.
-type Budget struct {
-	most int64
-	used atomic.Int64
-}
-
-// NewBudget gives a budget of so many flows.
-func NewBudget(most int) *Budget { return &Budget{most: int64(most)} }
-
-func (b *Budget) take() bool {
-	if b.used.Add(1) > b.most {
-		b.used.Add(-1)
-		return false
-	}
-	return true
-}
-
-func (b *Budget) giveBack() { b.used.Add(-1) }
-
-// Used is how many flows there are.
-func (b *Budget) Used() int { return int(b.used.Load()) }
 
 // Table is the flows of one client, or of many. Its methods may be called from many goroutines.
 type Table[K comparable] struct {
@@ -88,6 +68,7 @@ type flow[K comparable] struct {
 	used     atomic.Int64 // when, in nanoseconds since the table began; long ago for one that was refused
 	ctx      context.Context
 	end      context.CancelFunc
+	place    *place
 	held     [][]byte // shown before the flow was open; they wait still
 	up, down atomic.Int64
 }
@@ -102,8 +83,8 @@ func NewTable[K comparable](ctx context.Context, o Options[K]) (*Table[K], error
 	switch {
 	case o.Open == nil, o.Ended == nil:
 		return nil, errors.New("flow: a table needs functions that open a flow and hear of its end")
-	case o.Budget == nil:
-		return nil, errors.New("flow: a table needs a budget")
+	case o.Budget == nil, o.Client == nil:
+		return nil, errors.New("flow: a table needs a budget, and who has a share of it")
 	case o.Flows < 0, o.Idle < 0:
 		return nil, errors.New("flow: a limit is negative")
 	}
@@ -161,11 +142,16 @@ func (t *Table[K]) Send(key K, b []byte) bool {
 
 // begin makes a flow, or gives nil where there is no room. The caller holds t.mu.
 func (t *Table[K]) begin(key K) *flow[K] {
-	if t.ctx.Err() != nil || len(t.flows) >= t.o.Flows && !t.giveUpOldest() || !t.o.Budget.take() {
+	if t.ctx.Err() != nil || len(t.flows) >= t.o.Flows && !t.giveUpOldest() {
 		return nil
 	}
 	f := &flow[K]{key: key, queue: make(chan []byte, queued)}
 	f.ctx, f.end = context.WithCancel(t.ctx)
+	f.used.Store(t.now())
+	if f.place = t.o.Budget.take(t.o.Client(key), f.end, func() time.Time { return t.began.Add(time.Duration(f.used.Load())) }); f.place == nil {
+		f.end()
+		return nil
+	}
 	t.flows[key] = f
 	t.wg.Go(func() { t.run(f) })
 	return f
@@ -212,7 +198,7 @@ func (t *Table[K]) leave(f *flow[K]) {
 		case b := <-f.queue:
 			t.octets -= len(b)
 		default:
-			t.o.Budget.giveBack()
+			t.o.Budget.giveBack(f.place)
 			return
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -104,7 +105,7 @@ func inSide(t *testing.T, flows, budget int, test func(*side)) {
 		s := &side{t: t, fars: map[string]*far{}, budget: NewBudget(budget)}
 		var err error
 		s.table, err = NewTable(t.Context(), Options[string]{
-			Open: s.open, Budget: s.budget, Flows: flows,
+			Open: s.open, Budget: s.budget, Flows: flows, Client: func(key string) string { client, _, _ := strings.Cut(key, " "); return client },
 			Ended: func(key string, up, down int64, _ time.Duration) {
 				s.mu.Lock()
 				defer s.mu.Unlock()
@@ -247,7 +248,7 @@ func TestWhatWaitsIsBounded(t *testing.T) {
 				<-opening
 				return Leg{}, errors.New("no")
 			},
-			Ended: func(int, int64, int64, time.Duration) {}, Budget: NewBudget(100),
+			Ended: func(int, int64, int64, time.Duration) {}, Budget: NewBudget(100), Client: func(int) string { return "one" },
 		})
 		if err != nil {
 			t.Fatal(err)
@@ -291,7 +292,7 @@ func TestWhoOpensAFlowMayLookAtWhatWillBeSent(t *testing.T) {
 					seen = append(seen, string(b))
 				}
 			},
-			Ended: func(int, int64, int64, time.Duration) {}, Budget: NewBudget(100),
+			Ended: func(int, int64, int64, time.Duration) {}, Budget: NewBudget(100), Client: func(int) string { return "one" },
 		})
 		if err != nil {
 			t.Fatal(err)
@@ -326,7 +327,7 @@ func TestWhatWasLookedAtWaitsAndIsBounded(t *testing.T) {
 						<-opening
 						return openAt(Leg{f, func([]byte) {}})
 					},
-					Ended: func(int, int64, int64, time.Duration) {}, Budget: NewBudget(100),
+					Ended: func(int, int64, int64, time.Duration) {}, Budget: NewBudget(100), Client: func(int) string { return "one" },
 				})
 				if err != nil {
 					t.Fatal(err)
@@ -380,12 +381,14 @@ func TestATableNeedsAllOfItsParts(t *testing.T) {
 		return Leg{}, errors.New("no")
 	}
 	ended := func(int, int64, int64, time.Duration) {}
+	whose := func(int) string { return "one" }
 	for _, o := range []Options[int]{
-		{Ended: ended, Budget: NewBudget(1)},
-		{Open: open, Budget: NewBudget(1)},
-		{Open: open, Ended: ended},
-		{Open: open, Ended: ended, Budget: NewBudget(1), Flows: -1},
-		{Open: open, Ended: ended, Budget: NewBudget(1), Idle: -1},
+		{Ended: ended, Budget: NewBudget(1), Client: whose},
+		{Open: open, Budget: NewBudget(1), Client: whose},
+		{Open: open, Ended: ended, Client: whose},
+		{Open: open, Ended: ended, Budget: NewBudget(1)},
+		{Open: open, Ended: ended, Budget: NewBudget(1), Client: whose, Flows: -1},
+		{Open: open, Ended: ended, Budget: NewBudget(1), Client: whose, Idle: -1},
 	} {
 		if _, err := NewTable(t.Context(), o); err == nil {
 			t.Errorf("%+v is complete", o)

@@ -39,7 +39,8 @@ func (d *Door) ServeUDP(ctx context.Context, conn *net.UDPConn, replies ReplyFro
 		Ended: func(_ pair, up, down int64, took time.Duration) {
 			d.o.Sink.Tunnel(&event.Tunnel{Door: event.DoorTransparentUDP, Up: up, Down: down, Took: took})
 		},
-		Budget: d.flows, Flows: d.o.Flows,
+		Budget: d.flows, Flows: 2 * d.o.Flows, // the budget decides whose flow is given up
+		Client: func(p pair) string { return flow.AtAddress(p.client.Addr()) },
 	})
 	if err != nil {
 		return err
