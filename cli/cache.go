@@ -29,7 +29,8 @@ func newCacheFlush() *cobra.Command {
 		Use:   "flush",
 		Short: "Empty the caches of a running proxy, or that of one channel",
 		Long: "Empties the cache of every channel, or of the one that --channel names, closes its connections to resolvers and\n" +
-			"forgets its TLS sessions and remembered failures: what is asked for next is asked for anew. Tunnels are not touched.\n\n" +
+			"forgets its TLS sessions, with resolvers and with proxies, and remembered failures: what is asked for next is asked for\n" +
+			"anew. A channel whose exit resolves has no cache, and forgets the rest. Tunnels are not touched.\n\n" +
 			"The running proxy is found by its configuration's path, or by an address on which it listens now.",
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {

@@ -279,7 +279,7 @@ func (o *options) add(cmd *cobra.Command) {
 func (o *options) addWay(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.StringArrayVar(&o.over.Resolver, "resolver", nil, "resolve with `URL` (repeatable): a preset, https://… or tls://…")
-	f.StringVar(&o.over.CA, "ca", "", "trust the certificates of `FILE` for the resolvers of --resolver, and no others")
+	f.StringVar(&o.over.CA, "ca", "", "trust the authorities of `FILE` for the resolvers of --resolver and the proxies of --via, and no others")
 	f.StringArrayVar(&o.over.Via, "via", nil, "send everything through the proxy `URL` (repeated: a chain, first hop first)")
 	complete(cmd, "resolver", presets)
 	_ = cmd.MarkFlagFilename("ca", "pem", "crt") // the flag is there

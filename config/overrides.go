@@ -20,7 +20,7 @@ type Overrides struct {
 	// Resolver replaces the upstreams of `direct`. It is refused where routes lead everywhere but to `direct`: names
 	// of traffic would not go to it.
 	Resolver []string
-	// CA is the PEM file with the only authorities that may certify the servers of Resolver.
+	// CA is the PEM file with the only authorities that may certify the servers of Resolver, and the proxies of Via.
 	CA string
 	// Via makes the channel `via`: over `direct`, through these proxies, first hop first, with the upstreams of
 	// `direct`. All traffic takes it; it is refused where the file has routes.
@@ -58,8 +58,9 @@ func (c *Config) Override(o Overrides) (*Config, error) {
 		n.Warnings = slices.DeleteFunc(slices.Clone(c.Warnings), func(w Problem) bool { return w.What == silentDNS })
 		p.listen(&n, "--dns", o.DNS, "dns", func(one Listener) { n.Listen.DNS = append(n.Listen.DNS, DNSListener{Listener: one}) })
 	}
+	p.authorities(o)
 	p.resolver(&n, o.Resolver, o.CA)
-	p.via(&n, o.Via)
+	p.via(&n, o.Via, o.CA)
 	p.word(&n, "--log-level", o.LogLevel, "log.level", &n.Log.Level)
 	p.word(&n, "--log-format", o.LogFormat, "log.format", &n.Log.Format)
 	if len(p.problems) > 0 {
@@ -105,11 +106,20 @@ func (p *override) listen(c *Config, flag string, values []string, kind string, 
 	}
 }
 
+// authorities refuses a --ca that nobody would be held to.
+func (p *override) authorities(o Overrides) {
+	secured := func(url string) bool { one, err := hop.ParseProxy(url); return err != nil || one.Encrypted() } // what is wrong is told elsewhere
+	switch {
+	case o.CA == "" || len(o.Resolver) > 0 || slices.ContainsFunc(o.Via, secured):
+	case len(o.Via) > 0:
+		p.problem("--ca says who certifies the proxies of --via, and none of them is over TLS", "leave out --ca, give --resolver too, or a proxy by https://, h2://, h3:// or socks5+tls://")
+	default:
+		p.problem("--ca says who certifies the servers of --resolver and the proxies of --via, and there is neither", "give one of the two, or write `ca:` with the upstream or the proxy in the file")
+	}
+}
+
 func (p *override) resolver(c *Config, flags []string, ca string) {
 	if len(flags) == 0 {
-		if ca != "" {
-			p.problem("--ca says who certifies the servers of --resolver, and there is no --resolver", "give --resolver too, or write `ca:` with the upstream in the file")
-		}
 		return
 	}
 	if len(c.Routes) > 0 && !slices.ContainsFunc(c.Routes, func(r Route) bool { return r.Channel == DirectName }) {
@@ -157,7 +167,7 @@ func (p *override) resolver(c *Config, flags []string, ca string) {
 
 const viaMend = "write SCHEME://[USER:PASSWORD@]HOST[:PORT] with the scheme socks5, http, https, h2, h3, socks5+tls or socks4a"
 
-func (p *override) via(c *Config, flags []string) {
+func (p *override) via(c *Config, flags []string, ca string) {
 	if len(flags) == 0 {
 		return
 	}
@@ -179,8 +189,23 @@ func (p *override) via(c *Config, flags []string) {
 			p.problem("--via: "+clipError(err), viaMend)
 			continue
 		}
-		ch.Proxies = append(ch.Proxies, one)
+		from := proxySource{spec: hop.Spec{URL: s}, shown: hop.Spec{URL: one.String()}}
+		if ca != "" && one.Encrypted() {
+			held, err := flagSource(s, ca)
+			if err != nil {
+				p.problem("--ca: "+clipError(err), "give the whole path")
+				return
+			}
+			from.spec.CA, from.shown.CA = held.spec.CA, held.spec.CA
+			if one, err = from.spec.Build(); err != nil {
+				what, mend := held.toldCA(split(err)[0].err)
+				p.problem("--ca: "+what, mend)
+				continue
+			}
+		}
+		ch.Proxies, ch.proxySources = append(ch.Proxies, one), append(ch.proxySources, from)
 	}
+	p.problems = slices.Compact(p.problems)
 	for from, text := range c.written {
 		if rest, ok := cutPath(from, "channels.direct.resolver"); ok {
 			c.written["channels.via.resolver"+rest] = text

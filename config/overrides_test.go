@@ -111,6 +111,28 @@ func TestCA_OfTheCommandLineIsForTheResolversOfTheCommandLine(t *testing.T) {
 	}
 }
 
+func TestCA_OfTheCommandLineIsForTheProxiesOfTheCommandLineToo(t *testing.T) {
+	dir := t.TempDir()
+	writeCA(t, dir+"/ca.pem")
+	t.Chdir(dir)
+	c, err := good(t, "").Override(Overrides{Via: []string{"socks5://192.0.2.1", "https://u:hunter2@192.0.2.2"}, CA: "ca.pem"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	via, _ := c.Channel(ViaName)
+	if s := via.Proxies[1].Server; len(s.CA) != 1 || s.Name != "192.0.2.2" || !via.Proxies[0].Server.IsZero() {
+		t.Errorf("%s trusts %d authorities", s.Name, len(s.CA))
+	}
+	for _, u := range via.Resolver.Upstreams {
+		if len(u.CA) != 0 {
+			t.Errorf("%s is not of the command line, and trusts %d authorities", u.Text, len(u.CA))
+		}
+	}
+	if text, _ := c.Show(); !strings.Contains(string(text), "ca: "+dir+"/ca.pem") || strings.Contains(string(text), "hunter2") {
+		t.Errorf("%s", text)
+	}
+}
+
 func TestOverrides_ThatAreAmbiguousOrWrongAreRefused(t *testing.T) {
 	const routed = "channels: {a: {proxy: 'http://192.0.2.1:1', resolve: exit}}\nroutes: [{to: '*', channel: a}]"
 	for _, c := range []struct {
@@ -118,7 +140,9 @@ func TestOverrides_ThatAreAmbiguousOrWrongAreRefused(t *testing.T) {
 		o    Overrides
 		want []string
 	}{
-		{"", Overrides{CA: "x.pem"}, []string{"command line: --ca says who certifies the servers of --resolver, and there is no --resolver"}},
+		{"", Overrides{CA: "x.pem"}, []string{"command line: --ca says who certifies the servers of --resolver and the proxies of --via, and there is neither"}},
+		{"", Overrides{CA: "x.pem", Via: []string{"socks5://192.0.2.1", "http://192.0.2.2:1"}}, []string{"--ca says who certifies the proxies of --via, and none of them is over TLS"}},
+		{"", Overrides{CA: "none.pem", Via: []string{"https://u:hunter2@192.0.2.1"}}, []string{"--ca: the CA file none.pem cannot", "it does not exist"}},
 		{"", Overrides{Listen: []string{"0.0.0.0:1"}}, []string{"command line: --listen: 0.0.0.0:1 can be reached from other hosts", "allow_insecure: true"}},
 		{"", Overrides{Listen: []string{"localhost:1"}}, []string{"--listen: `localhost:1`", "write 127.0.0.1:1"}},
 		{"", Overrides{Listen: []string{"127.0.0.1:1", "127.0.0.1:1"}}, []string{"taken already"}},

@@ -227,11 +227,7 @@ func (c *Config) proxiesTree(ch Channel) []any {
 	var list []any
 	for i, p := range ch.Proxies {
 		at := fmt.Sprintf("channels.%s.proxy[%d]", ch.Name, i)
-		var from proxySource
-		if i < len(ch.proxySources) { // those of --via have none
-			from = ch.proxySources[i]
-		}
-		list = append(list, from.tree(c.text(at, c.text(at+".url", p.String()))))
+		list = append(list, ch.proxySources[i].tree(c.text(at, c.text(at+".url", p.String()))))
 	}
 	return list
 }

@@ -6,8 +6,8 @@ import (
 	"watertight/control"
 )
 
-// Flush empties the cache of a channel with all that hangs on it, or of every channel where the name is empty. A
-// channel whose exit resolves has no cache, and is not among those that are told. The error is a
+// Flush empties the cache of a channel with all that hangs on it, or of every channel where the name is empty. Of a channel
+// whose exit resolves, which has no cache, it forgets the connections and TLS sessions with its proxies. The error is a
 // *[control.UnknownChannelError].
 func (d *Daemon) Flush(channel string) ([]control.Flushed, error) {
 	g := d.current()
@@ -18,9 +18,6 @@ func (d *Daemon) Flush(channel string) ([]control.Flushed, error) {
 			continue
 		}
 		found = true
-		if _, resolves := r.ResolverStats(); !resolves {
-			continue
-		}
 		entries, octets := r.Flush()
 		done = append(done, control.Flushed{Channel: r.Name(), Entries: entries, Bytes: octets})
 	}
