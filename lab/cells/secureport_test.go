@@ -25,6 +25,7 @@ const (
 	behindPort    = 8446
 	balancerPort  = 8447
 	forwardPort   = 8448
+	olderPort     = 8450 // a balancer with the text form of PROXY
 )
 
 // guardedProxy is a configuration with all of them. The scene's directory holds what they need.
@@ -90,6 +91,7 @@ func TestSecurePort_LetsInWhoProvesWhoItIs(t *testing.T) {
 		},
 		After: func(t testing.TB, s *lab.Scene) {
 			servers.HAProxy(t, s.Client, balancerPort, netip.AddrPortFrom(loopback4, behindPort), "send-proxy-v2")
+			servers.HAProxy(t, s.Client, olderPort, netip.AddrPortFrom(loopback4, behindPort), "send-proxy")
 			servers.NghttpxForward(t, s.Client, forwardPort, netip.AddrPortFrom(loopback4, securePort), "proxy.example", s.CAFile)
 			pair := []string{"--proxy-cert", filepath.Join(s.Dir, "client.pem"), "--proxy-key", filepath.Join(s.Dir, "client.key")}
 			for i, c := range []struct {
@@ -105,6 +107,9 @@ func TestSecurePort_LetsInWhoProvesWhoItIs(t *testing.T) {
 				{"curl, clear", func(h string) *internet.Program { return through(s, "http://alice:s3cret@127.0.0.1:8445", h) }},
 				{"curl, SOCKS5", func(h string) *internet.Program { return through(s, "socks5h://alice:s3cret@127.0.0.1:8445", h) }},
 				{"curl, behind haproxy", func(h string) *internet.Program { return through(s, "http://alice:s3cret@127.0.0.1:8447", h) }},
+				{"curl, behind haproxy with PROXY in text", func(h string) *internet.Program {
+					return through(s, "http://alice:s3cret@127.0.0.1:8450", h)
+				}},
 				{"curl, by nghttpx over HTTP/2", func(h string) *internet.Program { return through(s, "http://alice:s3cret@127.0.0.1:8448", h) }},
 				{"requests, TLS", func(h string) *internet.Program {
 					p := s.Client.Program("python3", "-I", "-c", requestsByProxy, "https://"+h+"/", "https://alice:s3cret@127.0.0.1:8443", s.CAFile)
