@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"os"
 	"testing"
 
 	"watertight/lab/internet"
@@ -18,6 +19,7 @@ type Client struct {
 	Name    string
 	Needs   string   // the program that must be installed; empty: it is part of the test binary
 	Modules []string // that Needs, a Python, must have
+	Files   []string // that it needs besides
 	Schemes []string // of proxy URLs that it understands and by which it hands over the name
 	// Program gives the program that makes the call. Its exit code is 0 only if the call succeeded, unless Rough.
 	Program func(h *internet.Host, c Call) *internet.Program
@@ -131,6 +133,11 @@ func (c Client) Require(t testing.TB) {
 	t.Helper()
 	if c.Needs != "" {
 		Need(t, c.Needs)
+	}
+	for _, path := range c.Files {
+		if _, err := os.Stat(path); err != nil {
+			Lacking(t, "%s needs a file: %v", c.Name, err)
+		}
 	}
 	if len(c.Modules) > 0 {
 		NeedPython(t, c.Needs, c.Modules...)

@@ -29,6 +29,7 @@ type Program struct {
 	// Hosts is the content of /etc/hosts. Empty: localhost and nothing else.
 	Hosts  string
 	Stdin  []byte
+	Input  *os.File          // in Stdin's place, if set
 	Output func(line []byte) // gets what the program writes as it is written, if set
 
 	host *Host
@@ -135,6 +136,9 @@ func (p *Program) Start(ctx context.Context) (*Process, error) {
 	defer release()
 	process := &Process{name: p.Path, host: p.host, cmd: cmd, out: &output{line: p.Output}, done: make(chan struct{})}
 	cmd.Stdin = bytes.NewReader(p.Stdin)
+	if p.Input != nil {
+		cmd.Stdin = p.Input
+	}
 	cmd.Stdout, cmd.Stderr = process.out.pipe(&process.out.stdout), process.out.pipe(&process.out.stderr)
 	if err := contain.Start(cmd); err != nil {
 		return nil, fmt.Errorf("internet: start %s: %w", p.Path, err)

@@ -67,8 +67,67 @@ var sClient = lab.Client{
 	},
 }
 
+const aiohttpCall = `
+import asyncio, ssl, sys, aiohttp
+url, ca, proxy = sys.argv[1:4]
+async def main():
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=15)) as session:
+        async with session.get(url, proxy=proxy or None, ssl=ssl.create_default_context(cafile=ca)) as r:
+            r.raise_for_status()
+            sys.stdout.write(await r.text())
+asyncio.run(main())
+`
+
+// aiohttp is Python's aiohttp, told its proxy for the request.
+var aiohttp = lab.Client{
+	Name: "aiohttp", Needs: "/usr/bin/python3", Modules: []string{"aiohttp"}, Schemes: []string{"http"},
+	Program: func(h *internet.Host, c lab.Call) *internet.Program {
+		return h.Program("/usr/bin/python3", "-I", "-c", aiohttpCall, c.URL, c.CAFile, c.Proxy)
+	},
+}
+
+const grpcCall = `
+import sys, grpc
+host, ca = sys.argv[1:3]
+channel = grpc.secure_channel(host + ":443", grpc.ssl_channel_credentials(open(ca, "rb").read()), (("grpc.default_authority", host),))
+print(channel.unary_unary("/lab.Echo/Say")(b"ping", timeout=15))
+`
+
+// grpcio is gRPC of Python, which has a resolver of its own and obeys the variables. The origin does not speak gRPC.
+var grpcio = lab.Client{
+	Name: "grpcio", Needs: "/usr/bin/python3", Modules: []string{"grpc"}, Schemes: []string{"http"}, Rough: true,
+	Program: func(h *internet.Host, c lab.Call) *internet.Program {
+		u, err := url.Parse(c.URL)
+		if err != nil {
+			panic(err) // the URL is the cell's own
+		}
+		p := h.Program("/usr/bin/python3", "-I", "-c", grpcCall, u.Host, c.CAFile)
+		if c.Proxy != "" {
+			p.Env = append(p.Env, "https_proxy="+c.Proxy)
+		}
+		return p
+	},
+}
+
+const undiciCall = `
+const [url, ca, proxy] = process.argv.slice(1), {Agent, ProxyAgent, fetch} = require('undici'), trust = {ca: require('fs').readFileSync(ca)};
+const dispatcher = proxy ? new ProxyAgent({uri: proxy, requestTls: trust}) : new Agent({connect: trust});
+fetch(url, {dispatcher}).then(async r => { console.log(await r.text()); process.exit(r.ok ? 0 : 1) },
+	e => { console.error(String(e), String(e.cause)); process.exit(1) });
+`
+
+// undici is Node's client with its ProxyAgent.
+var undici = lab.Client{
+	Name: "undici", Needs: "node", Files: []string{"/usr/share/nodejs/undici/index.js"}, Schemes: []string{"http"},
+	Program: func(h *internet.Host, c lab.Call) *internet.Program {
+		p := h.Program("node", "-e", undiciCall, "--", c.URL, c.CAFile, c.Proxy)
+		p.Env = append(p.Env, "NODE_PATH=/usr/share/nodejs")
+		return p
+	},
+}
+
 func clients() []lab.Client {
-	return append(lab.Clients(), curlByEnvironment, requests, sClient)
+	return append(lab.Clients(), curlByEnvironment, requests, sClient, aiohttp, grpcio, undici)
 }
 
 func TestClients_CallThroughTheProxyWithARealResolverBehindIt(t *testing.T) {

@@ -97,17 +97,30 @@ func banner(conn net.Conn) {
 	}
 }
 
-// A server that speaks first, and a client that knows no proxy but runs nc to find its way.
-func TestSSH_MeetsItsServerThroughNetcat(t *testing.T) {
-	lab.Need(t, "ssh", "nc")
-	for _, way := range ways() {
-		for _, c := range []struct{ protocol, scheme string }{{"5", "socks5h"}, {"connect", "http"}} {
-			t.Run(way.name+"/nc -X "+c.protocol, func(t *testing.T) {
+// finders are programs that ssh runs to find its way by a proxy.
+var finders = []struct{ name, needs, scheme, command string }{
+	{"nc -X 5", "nc", "socks5h", "nc -X 5 -x %s %%h %%p"},
+	{"nc -X connect", "nc", "http", "nc -X connect -x %s %%h %%p"},
+	{"ncat", "ncat", "http", "ncat --proxy-type http --proxy %s %%h %%p"},
+	{"ncat, SOCKS5", "ncat", "socks5h", "ncat --proxy-type socks5 --proxy-dns remote --proxy %s %%h %%p"},
+	{"connect-proxy", "connect-proxy", "http", "connect-proxy -H %s %%h %%p"},
+	{"connect-proxy, SOCKS5", "connect-proxy", "socks5h", "connect-proxy -R remote -5 -S %s %%h %%p"},
+}
+
+// A server that speaks first, and a client that knows no proxy but runs another program to find its way.
+func TestSSH_MeetsItsServerThroughAProxyCommand(t *testing.T) {
+	lab.Need(t, "ssh")
+	for i, way := range ways() {
+		for _, c := range finders {
+			if i > 0 && c.needs != "nc" {
+				continue // the way is no affair of theirs
+			}
+			t.Run(way.name+"/"+c.name, func(t *testing.T) {
+				lab.Need(t, c.needs)
 				sealedVisit(t, bannerServer, way, c.scheme, func(t testing.TB, s *lab.Scene, _ *site, proxy string) {
 					args := []string{"-v", "-F", "none", "-o", "BatchMode=yes", "-o", "ConnectTimeout=15"}
 					if proxy != "" {
-						address := strings.TrimPrefix(proxy, c.scheme+"://")
-						args = append(args, "-o", fmt.Sprintf("ProxyCommand=nc -X %s -x %s %%h %%p", c.protocol, address))
+						args = append(args, "-o", "ProxyCommand="+fmt.Sprintf(c.command, strings.TrimPrefix(proxy, c.scheme+"://")))
 					}
 					// It leaves by itself, with the code of an error: what follows the greeting is no SSH.
 					r := lab.Run(t, s.Client.Program("ssh", append(args, "ada@"+s.Canary)...))
