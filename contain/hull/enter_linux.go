@@ -1,0 +1,97 @@
+package hull
+
+import (
+	"errors"
+	"os"
+	"runtime"
+
+	"golang.org/x/sys/unix"
+)
+
+// Hull is what stands around the program, complete but for the program.
+type Hull struct {
+	plan   Plan
+	env    []string
+	report Report
+}
+
+// Enter makes the hull around this process, which must have been started with [Attr], and must do what it needs
+// /proc/sys, other descriptors or the host's files for before. When it returns, the files are what the program will
+// see, every socket of the host was tried, and this process is in the plan's directory. It must be called once, and
+// an error means that this process is to end.
+func Enter(plan Plan) (*Hull, error) {
+	if err := plan.Check(); err != nil {
+		return nil, err
+	}
+	if os.Getpid() != 1 {
+		return nil, &Error{Part: PartNamespaces, Reason: "this process is not the first of its process namespace"}
+	}
+	if err := dieWithParent(); err != nil {
+		return nil, err
+	}
+	if err := plan.checkDescriptors(); err != nil {
+		return nil, err
+	}
+	if err := partFromFiles(); err != nil {
+		return nil, err
+	}
+	v := &view{plan: plan, allowed: map[string]string{}}
+	listed, cut, err := hostSockets()
+	if err != nil {
+		return nil, err
+	}
+	info, err := os.Open("/proc/self/mountinfo")
+	if err != nil {
+		return nil, &Error{Part: PartMounts, Reason: "the mounts are not known", Err: err}
+	}
+	var cutMounts bool
+	v.mounts, cutMounts = readMounts(info)
+	_ = info.Close()
+	if cutMounts {
+		return nil, &Error{Part: PartMounts, Reason: "there are more mounts than can be looked at"}
+	}
+	for _, step := range []func() error{v.arrange, v.resolution, queues, sys, proc} {
+		if err := step(); err != nil {
+			return nil, err
+		}
+	}
+	found, cutSearch := v.search()
+	if err := v.audit(v.cover(append(listed, found...))); err != nil {
+		return nil, err
+	}
+	if err := os.Remove(v.empty); err != nil {
+		return nil, &Error{Part: PartMounts, Reason: "no room for files", Err: err}
+	}
+	v.report.Cut = cut || cutSearch
+	// By its path: the directory that was inherited is one of the host, even below a mask.
+	if err := os.Chdir(plan.Dir); err != nil {
+		return nil, &Error{Part: PartMounts, Reason: "the working directory cannot be entered", Err: err}
+	}
+	env, _ := Environment(plan.Env, plan.KeepEnv)
+	return &Hull{plan: plan, env: env, report: v.report}, nil
+}
+
+// Report says what was done. What Landlock holds is known after [Hull.Start].
+func (h *Hull) Report() Report { return h.report }
+
+// dieWithParent has the kernel end this process, and with it all in its process namespace, when the thread of the
+// parent ends that started it. What contain.Start asked for was lost when this process got its capabilities.
+func dieWithParent() error {
+	failed := make(chan error, 1)
+	go func() {
+		runtime.LockOSThread() // the request belongs to this thread, which must not end
+		failed <- unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL), 0, 0, 0)
+		select {}
+	}()
+	if err := <-failed; err != nil {
+		return &Error{Part: PartNamespaces, Reason: "the life of the program cannot be tied to this one's", Err: err}
+	}
+	return nil
+}
+
+// IsError says whether err tells why a program was not started, and gives it.
+func IsError(err error) (*Error, bool) {
+	var e *Error
+	ok := errors.As(err, &e)
+	return e, ok
+}

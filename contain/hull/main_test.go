@@ -1,0 +1,262 @@
+package hull_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"watertight/contain"
+	"watertight/contain/hull"
+)
+
+// The tests run in a mount and network namespace of their own, in which /run is theirs: it is the host of every
+// contained program. For root that takes no user namespace, so that root is the real one.
+const (
+	specVar   = "HULL_TEST_SPEC"
+	insideVar = "HULL_TEST_INSIDE"
+	program   = "/srv/hull-test" // this binary, where everybody may execute it
+	user      = 12345            // an ordinary one
+)
+
+// spec is what a launcher is to do.
+type spec struct {
+	Plan  hull.Plan
+	Args  []string
+	Plain bool // without a hull: an empty network namespace is all there is
+}
+
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 {
+		switch os.Args[1] {
+		case "launcher":
+			os.Exit(launcher())
+		case "child":
+			os.Exit(child())
+		}
+		if role, ok := strings.CutPrefix(os.Args[1], "role:"); ok {
+			os.Exit(play(role, os.Args[2:]))
+		}
+	}
+	if os.Getenv(insideVar) == "" {
+		os.Exit(outside(m))
+	}
+	if err := settle(); err != nil {
+		fmt.Fprintln(os.Stderr, "hull: the tests' own host:", err)
+		os.Exit(1)
+	}
+	os.Exit(m.Run())
+}
+
+// outside starts the tests in their own host, or tells that there can be none.
+func outside(m *testing.M) int {
+	for _, arg := range os.Args[1:] {
+		if strings.HasPrefix(arg, "-test.fuzzworker") {
+			return m.Run()
+		}
+	}
+	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
+	cmd.Args[0] = os.Args[0]
+	cmd.Env = append(os.Environ(), insideVar+"=1")
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWNS | unix.CLONE_NEWNET}
+	if os.Getuid() != 0 {
+		attr, err := hull.Attr()
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		attr.Cloneflags &^= unix.CLONE_NEWPID
+		cmd.SysProcAttr = attr
+	}
+	err := contain.Start(cmd)
+	if errors.Is(err, contain.ErrForbidden) {
+		return m.Run() // and each test says so
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	_ = cmd.Wait()
+	return cmd.ProcessState.ExitCode()
+}
+
+func settle() error {
+	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+		return err
+	}
+	for _, dir := range []string{"/run", "/srv", "/tmp"} {
+		if dir == "/tmp" && os.Getenv("TMPDIR") != "" { // it may hold what go test needs
+			continue
+		}
+		if dir == "/tmp" {
+			continue
+		}
+		if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "mode=1777"); err != nil {
+			return err
+		}
+	}
+	self, err := os.Open("/proc/self/exe")
+	if err != nil {
+		return err
+	}
+	defer self.Close()
+	to, err := os.OpenFile(program, os.O_CREATE|os.O_WRONLY, 0o755)
+	if err != nil {
+		return err
+	}
+	if _, err := io.Copy(to, self); err != nil {
+		return err
+	}
+	return to.Close()
+}
+
+// launcher plays the process that wants a program contained.
+func launcher() int {
+	var s spec
+	if err := json.Unmarshal([]byte(os.Getenv(specVar)), &s); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	cmd := exec.Command(program, "child")
+	attr, err := hull.Attr()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	cmd.SysProcAttr = attr
+	if s.Plain {
+		cmd = exec.Command(s.Args[0], s.Args[1:]...)
+		cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWUSER | unix.CLONE_NEWNET, UidMappings: attr.UidMappings, GidMappings: attr.GidMappings}
+		cmd.Dir = s.Plan.Dir
+	}
+	cmd.Env = os.Environ()
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	if err := contain.Start(cmd); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	done := hull.Attend(cmd.Process)
+	_ = cmd.Wait()
+	done()
+	return cmd.ProcessState.ExitCode()
+}
+
+// child plays the process that makes the hull and is the program's init.
+func child() int {
+	var s spec
+	err := json.Unmarshal([]byte(os.Getenv(specVar)), &s)
+	if err == nil {
+		var h *hull.Hull
+		if h, err = hull.Enter(s.Plan); err == nil {
+			var p *hull.Program
+			if p, err = h.Start(s.Args); err == nil {
+				if os.Getenv("HULL_TEST_REPORT") != "" {
+					fmt.Fprintf(os.Stderr, "%+v\n", h.Report())
+				}
+				return p.Wait()
+			}
+		}
+	}
+	fmt.Fprintln(os.Stderr, "ERROR", err)
+	return 125
+}
+
+// result is what a program did.
+type result struct {
+	out, err string
+	code     int
+}
+
+// launch runs a program contained, or plain, as a user of this host.
+type launch struct {
+	t     *testing.T
+	uid   int
+	spec  spec
+	env   []string
+	files []*os.File // 0, 1 and 2 where given, and more
+	dir   string
+}
+
+// users runs a test as root and as an ordinary user, as far as this process is root.
+func users(t *testing.T, f func(t *testing.T, l *launch)) {
+	needHost(t)
+	uids := map[string]int{"as the user": os.Getuid()}
+	if os.Getuid() == 0 {
+		uids = map[string]int{"as root": 0, "as an ordinary user": user}
+	}
+	for name, uid := range uids {
+		t.Run(name, func(t *testing.T) {
+			f(t, &launch{t: t, uid: uid, spec: spec{Plan: hull.Plan{Dir: "/", ResolvConf: "nameserver 192.0.2.53\n"}}})
+		})
+	}
+}
+
+func needHost(t *testing.T) {
+	t.Helper()
+	if os.Getenv(insideVar) == "" {
+		if os.Getenv("WATERTIGHT_LAB") == "required" {
+			t.Fatal("this host allows no namespaces")
+		}
+		t.Skip("NOT TESTED: this host allows no namespaces")
+	}
+}
+
+func (l *launch) cmd(args ...string) *exec.Cmd {
+	l.t.Helper()
+	s := l.spec
+	s.Args = args
+	if s.Plan.Env == nil {
+		s.Plan.Env = append([]string{"PATH=/usr/bin:/bin", "HOME=/"}, l.env...)
+	}
+	text, err := json.Marshal(s)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	cmd := exec.CommandContext(l.t.Context(), program, "launcher")
+	cmd.Env = []string{specVar + "=" + string(text), "PATH=/usr/bin:/bin", "HULL_TEST_REPORT=" + os.Getenv("HULL_TEST_REPORT")}
+	cmd.Dir = l.dir
+	if l.uid != os.Getuid() {
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(l.uid), Gid: uint32(l.uid)}}
+	}
+	return cmd
+}
+
+// run runs a program and waits for it.
+func (l *launch) run(args ...string) result {
+	l.t.Helper()
+	cmd := l.cmd(args...)
+	var out, errs bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	if len(l.files) > 0 {
+		cmd.Stdin = l.files[0]
+		cmd.ExtraFiles = l.files[1:]
+	}
+	err := cmd.Run()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		l.t.Fatal(err)
+	}
+	return result{out.String(), errs.String(), cmd.ProcessState.ExitCode()}
+}
+
+// plain gives the same without a hull.
+func (l *launch) plain() *launch {
+	other := *l
+	other.spec.Plain = true
+	return &other
+}
+
+// role runs this binary in one of the roles of a hostile program.
+func (l *launch) role(role string, args ...string) result {
+	l.t.Helper()
+	return l.run(append([]string{program, "role:" + role}, args...)...)
+}

@@ -1,0 +1,168 @@
+package hull
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"watertight/wire"
+)
+
+// Limits of the search for sockets.
+const (
+	maxNetworks = 256    // network namespaces whose lists are read
+	maxEntries  = 20_000 // directory entries that are looked at
+	maxCovered  = 4096   // sockets that are covered
+	searchTime  = 150 * time.Millisecond
+)
+
+// hostSockets lists the paths of the UNIX sockets of every network namespace that a process which is seen here is in,
+// but for this one's own, which is new. It reads the host's /proc, and must run before that is replaced.
+func hostSockets() (paths []string, cut bool, err error) {
+	own, err := inode("/proc/self/net/unix")
+	if err != nil {
+		return nil, false, &Error{Part: PartSockets, Reason: "the sockets of the host cannot be listed", Err: err, Mend: "have /proc mounted"}
+	}
+	entries, err := os.ReadDir("/proc")
+	if err != nil {
+		return nil, false, &Error{Part: PartSockets, Reason: "the sockets of the host cannot be listed", Err: err, Mend: "have /proc mounted"}
+	}
+	read := map[uint64]bool{own: true}
+	for _, e := range entries {
+		if _, err := strconv.Atoi(e.Name()); err != nil {
+			continue
+		}
+		// The file of each network has a number of its own (proc_pid_net(5)).
+		name := "/proc/" + e.Name() + "/net/unix"
+		network, err := inode(name)
+		if err != nil || read[network] {
+			continue
+		}
+		if len(read) > maxNetworks {
+			return paths, true, nil
+		}
+		file, err := os.Open(name)
+		if err != nil {
+			continue
+		}
+		read[network] = true
+		found, more := readUnix(file)
+		_ = file.Close()
+		paths, cut = append(paths, found...), cut || more
+	}
+	if len(read) == 1 {
+		return nil, false, &Error{
+			Part: PartSockets, Reason: "no process of the host is seen in /proc, so its sockets cannot be listed",
+			Mend: "mount /proc without hidepid, or with a gid= that this user is in",
+		}
+	}
+	return paths, cut, nil
+}
+
+func inode(path string) (uint64, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return 0, err
+	}
+	stat, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return 0, errors.ErrUnsupported
+	}
+	return stat.Ino, nil
+}
+
+// place is where sockets are searched for.
+type place struct {
+	dir   string
+	depth int // how many levels of directories are read
+}
+
+// search finds socket files that no list names: of programs in namespaces that are not seen from here, whose sockets
+// were brought to this file system. It reads directories in breadth, until a limit is met.
+func (v *view) search() (paths []string, cut bool) {
+	queue := []place{{"/", 1}, {v.plan.Dir, 2}, {valueOf(v.plan.Env, "HOME"), 3}}
+	for _, bind := range v.plan.Binds {
+		queue = append(queue, place{bind, 3})
+	}
+	if v.plan.ShareTmp {
+		queue = append(queue, place{"/tmp", 3}, place{"/var/tmp", 3})
+	}
+	for _, m := range v.mounts {
+		if info, err := os.Lstat(m.point); err == nil && info.Mode().Type() == fs.ModeSocket {
+			paths = append(paths, m.point)
+		}
+	}
+	queue = append(queue, place{"/srv", 2}, place{"/opt", 2}, place{"/var", 3}, place{"/etc", 2})
+	deadline := time.Now().Add(searchTime)
+	seen := map[string]bool{}
+	for looked := 0; len(queue) > 0; queue = queue[1:] {
+		at := queue[0]
+		if !clean(at.dir) || seen[at.dir] || at.dir == "/proc" || at.dir == "/sys" {
+			continue
+		}
+		seen[at.dir] = true
+		if time.Now().After(deadline) || looked > maxEntries {
+			return paths, true
+		}
+		entries, _ := os.ReadDir(at.dir)
+		looked += len(entries)
+		for _, e := range entries {
+			path := filepath.Join(at.dir, e.Name())
+			switch {
+			case e.Type() == fs.ModeSocket:
+				paths = append(paths, path)
+			case e.IsDir() && at.depth > 1:
+				queue = append(queue, place{path, at.depth - 1})
+			}
+		}
+	}
+	return paths, false
+}
+
+// cover covers every socket that is seen at one of these paths and is not allowed. It gives what is to be tried: every
+// path that is not allowed, whether something is seen there or not.
+func (v *view) cover(paths []string) (try []string) {
+	seen := map[string]bool{}
+	for _, path := range paths {
+		at, err := filepath.EvalSymlinks(path)
+		if err != nil {
+			at = path
+		}
+		if _, allowed := v.allowed[at]; allowed || seen[at] {
+			continue
+		}
+		seen[at] = true
+		try = append(try, at)
+		if info, err := os.Lstat(at); err != nil || info.Mode().Type() != fs.ModeSocket {
+			continue
+		}
+		if len(v.report.Covered) < maxCovered && unix.Mount(v.empty, at, "", unix.MS_BIND, "") == nil {
+			v.report.Covered = append(v.report.Covered, at)
+		}
+	}
+	return try
+}
+
+// audit tries each path from inside. One that answers is an error that names it: nothing was started yet.
+func (v *view) audit(paths []string) error {
+	for _, path := range paths {
+		v.report.Tried++
+		answers, err := wire.AnswersAtPath(path)
+		if err != nil {
+			return &Error{Part: PartSockets, Reason: "whether the socket " + trimmed(path) + " of the host answers from inside is not known", Err: err}
+		}
+		if answers {
+			return &Error{
+				Part: PartSockets, Reason: "the socket " + trimmed(path) + " of the host answers from inside",
+				Mend: "stop its program, or let it be reached with --allow-socket " + trimmed(path),
+			}
+		}
+	}
+	return nil
+}
