@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"os/signal"
 	"strings"
 	"syscall"
 	"testing"
@@ -93,13 +94,7 @@ func settle() error {
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		return err
 	}
-	for _, dir := range []string{"/run", "/srv", "/tmp"} {
-		if dir == "/tmp" && os.Getenv("TMPDIR") != "" { // it may hold what go test needs
-			continue
-		}
-		if dir == "/tmp" {
-			continue
-		}
+	for _, dir := range []string{"/run", "/srv"} {
 		if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "mode=1777"); err != nil {
 			return err
 		}
@@ -144,9 +139,21 @@ func launcher() int {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	done := hull.Attend(cmd.Process)
+	restore := hull.Terminal()
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, unix.SIGTERM)
+	if hull.Foreground() {
+		signal.Notify(signals, unix.SIGINT, unix.SIGQUIT) // of the terminal: the program has it too
+	}
+	go func() {
+		for s := range signals {
+			if s == unix.SIGTERM {
+				_ = cmd.Process.Signal(s)
+			}
+		}
+	}()
 	_ = cmd.Wait()
-	done()
+	restore()
 	return cmd.ProcessState.ExitCode()
 }
 
@@ -162,7 +169,15 @@ func child() int {
 				if os.Getenv("HULL_TEST_REPORT") != "" {
 					fmt.Fprintf(os.Stderr, "%+v\n", h.Report())
 				}
-				return p.Wait()
+				status, err := p.Wait()
+				if err != nil {
+					fmt.Fprintln(os.Stderr, "ERROR", err)
+					return 125
+				}
+				if status.Signaled() {
+					return 128 + int(status.Signal())
+				}
+				return status.ExitStatus()
 			}
 		}
 	}

@@ -123,10 +123,10 @@ func (h *Hull) find(name string) (string, error) {
 // PID is the program's process number in its own process namespace.
 func (p *Program) PID() int { return p.pid }
 
-// Wait is the init of the process namespace: it passes signals on to the program and reaps whatever ends, until the
-// program ends. It gives the program's exit code, or 128 and the number of the signal that ended it. When the caller
-// then ends, the kernel ends every process that is left.
-func (p *Program) Wait() int {
+// Wait is the init of the process namespace: it passes the signals that this process gets on to the program and reaps
+// whatever ends, until the program ends. It gives how. When this process then ends, the kernel ends every process that
+// is left. The error is that there is no program any more whose end could be seen.
+func (p *Program) Wait() (syscall.WaitStatus, error) {
 	ended := make(chan struct{})
 	defer close(ended)
 	go func() {
@@ -148,14 +148,10 @@ func (p *Program) Wait() int {
 		switch {
 		case errors.Is(err, syscall.EINTR):
 			continue
-		case err != nil: // no child is left, and the program is gone unseen
-			return 1
-		case pid != p.pid:
-			continue
-		case status.Exited():
-			return status.ExitStatus()
-		case status.Signaled():
-			return 128 + int(status.Signal())
+		case err != nil:
+			return 0, &Error{Part: PartProgram, Reason: "how it ended is not known", Err: err}
+		case pid == p.pid:
+			return status, nil
 		}
 	}
 }
