@@ -132,6 +132,19 @@ func (p Part) ExchangeGiven(ctx context.Context, q dnswire.Question, check Check
 	return a, err
 }
 
+// Peek is [Channel.Peek] for the identity.
+func (p Part) Peek(q dnswire.Question) (*dnswire.Answer, bool) {
+	if p.who.isZero() {
+		return p.of.Peek(q)
+	}
+	one := p.of.parts.holdOld(p.who)
+	if one == nil {
+		return nil, false
+	}
+	defer p.of.parts.release(one)
+	return one.Peek(q)
+}
+
 // CachedGiven is [Channel.CachedGiven] for the identity.
 func (p Part) CachedGiven(q dnswire.Question, check Check) (a *dnswire.Answer, ok bool) {
 	if p.who.isZero() {

@@ -62,6 +62,7 @@ var exercised = map[string]string{
 	"Policy.PrivateTargets.Allow":               "TestPolicy_PrivateTargetsAllowIsWarnedOf",
 	"Policy.PrivateTargets.Networks":            "TestPolicy_IsReadKeyByKey",
 	"Policy.ClientResolved":                     "TestPolicy_IsReadKeyByKey",
+	"Policy.Contained":                          "TestPolicy_IsReadKeyByKey",
 	"Limits.Connections":                        "TestLimitsConnections_TurnsOneMoreAway_AndHoldsFromTheReloadOn",
 	"Limits.Drain":                              "TestLimitsDrain_HoldsFromTheReloadOn",
 	"State":                                     "TestState_IsADirectoryOrNone",

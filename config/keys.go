@@ -354,7 +354,7 @@ var Keys = []Key{
 	},
 	{
 		Path: "policy.client_resolved", form: formChoice, choices: []string{"report", "refuse", "allow"}, Default: "report",
-		Doc: "A request for an address that our resolver never gave out.",
+		Doc: "A request for an address that our resolver never gave out. For contained programs it is refuse, unless written.",
 	},
 
 	{Path: "limits", form: formMap, Doc: "Bounds on what clients can use."},

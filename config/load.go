@@ -80,7 +80,7 @@ func Parse(file string, data []byte, host Host) (*Config, error) {
 	}
 	c := &Config{
 		File:   file,
-		Policy: Policy{PlainHTTP: route.Refuse, PlainDNS: route.Refuse, ForeignResolvers: route.Refuse, ClientResolved: route.Report},
+		Policy: Policy{PlainHTTP: route.Refuse, PlainDNS: route.Refuse, ForeignResolvers: route.Refuse, ClientResolved: route.Report, Contained: route.Refuse},
 		Limits: Limits{Connections: DefaultConnections, Drain: DefaultDrain},
 		Log:    Log{Level: "info", Format: "text"},
 	}

@@ -28,7 +28,7 @@ func socketsOf(listeners []ProxyListener) string {
 func TestEmptyFile_IsTheSealedDefault(t *testing.T) {
 	for _, text := range []string{"", "\n", "# nothing\n", "---\n", "{}", "\ufeff", "listen: {}\nchannels: {direct: {}}\n"} {
 		c := good(t, text)
-		want := Policy{PlainHTTP: route.Refuse, PlainDNS: route.Refuse, ForeignResolvers: route.Refuse, ClientResolved: route.Report}
+		want := Policy{PlainHTTP: route.Refuse, PlainDNS: route.Refuse, ForeignResolvers: route.Refuse, ClientResolved: route.Report, Contained: route.Refuse}
 		if diff := cmp.Diff(want, c.Policy); diff != "" {
 			t.Errorf("%q: policy: %s", text, diff)
 		}
@@ -192,7 +192,8 @@ func TestPolicy_IsReadKeyByKey(t *testing.T) {
 		"plain_dns: refuse":                        {},
 		"foreign_resolvers: allow":                 {ForeignResolvers: route.Allow},
 		"client_resolved: refuse":                  {ClientResolved: route.Refuse},
-		"client_resolved: allow":                   {ClientResolved: route.Allow},
+		"client_resolved: report":                  {ClientResolved: route.Report, Contained: route.Report},
+		"client_resolved: allow":                   {ClientResolved: route.Allow, Contained: route.Allow},
 		"private_targets: allow":                   {PrivateTargets: PrivateTargets{Allow: true}},
 		"private_targets: refuse":                  {},
 		"private_targets: [10.0.0.0/8, 'fd00::1']": {PrivateTargets: PrivateTargets{Networks: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("fd00::1/128")}}},
@@ -201,7 +202,7 @@ func TestPolicy_IsReadKeyByKey(t *testing.T) {
 			set *route.Mode
 			to  route.Mode
 		}{
-			{&want.PlainHTTP, route.Refuse}, {&want.PlainDNS, route.Refuse}, {&want.ForeignResolvers, route.Refuse}, {&want.ClientResolved, route.Report},
+			{&want.PlainHTTP, route.Refuse}, {&want.PlainDNS, route.Refuse}, {&want.ForeignResolvers, route.Refuse}, {&want.ClientResolved, route.Report}, {&want.Contained, route.Refuse},
 		} {
 			if *p.set == "" {
 				*p.set = p.to

@@ -262,6 +262,7 @@ func (l *loader) policy(n *node, c *Policy) {
 			choice(l, n, path, row, &c.ForeignResolvers)
 		case "client_resolved":
 			choice(l, n, path, row, &c.ClientResolved)
+			c.Contained = c.ClientResolved
 		case "plain_dns":
 			l.plainDNS(n, path, &c.PlainDNS)
 		case "private_targets":

@@ -178,6 +178,7 @@ func policyOf(p config.Policy) route.Policy {
 		PrivateTargets:   private,
 		PrivateAllowed:   p.PrivateTargets.Networks,
 		ClientResolved:   p.ClientResolved,
+		Contained:        p.Contained,
 		ResolverNames:    names,
 		ResolverAddrs:    addrs,
 	}

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"watertight/dnswire"
+	"watertight/event"
+	"watertight/front/contained"
 	"watertight/front/dns"
 	"watertight/name"
 	"watertight/route"
@@ -34,6 +36,8 @@ func (s *switchboard) look() *generation {
 	defer s.mu.RUnlock()
 	return s.now
 }
+
+var _ contained.Board = (*switchboard)(nil)
 
 func (g *generation) release() { g.inFlight.Done() }
 
@@ -74,6 +78,25 @@ func (s *switchboard) GivenFor(from, addr netip.Addr) []route.Given {
 
 // Leads gives the name of the channel to a host.
 func (s *switchboard) Leads(h name.Host) string { return s.look().table.Leads(h) }
+
+// RefusesUngiven says whether what is asked for by an address that was given out to nobody is refused at a door.
+func (s *switchboard) RefusesUngiven(door event.Door) bool {
+	return s.look().table.RefusesUngiven(door)
+}
+
+// StandIn answers a question for addresses with those that stand for the name.
+func (s *switchboard) StandIn(client netip.AddrPort, q dnswire.Question, made func(name.Host) (*dnswire.Answer, error)) (*dnswire.Answer, error) {
+	g := s.acquire()
+	defer g.release()
+	return g.table.StandIn(client, q, made)
+}
+
+// ExchangeBare answers a question that is not for addresses, without the addresses that an answer hints at.
+func (s *switchboard) ExchangeBare(ctx context.Context, client netip.AddrPort, q dnswire.Question) (*dnswire.Answer, error) {
+	g := s.acquire()
+	defer g.release()
+	return g.table.ExchangeBare(ctx, client, q)
+}
 
 // Resolve looks up for a door.
 func (s *switchboard) Resolve(ctx context.Context, r route.Request) ([]netip.Addr, error) {

@@ -43,6 +43,7 @@ func (d *Daemon) newTransparent(sink event.Sink) error {
 	d.transparent, err = transparent.New(transparent.Options{
 		Dialer: &d.board, Relay: d.relay, Sink: sink, Logger: d.access.Sparing(), Own: own.Has,
 		Connections: d.o.Config.Limits.Connections, Flows: maxTransparentFlows,
+		Stands: transparent.StandsForNone, Door: event.DoorTransparent, PacketDoor: event.DoorTransparentUDP,
 	})
 	return err
 }

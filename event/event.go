@@ -29,6 +29,8 @@ const (
 	DoorTransparent    Door = "transparent"
 	DoorTransparentUDP Door = "transparent-udp"
 	DoorGateway        Door = "gateway"
+	DoorExec           Door = "exec" // of contained programs
+	DoorExecUDP        Door = "exec-udp"
 )
 
 // Request is the canonical record of one request to a door: one is reported for each, when it is decided.

@@ -40,6 +40,10 @@ type Options[K comparable] struct {
 	Open func(ctx context.Context, key K, next func(ctx context.Context) ([]byte, bool)) (Leg, error)
 	// Ended hears of the end of a flow that was open, with the octets it carried to the far side and back.
 	Ended func(key K, up, down int64, took time.Duration)
+	// Refused hears of each datagram that was dropped because its flow was refused: of those that waited for it, and of those
+	// that come in the moment afterwards in which it is not asked for again; and of each time the far side says that nobody is
+	// there. Nil tells nobody.
+	Refused func(key K)
 	// Budget is shared by the tables of one door.
 	Budget *Budget
 	// Client says whose a flow is, for its share of the budget.
@@ -246,7 +250,7 @@ func (t *Table[K]) next(ctx context.Context, f *flow[K]) ([]byte, bool) {
 func (t *Table[K]) refused(f *flow[K]) {
 	f.used.Store(wasRefused)
 	for _, b := range f.held {
-		t.took(b)
+		t.drop(f, b)
 	}
 	f.held = nil
 	over := time.NewTimer(refusedFor)
@@ -254,12 +258,20 @@ func (t *Table[K]) refused(f *flow[K]) {
 	for {
 		select {
 		case b := <-f.queue:
-			t.took(b)
+			t.drop(f, b)
 		case <-over.C:
 			return
 		case <-f.ctx.Done():
 			return
 		}
+	}
+}
+
+// drop is the end of a datagram whose flow was refused.
+func (t *Table[K]) drop(f *flow[K], b []byte) {
+	t.took(b)
+	if t.o.Refused != nil {
+		t.o.Refused(f.key)
 	}
 }
 
@@ -324,6 +336,9 @@ func (t *Table[K]) read(f *flow[K], leg Leg) {
 		n, err := leg.Far.Read(buf[:])
 		if err != nil {
 			if f.ctx.Err() == nil && isLoss(err) {
+				if t.o.Refused != nil && errors.Is(err, syscall.ECONNREFUSED) {
+					t.o.Refused(f.key)
+				}
 				continue
 			}
 			return

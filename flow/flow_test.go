@@ -70,6 +70,7 @@ type side struct {
 	refuse  bool
 	replies []string
 	ended   []string
+	told    int // datagrams of which the client was told that nobody takes them
 }
 
 func (s *side) open(ctx context.Context, key string, _ func(context.Context) ([]byte, bool)) (Leg, error) {
@@ -106,6 +107,11 @@ func inSide(t *testing.T, flows, budget int, test func(*side)) {
 		var err error
 		s.table, err = NewTable(t.Context(), Options[string]{
 			Open: s.open, Budget: s.budget, Flows: flows, Client: func(key string) string { client, _, _ := strings.Cut(key, " "); return client },
+			Refused: func(string) {
+				s.mu.Lock()
+				defer s.mu.Unlock()
+				s.told++
+			},
 			Ended: func(key string, up, down int64, _ time.Duration) {
 				s.mu.Lock()
 				defer s.mu.Unlock()
@@ -145,8 +151,8 @@ func TestDatagramsGoToTheirFarSideAndTheAnswersComeBack(t *testing.T) {
 		s.far("a").in <- nil // an earlier one reached nobody
 		s.far("a").in <- []byte("yes")
 		synctest.Wait()
-		if got := s.said(); !slices.Equal(got, []string{"a: yes"}) || len(s.opened) != 2 {
-			t.Errorf("the client heard %q over %q", got, s.opened)
+		if got := s.said(); !slices.Equal(got, []string{"a: yes"}) || len(s.opened) != 2 || s.told != 1 {
+			t.Errorf("the client heard %q over %q, and %d times that nobody is there", got, s.opened, s.told)
 		}
 		s.table.Close()
 		slices.Sort(s.ended)
@@ -184,8 +190,8 @@ func TestAFarSideThatWasRefusedIsNotAskedForAgainAtOnce(t *testing.T) {
 			s.table.Send("a", []byte("knock"))
 			synctest.Wait()
 		}
-		if len(s.opened) != 1 {
-			t.Errorf("it was asked for %d times", len(s.opened))
+		if len(s.opened) != 1 || s.told != 3*queued {
+			t.Errorf("it was asked for %d times, and told of %d datagrams", len(s.opened), s.told)
 		}
 		time.Sleep(refusedFor + time.Second)
 		s.table.Send("a", []byte("knock"))

@@ -133,6 +133,16 @@ func (c *cache) get(q dnswire.Question, now time.Time) (e *entry, refresh bool) 
 	return e, refresh
 }
 
+// peek is get for one who only wants to know what is there: nothing is counted as used, and nothing refreshed.
+func (c *cache) peek(q dnswire.Question, now time.Time) *entry {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if e := c.entries[q]; e != nil && now.Before(e.expires) && !now.Before(e.stored) {
+		return e
+	}
+	return nil
+}
+
 // has says whether there is anything to say about q without asking: what get gives, or an answer that may stand in.
 func (c *cache) has(q dnswire.Question, now time.Time) bool {
 	c.mu.Lock()

@@ -177,6 +177,18 @@ func (r *Resolver) ExchangeCached(q dnswire.Question) (*dnswire.Answer, bool) {
 	return a, err == nil
 }
 
+// Peek gives an answer of the cache that has not expired, if there is one. It asks nobody, refreshes nothing, and is no look-up:
+// none is reported.
+func (r *Resolver) Peek(q dnswire.Question) (*dnswire.Answer, bool) {
+	q.Name = dnswire.CanonicalName(q.Name)
+	e := r.cache.peek(q, r.now())
+	if e == nil || e.fault != nil {
+		return nil, false
+	}
+	a, err := r.told(e)
+	return a, err == nil
+}
+
 // told is an entry as an answer of this moment.
 func (r *Resolver) told(e *entry) (*dnswire.Answer, error) {
 	if e.fault != nil {

@@ -28,6 +28,8 @@ type Policy struct {
 	// PrivateAllowed are networks that may be reached though PrivateTargets refuses.
 	PrivateAllowed []netip.Prefix
 	ClientResolved Mode // Refuse, Report or Allow
+	// Contained is ClientResolved for the doors of contained programs.
+	Contained Mode
 	// ResolverNames are hosts known to be encrypted resolvers; ResolverAddrs their addresses.
 	ResolverNames []string
 	ResolverAddrs []netip.Addr
@@ -35,7 +37,7 @@ type Policy struct {
 
 // Sealed is the policy of an empty configuration.
 func Sealed() Policy {
-	return Policy{PlainHTTP: Refuse, ForeignResolvers: Refuse, PrivateTargets: Refuse, ClientResolved: Report}
+	return Policy{PlainHTTP: Refuse, ForeignResolvers: Refuse, PrivateTargets: Refuse, ClientResolved: Report, Contained: Refuse}
 }
 
 func (p Policy) validate() error {
@@ -48,6 +50,7 @@ func (p Policy) validate() error {
 		{"foreign_resolvers", p.ForeignResolvers, false},
 		{"private_targets", p.PrivateTargets, false},
 		{"client_resolved", p.ClientResolved, true},
+		{"client_resolved of contained programs", p.Contained, true},
 	} {
 		if m.mode != Refuse && m.mode != Allow && (m.mode != Report || !m.report) {
 			return fmt.Errorf("route: policy %s cannot be %q", m.key, m.mode)
@@ -88,10 +91,18 @@ func (t *Table) refuse(r Request, clientResolved bool) error {
 			return err
 		}
 	}
-	if clientResolved && t.policy.ClientResolved == Refuse {
+	if clientResolved && t.RefusesUngiven(r.Door) {
 		return fault.New(fault.PolicyClientResolved, "the client asked for an address that our resolver never gave out", nil)
 	}
 	return nil
+}
+
+// RefusesUngiven says whether a door refuses what is asked for by an address that our resolver never gave out.
+func (t *Table) RefusesUngiven(door event.Door) bool {
+	if door == event.DoorExec || door == event.DoorExecUDP {
+		return t.policy.Contained == Refuse
+	}
+	return t.policy.ClientResolved == Refuse
 }
 
 func (t *Table) foreignResolver(host name.Host, port uint16) error {

@@ -30,3 +30,9 @@ func OriginalOf([]byte) (netip.AddrPort, bool) { return netip.AddrPort{}, false 
 func MayMark(uint32) error { return ErrNotLinux }
 
 func setMark(syscall.RawConn, uint32) error { return ErrNotLinux }
+
+// ListenTransparentICMP is for Linux.
+func ListenTransparentICMP(bool) (*net.IPConn, error) { return nil, ErrNotLinux }
+
+// SendICMP is for Linux.
+func SendICMP(*net.IPConn, []byte, netip.Addr, netip.Addr) error { return ErrNotLinux }

@@ -29,6 +29,9 @@ func Near() []netip.Prefix { return slices.Clone(near) }
 // serves says whether a client is on the list for its transport. Others are not answered at all: an answer to a forged
 // address would reach someone who never asked. Over QUIC they are refused, in a packet smaller than theirs.
 func (d *Door) serves(c Client) bool {
+	if d.o.Home {
+		return true
+	}
 	list := d.o.PlainClients
 	if c.Proto.encrypted() {
 		list = d.o.Clients
@@ -72,6 +75,9 @@ func clientOf(addr net.Addr, p Proto) Client {
 	}
 	return Client{Proto: p} // no address is on no list
 }
+
+// isNear says whether an address is that of a program of this host, which nobody else can pretend to have.
+func (d *Door) isNear(addr netip.Addr) bool { return d.o.Home || addr.IsLoopback() }
 
 // together gives whose queries and connections are counted together: an address, or an IPv6 network of 64 bits.
 func together(addr netip.Addr) netip.Addr {
@@ -136,7 +142,7 @@ func (d *Door) closeConnection(c Client) {
 
 // share is how many of the connections one client may have: this host's programs, which share an address, all of them.
 func (d *Door) share(c Client) int {
-	if c.Addr.Addr().IsLoopback() {
+	if d.isNear(c.Addr.Addr()) {
 		return d.o.Connections
 	}
 	return d.o.PerClient

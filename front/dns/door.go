@@ -98,6 +98,11 @@ type Options struct {
 	// addresses of this host, of its links and of private networks.
 	Clients []netip.Prefix
 
+	// Home says that every client is a program of this host that nobody else can pretend to be, whatever address it has: all are
+	// served, and none is limited for the others' sake, as it is with those on loopback. A socket for datagrams may be handed
+	// what was sent to any address then, as by TPROXY: the reply comes from there, if the socket is transparent.
+	Home bool
+
 	// ID and Version are told to who asks for id.server and version.bind in class CHAOS (RFC 4892): at most 255 octets.
 	// Empty, the question is refused.
 	ID, Version string

@@ -60,10 +60,10 @@ func (d *Door) begin(dst, msg []byte, c Client, a *asking) (out []byte, next ste
 	}
 	now := time.Now()
 	verified, sound := d.openCookie(a, now)
-	if c.Proto == UDP && !verified && !c.Addr.Addr().IsLoopback() {
+	if c.Proto == UDP && !verified && !d.isNear(c.Addr.Addr()) {
 		a.limit = min(a.limit, amplification*len(msg))
 	}
-	if !d.rate.allow(c.Addr.Addr(), verified || c.Proto != UDP, now) {
+	if !d.o.Home && !d.rate.allow(c.Addr.Addr(), verified || c.Proto != UDP, now) {
 		d.stats.rateLimited.Add(1)
 		return d.slowDown(dst, a, verified || c.Proto != UDP)
 	}

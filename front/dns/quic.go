@@ -75,7 +75,7 @@ func (d *Door) serveQUIC(ctx context.Context, socket net.PacketConn, o overQUIC,
 // connections are open, in all or of that address, that forged ones could keep others out.
 func (d *Door) crowded(c Client) bool {
 	addr := c.Addr.Addr()
-	return !addr.IsLoopback() && (d.stats.connections.Load() >= int64(d.o.Connections/4) || d.crowd.size(together(addr)) >= d.o.PerClient/4)
+	return !d.isNear(addr) && (d.stats.connections.Load() >= int64(d.o.Connections/4) || d.crowd.size(together(addr)) >= d.o.PerClient/4)
 }
 
 // admitted is a connection that is counted until it ends.

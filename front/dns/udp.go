@@ -31,7 +31,7 @@ var packets = sync.Pool{New: func() any { return new(packet) }}
 // socket.
 func (d *Door) ServeUDP(ctx context.Context, conn *net.UDPConn) error {
 	defer conn.Close()
-	socket, err := newDatagrams(conn)
+	socket, err := newDatagrams(conn, d.o.Home)
 	if err != nil {
 		return err
 	}

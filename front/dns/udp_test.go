@@ -91,6 +91,28 @@ func TestAStrangerIsNotAnsweredByPlainDNS(t *testing.T) {
 	}
 }
 
+func TestWhereAllClientsAreAtHomeNoneIsAStrangerOrTakenForForged(t *testing.T) {
+	z := &zone{}
+	d := newDoor(t, Options{Handler: z, Home: true, Rate: 1, Connections: 8, PlainClients: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}})
+	long := query(t, "www.example.", miekg.TypeA, nil)
+	for range 5 {
+		if m := ask(t, d, elsewhere(UDP), long); len(m.Answer) != 1 {
+			t.Fatalf("%v", m)
+		}
+	}
+	if !d.serves(elsewhere(UDP)) || d.share(elsewhere(TCP)) != 8 || d.Stats().RateLimited > 0 {
+		t.Errorf("served %v, %d connections, %+v", d.serves(elsewhere(UDP)), d.share(elsewhere(TCP)), d.Stats())
+	}
+	conn := listenUDP(t)
+	stop := run(t, func(ctx ctx) error { return d.ServeUDP(ctx, conn) })
+	c := dialUDP(t, conn)
+	send(t, c, query(t, "www.example.", miekg.TypeA, nil))
+	if m := receive(t, c); len(m.Answer) != 1 {
+		t.Errorf("%v", m)
+	}
+	stop()
+}
+
 func TestByDefaultOnlyThisHostIsServedInClearAndOnlyNeighboursEncrypted(t *testing.T) {
 	d := newDoor(t, Options{})
 	for addr, want := range map[string][2]bool{

@@ -9,7 +9,8 @@ import (
 )
 
 // datagrams is a socket whose replies come from the address that was asked. Where it is bound to every address of the host, the
-// kernel would choose one, and a client takes a reply from no other than it asked.
+// kernel would choose one, and where it is handed questions for others, its own, and a client takes a reply from no other than it
+// asked.
 type datagrams struct {
 	*net.UDPConn
 	v4, v6 bool // that the kernel is to tell which address was asked; neither for a socket of one address
@@ -19,11 +20,12 @@ type datagrams struct {
 // controlLen is room for what the kernel tells beside a datagram.
 const controlLen = 128
 
-func newDatagrams(conn *net.UDPConn) (datagrams, error) {
+// newDatagrams looks which address conn has. Where told is set it may be asked at any other too, which a firewall hands over.
+func newDatagrams(conn *net.UDPConn, told bool) (datagrams, error) {
 	d := datagrams{UDPConn: conn, home: isHome(conn.LocalAddr())}
 	at := conn.LocalAddr().(*net.UDPAddr).AddrPort().Addr()
 	switch {
-	case !at.IsUnspecified():
+	case !at.IsUnspecified() && !told:
 		return d, nil
 	case at.Is4():
 		d.v4 = true

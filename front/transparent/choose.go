@@ -10,12 +10,33 @@ import (
 	"watertight/route"
 )
 
+// known says whether the target of a client that wanted an address is known before it says anything, and sets it: that is the
+// name which the address stands for, or the address itself where it will be refused whatever is said.
+func (d *Door) known(r *route.Request, to netip.AddrPort) (known bool, err error) {
+	if d.o.Own(r.Client, to) {
+		d.o.Logger.Warn("the firewall hands this program its own connections: exempt them by user or by mark, see docs/transparent.md")
+		return false, fault.New(fault.PolicyPrivateTarget, "the connection is this program's own", nil)
+	}
+	host, stands := d.o.Stands(to.Addr())
+	switch {
+	case stands && !host.IsValid():
+		return false, fault.New(fault.PolicyClientResolved, "the address stands for no name that was asked for here", nil)
+	case stands:
+		r.Original = netip.Addr{} // it is no address of the network
+		r.Target, err = name.New(host, to.Port())
+	case len(d.o.Dialer.GivenFor(r.Client.Addr(), to.Addr())) == 0 && d.o.Dialer.RefusesUngiven(r.Door):
+		r.Target, err = name.FromAddrPort(to)
+	default:
+		return false, nil
+	}
+	if err != nil {
+		return false, fault.New(fault.BadRequest, "the target is not valid", err)
+	}
+	return true, nil
+}
+
 // target says which target a client means that wanted an address.
 func (d *Door) target(from, to netip.AddrPort, said hello.Said, state hello.State) (name.Target, error) {
-	if d.o.Own(from, to) {
-		d.o.Logger.Warn("the firewall hands this program its own connections: exempt them by user or by mark, see docs/transparent.md")
-		return name.Target{}, fault.New(fault.PolicyPrivateTarget, "the connection is this program's own", nil)
-	}
 	given := d.o.Dialer.GivenFor(from.Addr(), to.Addr())
 	if state != hello.Named {
 		said = hello.Said{Hidden: said.Hidden}

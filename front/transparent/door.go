@@ -38,6 +38,8 @@ type Dialer interface {
 	GivenFor(from, addr netip.Addr) []route.Given
 	// Leads gives the name of the channel to a host, or "".
 	Leads(h name.Host) string
+	// RefusesUngiven says whether what is asked for by an address that was given out to nobody is refused at a door.
+	RefusesUngiven(door event.Door) bool
 }
 
 // Relay carries octets between client and server until both directions have ended, and gives how many went up and down.
@@ -53,7 +55,17 @@ type Options struct {
 	Flows       int          // of datagrams, at one time
 	// Own says whether a connection or a datagram from one address to another is this program's own.
 	Own func(from, to netip.AddrPort) bool
+	// Stands says true for an address that is not looked at as one of the network, and gives the name that it stands for alone; of
+	// one that stands for none nothing is carried. See [StandsForNone].
+	Stands func(netip.Addr) (name.Host, bool)
+	// Refused hears of each datagram that will not be carried, and by whom to whom it was sent; nil tells nobody. It does not wait.
+	Refused func(client, meant netip.AddrPort)
+	// Door and PacketDoor are what connections and datagrams come by, in what is reported.
+	Door, PacketDoor event.Door
 }
+
+// StandsForNone is [Options.Stands] where every address is one of the network.
+func StandsForNone(netip.Addr) (name.Host, bool) { return name.Host{}, false }
 
 func (o Options) validate() error {
 	switch {
@@ -67,6 +79,10 @@ func (o Options) validate() error {
 		return errors.New("transparent: a door needs a logger")
 	case o.Own == nil:
 		return errors.New("transparent: a door needs to know what is its own")
+	case o.Stands == nil:
+		return errors.New("transparent: a door needs to know what stands for a name")
+	case o.Door == "" || o.PacketDoor == "":
+		return errors.New("transparent: a door needs names for what is reported")
 	case o.Connections <= 0 || o.Flows <= 0:
 		return errors.New("transparent: a door needs limits")
 	}
@@ -122,6 +138,9 @@ func (d *Door) SetConnections(n int) { d.connections.Store(int64(n)) }
 
 // Open is how many connections there are.
 func (d *Door) Open() int64 { return d.open.Load() }
+
+// Flows is how many flows of datagrams there are.
+func (d *Door) Flows() int { return d.flows.Used() }
 
 // Dropped counts datagrams that were not sent on: over a limit, or to a far side that was refused a moment ago.
 func (d *Door) Dropped() uint64 { return d.dropped.Load() }
@@ -246,19 +265,23 @@ func (d *Door) serve(ctx context.Context, conn *net.TCPConn, meant Meant) {
 	began := time.Now()
 	client, _ := conn.RemoteAddr().(*net.TCPAddr)
 	to, err := meant(conn)
-	r := route.Request{Door: event.DoorTransparent, Client: plain(client.AddrPort()), Original: to.Addr()}
+	r := route.Request{Door: d.o.Door, Client: plain(client.AddrPort()), Original: to.Addr()}
 	if err != nil {
 		d.report(r, fault.BadRequest, began)
 		d.o.Logger.Info("a connection was turned away that was not redirected", "error", err)
 		reset(conn)
 		return
 	}
-	h, err := hear(ctx, conn, to.Port())
-	if err != nil {
-		reset(conn)
-		return
+	var h heard
+	known, err := d.known(&r, to)
+	if err == nil && !known {
+		if h, err = hear(ctx, conn, to.Port()); err != nil {
+			reset(conn)
+			return
+		}
+		r.Target, err = d.target(r.Client, to, h.said, h.state)
 	}
-	if r.Target, err = d.target(r.Client, to, h.said, h.state); err != nil {
+	if err != nil {
 		d.report(r, fault.Of(err).Code, began)
 		reset(conn)
 		return
@@ -286,5 +309,8 @@ func (d *Door) dial(ctx context.Context, conn *net.TCPConn, r route.Request, hea
 
 // report tells the sink of a request that never came as far as the dialer.
 func (d *Door) report(r route.Request, code fault.Code, began time.Time) {
-	d.o.Sink.Request(&event.Request{Door: r.Door, Client: r.Client, Target: r.Target, Code: code, Took: time.Since(began)})
+	d.o.Sink.Request(&event.Request{
+		Door: r.Door, Client: r.Client, Target: r.Target, Code: code, Took: time.Since(began),
+		ClientResolved: code == fault.PolicyClientResolved,
+	})
 }

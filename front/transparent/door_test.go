@@ -30,6 +30,8 @@ type inside struct {
 	err    error
 	given  map[netip.Addr][]route.Given
 	own    bool
+	sealed bool                     // what was given to nobody is refused
+	stood  map[netip.Addr]name.Host // addresses that stand for names
 
 	mu     sync.Mutex
 	asked  []route.Request
@@ -48,6 +50,13 @@ func (in *inside) Dial(_ context.Context, r route.Request) (net.Conn, error) {
 
 func (in *inside) DialPacket(context.Context, route.Request) (net.Conn, error) {
 	return nil, errors.New("none here")
+}
+
+func (in *inside) RefusesUngiven(event.Door) bool { return in.sealed }
+
+func (in *inside) stands(a netip.Addr) (name.Host, bool) {
+	h, ok := in.stood[a]
+	return h, ok
 }
 
 func (in *inside) GivenFor(_, addr netip.Addr) []route.Given { return in.given[addr] }
@@ -86,7 +95,7 @@ func (in *inside) meantFor(t *testing.T, to string, err error) *net.TCPConn {
 	t.Helper()
 	door, derr := New(Options{
 		Dialer: in, Relay: in.relay, Sink: in, Logger: slog.New(slog.DiscardHandler), Connections: 9, Flows: 9,
-		Own: func(_, _ netip.AddrPort) bool { return in.own },
+		Own: func(_, _ netip.AddrPort) bool { return in.own }, Stands: in.stands, Door: event.DoorTransparent, PacketDoor: event.DoorTransparentUDP,
 	})
 	if derr != nil {
 		t.Fatal(derr)
@@ -230,6 +239,7 @@ func TestWhoIsRefusedGetsAReset(t *testing.T) {
 		"not redirected":      {&inside{}, wire.ErrNotRedirected, fault.BadRequest},
 		"our own":             {&inside{own: true}, nil, fault.PolicyPrivateTarget},
 		"of several channels": {&inside{given: given("a.one", "b.two")}, nil, fault.PolicyRoute},
+		"standing for none":   {&inside{stood: map[netip.Addr]name.Host{netip.MustParseAddr("203.0.113.7"): {}}}, nil, fault.PolicyClientResolved},
 	} {
 		conn := tt.in.meantFor(t, meant, tt.err)
 		_, wrote := io.WriteString(conn, "\x00\x01 something else than TLS")
@@ -309,13 +319,17 @@ func TestTheProgramsOwnConnectionsAreKnownByBothEnds(t *testing.T) {
 
 func TestADoorNeedsAllOfItsParts(t *testing.T) {
 	in := &inside{}
-	whole := Options{Dialer: in, Relay: in.relay, Sink: in, Logger: slog.New(slog.DiscardHandler), Connections: 1, Flows: 1, Own: func(_, _ netip.AddrPort) bool { return false }}
+	whole := Options{
+		Dialer: in, Relay: in.relay, Sink: in, Logger: slog.New(slog.DiscardHandler), Connections: 1, Flows: 1, Own: func(_, _ netip.AddrPort) bool { return false },
+		Stands: StandsForNone, Door: event.DoorTransparent, PacketDoor: event.DoorTransparentUDP,
+	}
 	if _, err := New(whole); err != nil {
 		t.Fatal(err)
 	}
 	for title, take := range map[string]func(*Options){
 		"dialer": func(o *Options) { o.Dialer = nil }, "relay": func(o *Options) { o.Relay = nil }, "sink": func(o *Options) { o.Sink = nil },
 		"logger": func(o *Options) { o.Logger = nil }, "own": func(o *Options) { o.Own = nil },
+		"stands": func(o *Options) { o.Stands = nil }, "door": func(o *Options) { o.Door = "" }, "door of datagrams": func(o *Options) { o.PacketDoor = "" },
 		"connections": func(o *Options) { o.Connections = 0 }, "flows": func(o *Options) { o.Flows = 0 },
 	} {
 		o := whole
@@ -350,3 +364,27 @@ type addressed struct {
 }
 
 func (a addressed) LocalAddr() net.Addr { return a.local }
+
+func TestWhatIsKnownBeforeTheClientSaysAnythingIsNotWaitedFor(t *testing.T) {
+	stood := map[netip.Addr]name.Host{netip.MustParseAddr("203.0.113.7"): name.MustHost("api.example")}
+	for title, tt := range map[string]struct {
+		in   *inside
+		want route.Request
+	}{
+		"a name that the address stands for":          {&inside{stood: stood}, route.Request{Target: name.Must("api.example:22")}},
+		"an address that is refused whatever is said": {&inside{sealed: true}, route.Request{Target: name.Must("203.0.113.7:22"), Original: netip.MustParseAddr("203.0.113.7")}},
+	} {
+		tt.in.origin = echo(t)
+		conn := tt.in.meantFor(t, "203.0.113.7:22", nil)
+		says(t, conn, helloOf(t, "other.example")) // it is not looked at
+		tt.want.Door, tt.want.Client = event.DoorTransparent, conn.LocalAddr().(*net.TCPAddr).AddrPort()
+		if len(tt.in.asked) != 1 || tt.in.asked[0] != tt.want {
+			t.Errorf("%s: asked for %+v", title, tt.in.asked)
+		}
+	}
+	in := &inside{sealed: true, given: given("api.example"), origin: echo(t)}
+	says(t, in.meantFor(t, meant, nil), helloOf(t, "api.example"))
+	if len(in.asked) != 1 || in.asked[0].Target != name.Must("api.example:443") {
+		t.Errorf("what was given out: asked for %+v", in.asked)
+	}
+}

@@ -37,9 +37,10 @@ func (d *Door) ServeUDP(ctx context.Context, conn *net.UDPConn, replies ReplyFro
 			return d.openFlow(ctx, p, next, replies)
 		},
 		Ended: func(_ pair, up, down int64, took time.Duration) {
-			d.o.Sink.Tunnel(&event.Tunnel{Door: event.DoorTransparentUDP, Up: up, Down: down, Took: took})
+			d.o.Sink.Tunnel(&event.Tunnel{Door: d.o.PacketDoor, Up: up, Down: down, Took: took})
 		},
-		Budget: d.flows, Flows: 2 * d.o.Flows, // the budget decides whose flow is given up
+		Refused: d.refused(),
+		Budget:  d.flows, Flows: 2 * d.o.Flows, // the budget decides whose flow is given up
 		Client: func(p pair) string { return flow.AtAddress(p.client.Addr()) },
 	})
 	if err != nil {
@@ -67,6 +68,14 @@ func (d *Door) ServeUDP(ctx context.Context, conn *net.UDPConn, replies ReplyFro
 	}
 }
 
+// refused is what hears of datagrams that are not carried.
+func (d *Door) refused() func(pair) {
+	if d.o.Refused == nil {
+		return nil
+	}
+	return func(p pair) { d.o.Refused(p.client, p.meant) }
+}
+
 // openFlow opens the flow of a client to whom it means: the name for which the address was given out, or the one in its
 // hello of QUIC.
 func (d *Door) openFlow(ctx context.Context, p pair, next func(context.Context) ([]byte, bool), replies ReplyFrom) (leg flow.Leg, err error) {
@@ -78,9 +87,13 @@ func (d *Door) openFlow(ctx context.Context, p pair, next func(context.Context) 
 		}
 	}()
 	defer d.contain()
-	said, state := hearQUIC(ctx, next)
-	r := route.Request{Door: event.DoorTransparentUDP, Client: p.client, Original: p.meant.Addr()}
-	if r.Target, err = d.target(p.client, p.meant, said, state); err != nil {
+	r := route.Request{Door: d.o.PacketDoor, Client: p.client, Original: p.meant.Addr()}
+	known, err := d.known(&r, p.meant)
+	if err == nil && !known {
+		said, state := hearQUIC(ctx, next)
+		r.Target, err = d.target(p.client, p.meant, said, state)
+	}
+	if err != nil {
 		d.report(r, fault.Of(err).Code, began)
 		return leg, err
 	}
