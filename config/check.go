@@ -26,6 +26,7 @@ func (l *loader) check(c *Config) {
 	}
 	sound = l.checkTargets(c, names) && sound
 	sound = l.checkGateway(c, names) && sound
+	sound = l.checkACME(c, names) && sound
 	l.checkShadows(c)
 	if sound {
 		l.checkReached(c)
@@ -41,7 +42,10 @@ func (l *loader) checkListeners(c *Config) {
 	}
 	var doors []door
 	all := c.Listen.sockets()
-	for _, path := range []string{"listen.proxy", "listen.admin", "listen.gateway", "listen.dns", "listen.transparent"} {
+	if c.ACME.HTTP.IsValid() {
+		all["acme.http"] = []socket{{c.ACME.HTTP, true, false}}
+	}
+	for _, path := range []string{"listen.proxy", "listen.admin", "listen.gateway", "listen.dns", "listen.transparent", "acme.http"} {
 		for i, one := range all[path] {
 			now := door{one, fmt.Sprintf("%s[%d]", path, i)}
 			if !now.address.IsValid() {
@@ -250,6 +254,7 @@ func (l *loader) checkReached(c *Config) {
 	for _, g := range c.Gateway {
 		named = append(named, g.Channel)
 	}
+	named = append(named, c.ACME.Channel)
 	for _, name := range named {
 		for name != "" && !reached[name] {
 			reached[name] = true

@@ -50,6 +50,7 @@ type Config struct {
 	Channels []Channel // `direct` is always among them; the rest as written, or `via` of the command line
 	Routes   []Route   // first match wins. None: everything takes `direct`. Some: what none matches is refused
 	Gateway  []Gateway // where the gateway's paths lead
+	ACME     ACME      // how certificates of listeners are obtained
 	Policy   Policy
 	Limits   Limits
 	Log      Log

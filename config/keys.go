@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"watertight/acme"
 	"watertight/hop"
 	"watertight/resolve"
 	"watertight/wireguard"
@@ -57,6 +58,10 @@ var Keys = []Key{
 	{Path: "listen.proxy.tls.cert", form: formText, Doc: "A PEM file: the certificate with its chain. Read again at every reload."},
 	{Path: "listen.proxy.tls.key", form: formText, Doc: "A PEM file: the certificate's key."},
 	{
+		Path: "listen.proxy.tls.acme", form: formText, list: true,
+		Doc: "Names for which a certificate is obtained by ACME, in place of `cert` and `key`: see `acme`.",
+	},
+	{
 		Path: "listen.proxy.tls.client_ca", form: formText,
 		Doc: "A PEM file: who issues certificates to clients. Each client has to show one, whose common name is its user.",
 	},
@@ -86,6 +91,10 @@ var Keys = []Key{
 	{Path: "listen.dns.tls.cert", form: formText, Doc: "A PEM file: the certificate with its chain. Read again at every reload."},
 	{Path: "listen.dns.tls.key", form: formText, Doc: "A PEM file: the certificate's key."},
 	{
+		Path: "listen.dns.tls.acme", form: formText, list: true,
+		Doc: "Names for which a certificate is obtained by ACME, in place of `cert` and `key`: see `acme`.",
+	},
+	{
 		Path: "listen.dns.tls.client_ca", form: formText,
 		Doc: "A PEM file: who issues certificates to clients. Each client has to show one, and may come from any address.",
 	},
@@ -110,6 +119,10 @@ var Keys = []Key{
 	{Path: "listen.gateway.tls.cert", form: formText, Doc: "A PEM file: the certificate with its chain. Read again at every reload."},
 	{Path: "listen.gateway.tls.key", form: formText, Doc: "A PEM file: the certificate's key."},
 	{
+		Path: "listen.gateway.tls.acme", form: formText, list: true,
+		Doc: "Names for which a certificate is obtained by ACME, in place of `cert` and `key`: see `acme`.",
+	},
+	{
 		Path: "listen.gateway.tls.client_ca", form: formText,
 		Doc: "A PEM file: who issues certificates to clients. Each client has to show one, whose common name is its user.",
 	},
@@ -126,6 +139,10 @@ var Keys = []Key{
 	{Path: "listen.admin.tls", form: formMap, Doc: "TLS 1.3 at the port."},
 	{Path: "listen.admin.tls.cert", form: formText, Doc: "A PEM file: the certificate with its chain. Read again at every reload."},
 	{Path: "listen.admin.tls.key", form: formText, Doc: "A PEM file: the certificate's key."},
+	{
+		Path: "listen.admin.tls.acme", form: formText, list: true,
+		Doc: "Names for which a certificate is obtained by ACME, in place of `cert` and `key`: see `acme`.",
+	},
 	{
 		Path: "listen.admin.tls.client_ca", form: formText,
 		Doc: "A PEM file: who issues certificates to clients. Each client has to show one.",
@@ -375,6 +392,20 @@ var Keys = []Key{
 		Path: "limits.drain", form: formPeriod, min: 0, max: 3600, Default: DefaultDrain.String(),
 		Doc: "How long a stop or a reload waits for open tunnels before it cuts them.",
 	},
+
+	{Path: "acme", form: formMap, Doc: "How certificates are obtained and renewed for listeners with `acme` in their `tls` (RFC 8555)."},
+	{Path: "acme.accept_terms", form: formBool, Default: "false", Doc: "Your word that you accept the terms of service of the authority. It must be true."},
+	{Path: "acme.channel", form: formText, Doc: "The channel by which the authority is reached, and no other."},
+	{Path: "acme.directory", form: formText, Default: acme.LetsEncrypt, Doc: "The URL of the authority's directory."},
+	{Path: "acme.ca", form: formText, Doc: "A PEM file with the only authorities that may certify the directory. Without it they are those whom the system trusts."},
+	{Path: "acme.email", form: formText, Doc: "Where the authority may write."},
+	{
+		Path: "acme.http", form: formText,
+		Doc: "IP:PORT at which validations by http-01 are answered, and nothing else. Without it they are answered by TLS (tls-alpn-01), at the listeners.",
+	},
+	{Path: "acme.eab", form: formMap, Doc: "The account at the authority to which the one of this program is bound, where it asks for that."},
+	{Path: "acme.eab.kid", form: formText, Doc: "The identifier of that binding."},
+	{Path: "acme.eab.key", form: formText, Doc: "Its key in base64url, as ${file:PATH} or ${env:NAME}."},
 
 	{
 		Path: "state", form: formText,

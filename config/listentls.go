@@ -33,23 +33,32 @@ type ServerTLS struct {
 	// CertFile and KeyFile are where Certificate was read from. Nil: the listener is in clear.
 	CertFile, KeyFile string
 	Certificate       *tls.Certificate
+	// Names are what a certificate is obtained for by ACME, in place of the files.
+	Names []string
 	// ClientCAFile is where ClientCAs was read from: those who certify clients. Nil: clients show no certificate.
 	ClientCAFile string
 	ClientCAs    *x509.CertPool
 }
 
 // Speaks says whether TLS was written, though it may be wrong.
-func (t ServerTLS) Speaks() bool { return t.CertFile != "" }
+func (t ServerTLS) Speaks() bool { return t.CertFile != "" || len(t.Names) > 0 }
 
 // keyFiles are the files of `tls` of a listener.
 type keyFiles struct {
 	cert, key, clientCA string
+	names               []string // of `acme`
 	pos                 pos
 }
 
 func (l *loader) keyFiles(n *node, row, path string) *keyFiles {
 	f := &keyFiles{pos: n.pos}
 	l.fields(n, row, path, func(key string, n *node, path string) {
+		if key == "acme" {
+			if f.names = l.acmeNames(n, path); len(f.names) == 0 {
+				f.names = []string{""} // what was written counts, and not what could be read of it: that is reported already
+			}
+			return
+		}
 		t, _ := l.text(n, path)
 		switch key {
 		case "cert":
@@ -69,9 +78,9 @@ func (l *loader) credentials(one *DNSListener, files *keyFiles, at pos, path str
 	case !one.Address.IsValid(): // reported already
 	case one.Scheme == "" && files != nil:
 		l.problem(files.pos, fmt.Sprintf("`%s.tls` would not be used: the address speaks DNS over UDP and TCP", path), "write the address as tls://IP:PORT, quic://IP:PORT or https://IP:PORT"+DoHPath)
-	case one.Scheme != "" && (files == nil || files.cert == "" || files.key == ""):
+	case one.Scheme != "" && (files == nil || len(files.names) == 0 && (files.cert == "" || files.key == "")):
 		l.problem(at, fmt.Sprintf("%s://%s has no certificate to show", one.Scheme, one.Address),
-			fmt.Sprintf("write {address: \"%s://%s\", tls: {cert: FILE, key: FILE}}", one.Scheme, one.Address))
+			fmt.Sprintf("write {address: \"%s://%s\", tls: {cert: FILE, key: FILE}}, or {acme: NAME} to have one obtained", one.Scheme, one.Address))
 	case one.Scheme != "":
 		one.ServerTLS = l.serverTLS(files, strings.TrimSuffix(path, ".address")+".tls")
 	}
@@ -79,14 +88,21 @@ func (l *loader) credentials(one *DNSListener, files *keyFiles, at pos, path str
 
 // serverTLS reads the certificate of a listener, and the authorities of its clients.
 func (l *loader) serverTLS(files *keyFiles, path string) (t ServerTLS) {
-	if files.cert == "" || files.key == "" {
-		l.problem(files.pos, fmt.Sprintf("`%s` has no certificate to show", path), "write {cert: FILE, key: FILE}")
-		return t
-	}
-	t.CertFile, t.KeyFile = l.relative(files.cert), l.relative(files.key)
 	var err error
-	if t.Certificate, err = l.keyPair(files, t.CertFile, t.KeyFile); err != nil {
-		l.problem(files.pos, "the certificate cannot be used: "+err.Error(), "give PEM files: the certificate with its chain, and the key that belongs to it")
+	switch obtained := len(files.names) > 0; {
+	case obtained && (files.cert != "" || files.key != ""):
+		l.problem(files.pos, fmt.Sprintf("`%s` has a certificate in files, and asks for another by `acme`", path), "keep one of the two")
+		t.Names = files.names
+	case obtained:
+		t.Names = files.names
+	case files.cert == "" || files.key == "":
+		l.problem(files.pos, fmt.Sprintf("`%s` has no certificate to show", path), "write {cert: FILE, key: FILE}, or {acme: NAME} to have one obtained")
+		return t
+	default:
+		t.CertFile, t.KeyFile = l.relative(files.cert), l.relative(files.key)
+		if t.Certificate, err = l.keyPair(files, t.CertFile, t.KeyFile); err != nil {
+			l.problem(files.pos, "the certificate cannot be used: "+err.Error(), "give PEM files: the certificate with its chain, and the key that belongs to it")
+		}
 	}
 	if files.clientCA == "" {
 		return t
@@ -101,6 +117,9 @@ func (l *loader) serverTLS(files *keyFiles, path string) (t ServerTLS) {
 // tlsTree gives the tree of `tls` of a listener.
 func (c *Config) tlsTree(at string, t ServerTLS) entries {
 	files := entries{{"cert", c.text(at+".cert", t.CertFile)}, {"key", c.text(at+".key", t.KeyFile)}}
+	if len(t.Names) > 0 {
+		files = entries{{"acme", texts(t.Names, func(i int, n string) string { return c.text(fmt.Sprintf("%s.acme[%d]", at, i), n) })}}
+	}
 	if t.ClientCAFile != "" {
 		files = append(files, entry{"client_ca", c.text(at+".client_ca", t.ClientCAFile)})
 	}

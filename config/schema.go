@@ -45,6 +45,8 @@ var required = map[string][]string{
 	"listen.admin":                  {"address"},
 	"listen.gateway":                {"address"},
 	"listen.transparent":            {"address"},
+	"acme":                          {"accept_terms", "channel"},
+	"acme.eab":                      {"kid", "key"},
 	"routes":                        {"to", "channel"},
 	"channels.*.resolver.upstreams": {"url"},
 	"channels.*.wireguard":          {"private_key_file", "address", "peers"},

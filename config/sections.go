@@ -27,6 +27,8 @@ func (l *loader) read(root *node, c *Config) {
 			l.routes(n, c)
 		case "gateway":
 			l.gateway(n, c)
+		case "acme":
+			l.acme(n, &c.ACME)
 		case "policy":
 			l.policy(n, &c.Policy)
 		case "limits":

@@ -80,6 +80,9 @@ func (c *Config) tree() entries {
 	if len(c.Gateway) > 0 {
 		all = append(all, entry{"gateway", c.gatewayTree()})
 	}
+	if !c.ACME.IsZero() {
+		all = append(all, entry{"acme", c.acmeTree()})
+	}
 	all = append(all,
 		entry{"policy", entries{
 			{"plain_http", c.text("policy.plain_http", string(c.Policy.PlainHTTP))},

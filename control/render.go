@@ -31,6 +31,10 @@ func RenderStatus(w io.Writer, s Status) error {
 		v.line("")
 		v.channel(c)
 	}
+	for _, c := range s.Certificates {
+		v.line("")
+		v.certificate(c)
+	}
 	v.line("")
 	v.row("connections", "%d open", s.Connections)
 	v.row("tunnels", "%d open, %d in all", s.Tunnels.Active, s.Tunnels.Total)
@@ -65,6 +69,21 @@ func (v *view) row(label, format string, args ...any) {
 	text := fmt.Sprintf(format, args...)
 	v.line("%s", strings.TrimRight(fmt.Sprintf("%-*s%s", labelWidth, shown, text), " "))
 	v.last = label
+}
+
+// certificate shows a certificate that is obtained.
+func (v *view) certificate(c Certificate) {
+	state := "NONE"
+	if c.NotAfter != nil {
+		state = "until " + c.NotAfter.UTC().Format(time.RFC3339)
+	}
+	v.row("certificate", "%s: %s", strings.Join(c.Names, ", "), state)
+	if c.LastError != "" {
+		v.row("  error", "%s", c.LastError)
+	}
+	if c.Next != nil {
+		v.row("  next", "the authority is asked at %s", c.Next.UTC().Format(time.RFC3339))
+	}
 }
 
 func (v *view) channel(c Channel) {

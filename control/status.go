@@ -5,19 +5,21 @@ import "time"
 // Status is what a running program tells about itself. Field names are stable. It holds no name of a target and no
 // secret: hops come with their passwords masked.
 type Status struct {
-	Version            string     `json:"version"`
-	PID                int        `json:"pid"`
-	Started            time.Time  `json:"started"`
-	UptimeSeconds      int64      `json:"uptime_seconds"`
-	Ready              bool       `json:"ready"`
-	Listeners          []Listener `json:"listeners"`
-	Channels           []Channel  `json:"channels"`
-	Connections        int64      `json:"connections"` // of clients, open
-	Tunnels            Tunnels    `json:"tunnels"`
-	Requests           Requests   `json:"requests"`
-	DNS                *DNS       `json:"dns,omitempty"`        // nothing where no DNS is served
-	TrappedHostLookups uint64     `json:"trapped_host_lookups"` // anything but 0 is a fault of the program
-	Config             Config     `json:"config"`
+	Version       string     `json:"version"`
+	PID           int        `json:"pid"`
+	Started       time.Time  `json:"started"`
+	UptimeSeconds int64      `json:"uptime_seconds"`
+	Ready         bool       `json:"ready"`
+	Listeners     []Listener `json:"listeners"`
+	Channels      []Channel  `json:"channels"`
+	Connections   int64      `json:"connections"` // of clients, open
+	Tunnels       Tunnels    `json:"tunnels"`
+	Requests      Requests   `json:"requests"`
+	DNS           *DNS       `json:"dns,omitempty"` // nothing where no DNS is served
+	// Certificates are those that are obtained by ACME; nothing where none are.
+	Certificates       []Certificate `json:"certificates,omitempty"`
+	TrappedHostLookups uint64        `json:"trapped_host_lookups"` // anything but 0 is a fault of the program
+	Config             Config        `json:"config"`
 }
 
 // DNS is what happened at the DNS door since the program started.
@@ -26,6 +28,15 @@ type DNS struct {
 	Dropped   map[string]uint64 `json:"dropped"` // queries and connections that no channel was asked for, by reason
 	Truncated uint64            `json:"truncated"`
 	Waiting   int64             `json:"waiting"` // queries under way
+}
+
+// Certificate is one that is obtained for listeners.
+type Certificate struct {
+	Names     []string   `json:"names"`
+	NotAfter  *time.Time `json:"not_after,omitempty"`  // nothing where there is none yet
+	Next      *time.Time `json:"next,omitempty"`       // when the authority is asked next
+	Failures  int        `json:"failures"`             // since the last success
+	LastError string     `json:"last_error,omitempty"` // empty after a success
 }
 
 // Listener is where the program listens.

@@ -74,6 +74,7 @@ func (d *Daemon) Status() control.Status {
 	if stats := d.dnsStats(); stats != nil {
 		s.DNS = &control.DNS{Queries: stats.Queries, Dropped: stats.Dropped(), Truncated: stats.Truncated, Waiting: stats.Waiting}
 	}
+	s.Certificates = d.certificateStatus()
 	for code, n := range totals.Refused {
 		s.Requests.Refused[string(code)] = n
 	}

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"watertight/accesslog"
+	"watertight/acme"
 	"watertight/config"
 	"watertight/control"
 	"watertight/event"
@@ -97,6 +98,7 @@ type Daemon struct {
 	dns     *dns.Door
 	gateway *gateway.Gateway
 	manager wire.Manager
+	acme    *acme.Manager
 
 	transparent *transparent.Door
 
@@ -131,6 +133,9 @@ func New(o Options) (*Daemon, error) {
 	d.keeper.SetUserLimits(o.Config.Limits.PerUser)
 	var err error
 	if d.access, err = accesslog.New(o.Log, o.Config.Log.Names); err != nil {
+		return nil, err
+	}
+	if d.acme, err = acme.New(o.Log); err != nil {
 		return nil, err
 	}
 	if d.metrics, err = metrics.New(metrics.Options{Version: o.Version, State: d.state, Log: o.Log}); err != nil {
@@ -187,6 +192,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 	background.Go(func() { d.watchNetwork(live) })
 	background.Go(func() { d.keepTime(live) })
 	background.Go(func() { d.watchLists(live) })
+	background.Go(func() { d.acme.Run(ctx) })
 
 	<-ctx.Done()
 	d.o.Log.Info("stopping: no new connection is taken, and open ones may end by themselves", "limit", d.drainLimit())
@@ -218,7 +224,12 @@ func (d *Daemon) begin(live context.Context) error {
 		passed.closeUnless(nil)
 		return err
 	}
-	serving, err := openListeners(c.Listen, passed)
+	certificates, err := d.certificates(c)
+	if err != nil {
+		passed.closeUnless(nil)
+		return err
+	}
+	serving, err := openListeners(d.wishes(c), passed)
 	if err != nil {
 		passed.closeUnless(nil)
 		return err
@@ -239,6 +250,12 @@ func (d *Daemon) begin(live context.Context) error {
 	g.start(live)
 	d.board.swap(g)
 	if err := d.openControl(live); err != nil {
+		serving.closeUnless(nil)
+		g.discard(nil)
+		return err
+	}
+	if err := d.acme.Set(certificates); err != nil {
+		d.closeControl()
 		serving.closeUnless(nil)
 		g.discard(nil)
 		return err
@@ -270,6 +287,8 @@ func (d *Daemon) serve(ctx context.Context, l *listener) {
 		err = d.gateway.Serve(ctx, l.socket, l.gatewayTerms)
 	case kindTransparent:
 		err = d.serveTransparent(ctx, l)
+	case kindACME:
+		err = d.acme.ServeHTTP(ctx, l.socket)
 	}
 	if err != nil {
 		d.o.Log.Error("a listener failed and is closed", "kind", string(l.kind), "at", l.address(), "error", err)
@@ -335,7 +354,11 @@ func (d *Daemon) replace(ctx context.Context, c *config.Config) error {
 	if err := d.sameMark(c); err != nil {
 		return err
 	}
-	serving, err := openListeners(c.Listen, d.serving)
+	certificates, err := d.certificates(c)
+	if err != nil {
+		return invalid{err}
+	}
+	serving, err := openListeners(d.wishes(c), d.serving)
 	if err != nil {
 		return err
 	}
@@ -362,6 +385,9 @@ func (d *Daemon) replace(ctx context.Context, c *config.Config) error {
 	d.board.swap(g)
 	d.renew(g)
 	d.settle(c)
+	if err := d.acme.Set(certificates); err != nil {
+		d.o.Log.Error("the certificates to obtain could not be changed", "error", err) // the configuration was checked
+	}
 	serving.serve(d.live, d.serve)
 	d.serving.closeUnless(serving)
 	d.setServing(serving)

@@ -102,6 +102,9 @@ func ownAddresses(c *config.Config) (own []netip.AddrPort) {
 	for _, l := range c.Listen.Transparent {
 		all = append(all, l.Listener)
 	}
+	if c.ACME.HTTP.IsValid() {
+		all = append(all, config.Listener{Address: c.ACME.HTTP})
+	}
 	for _, l := range all {
 		if l.Address.Port() != 0 {
 			own = append(own, l.Address)

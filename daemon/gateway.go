@@ -71,8 +71,8 @@ func (s *switchboard) gatewayTable() (*gateway.Table, func()) {
 }
 
 // termsOf are those of a listener of the gateway.
-func termsOf(l config.GatewayListener) *gateway.Terms {
-	return &gateway.Terms{Hosts: l.Hosts, Origins: l.Origins, Rules: l.Rules(), TLS: serverTLS(l.ServerTLS)}
+func (a wishes) termsOf(l config.GatewayListener) *gateway.Terms {
+	return &gateway.Terms{Hosts: l.Hosts, Origins: l.Origins, Rules: l.Rules(), TLS: a.serverTLS(l.ServerTLS)}
 }
 
 // gatewayTerms gives those of the gateway's listener that are in force.

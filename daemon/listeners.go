@@ -83,53 +83,57 @@ type wanted struct {
 	mark     uint32         // of kindTransparent
 }
 
-func want(k kind, l config.DNSListener) wanted {
+func (a wishes) want(k kind, l config.DNSListener) wanted {
 	w := wanted{kind: k, scheme: l.Scheme, at: l.Address, tcp: l.TCP(), udp: k == kindDNS && l.UDP()}
-	if l.Certificate != nil {
-		w.tls = &tls.Config{MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{*l.Certificate}}
+	if l.Speaks() {
+		w.tls = &tls.Config{MinVersion: tls.VersionTLS13}
 		if l.ClientCAs != nil {
 			w.tls.ClientAuth, w.tls.ClientCAs = tls.RequireAndVerifyClientCert, l.ClientCAs
 		}
+		a.certify(w.tls, l.ServerTLS)
 	}
 	return w
 }
 
 // serverTLS is what a listener whose clients are users speaks; nil for one in clear.
-func serverTLS(t config.ServerTLS) *tls.Config {
-	if t.Certificate == nil {
+func (a wishes) serverTLS(t config.ServerTLS) *tls.Config {
+	if !t.Speaks() {
 		return nil
 	}
-	return gate.ServerTLS(t.Certificate, t.ClientCAs)
+	return a.certify(gate.ServerTLS(nil, t.ClientCAs), t)
 }
 
 // openListeners gives the listeners of a configuration: those of before that it still names, and new ones. Those that
 // the service manager passed stay, whatever the configuration names. On an error none is opened.
-func openListeners(c config.Listen, before *listeners) (*listeners, error) {
+func openListeners(c wishes, before *listeners) (*listeners, error) {
 	next := &listeners{done: before.done, certificates: map[*listener]*tls.Config{}, ways: map[*listener]*mixed.Way{}, terms: map[*listener]*gateway.Terms{}}
 	var all []wanted
 	for _, at := range c.Proxy {
-		w := want(kindProxy, config.DNSListener{Listener: at.Listener})
-		w.way = wayOf(at)
+		w := c.want(kindProxy, config.DNSListener{Listener: at.Listener})
+		w.way = c.wayOf(at)
 		if w.udp = at.H3; w.udp {
 			w.scheme = schemeH3
 		}
 		all = append(all, w)
 	}
 	for _, at := range c.Admin {
-		w := want(kindAdmin, config.DNSListener{Listener: at.Listener})
-		w.way = &mixed.Way{Rules: at.Rules(), TLS: serverTLS(at.ServerTLS)}
+		w := c.want(kindAdmin, config.DNSListener{Listener: at.Listener})
+		w.way = &mixed.Way{Rules: at.Rules(), TLS: c.serverTLS(at.ServerTLS)}
 		all = append(all, w)
 	}
 	for _, at := range c.DNS {
-		all = append(all, want(kindDNS, at))
+		all = append(all, c.want(kindDNS, at))
 	}
 	for _, at := range c.Gateway {
-		w := want(kindGateway, config.DNSListener{Listener: at.Listener})
-		w.terms = termsOf(at)
+		w := c.want(kindGateway, config.DNSListener{Listener: at.Listener})
+		w.terms = c.termsOf(at)
 		all = append(all, w)
 	}
 	for _, at := range c.Transparent {
 		all = append(all, wantTransparent(at, c.Mark()))
+	}
+	if c.validations.IsValid() {
+		all = append(all, wanted{kind: kindACME, at: c.validations, tcp: true})
 	}
 	for _, w := range all {
 		l, err := next.listen(w, before)
@@ -167,8 +171,8 @@ func openListeners(c config.Listen, before *listeners) (*listeners, error) {
 }
 
 // wayOf gives what a listener asks of its clients.
-func wayOf(l config.ProxyListener) *mixed.Way {
-	return &mixed.Way{Rules: l.Rules(), Balancers: l.Balancers, TLS: serverTLS(l.ServerTLS)}
+func (a wishes) wayOf(l config.ProxyListener) *mixed.Way {
+	return &mixed.Way{Rules: l.Rules(), Balancers: l.Balancers, TLS: a.serverTLS(l.ServerTLS)}
 }
 
 // passedListeners gives the sockets of the service manager, by the names that it gave them: what stands before the
@@ -290,7 +294,7 @@ func (l *listener) text() string {
 
 // addresses gives all addresses, for the policy: a request for one of them would go round in a circle.
 func (ls *listeners) addresses() []netip.AddrPort {
-	return slices.Concat(ls.at(kindProxy), ls.at(kindAdmin), ls.at(kindDNS), ls.at(kindGateway), ls.at(kindTransparent))
+	return slices.Concat(ls.at(kindProxy), ls.at(kindAdmin), ls.at(kindDNS), ls.at(kindGateway), ls.at(kindTransparent), ls.at(kindACME))
 }
 
 // serve starts to serve the listeners that are not served yet.

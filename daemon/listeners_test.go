@@ -59,7 +59,7 @@ func TestASocketOfTheServiceManager_OutlivesConfigurations_AndThoseThatFail(t *t
 	other := freePort(t)
 	now := given
 	for range 2 {
-		if _, err := openListeners(listenOn(at, other, taken), now); err == nil {
+		if _, err := openListeners(wishes{Listen: listenOn(at, other, taken)}, now); err == nil {
 			t.Fatal("a port that is taken was opened")
 		}
 		accepts(t, socket)
@@ -67,7 +67,7 @@ func TestASocketOfTheServiceManager_OutlivesConfigurations_AndThoseThatFail(t *t
 			t.Error("a listener of the configuration that failed is open")
 		}
 		for _, c := range []config.Listen{listenOn(other), listenOn(at, other), listenOn(at)} {
-			next, err := openListeners(c, now)
+			next, err := openListeners(wishes{Listen: c}, now)
 			if err != nil {
 				t.Fatal(err)
 			}

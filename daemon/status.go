@@ -48,6 +48,7 @@ func (d *Daemon) state() metrics.State {
 	if n := d.transparent.Dropped(); n > 0 {
 		s.Datagrams = append(s.Datagrams, metrics.DroppedDatagrams{Door: event.DoorTransparentUDP, Reason: "limit", Number: n})
 	}
+	s.Certificates = d.certificateMetrics()
 	for reason, n := range d.socks.Dropped().ByReason() {
 		s.Datagrams = append(s.Datagrams, metrics.DroppedDatagrams{Door: event.DoorSOCKS5UDP, Reason: reason, Number: n})
 	}

@@ -152,11 +152,11 @@ func TestASocketOfTheServiceManagerBeyondLoopback_NeedsAWordInTheConfiguration(t
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := openListeners(listenOn(freePort(t)), given); err == nil || !strings.Contains(err.Error(), "who may use it") {
+	if _, err := openListeners(wishes{Listen: listenOn(freePort(t))}, given); err == nil || !strings.Contains(err.Error(), "who may use it") {
 		t.Errorf("it is served to everyone: %v", err)
 	}
 	named := listenOn(netip.AddrPortFrom(netip.IPv6Unspecified(), socket.Addr().(*net.TCPAddr).AddrPort().Port()))
-	next, err := openListeners(named, given)
+	next, err := openListeners(wishes{Listen: named}, given)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -16,9 +16,12 @@ const (
 var ErrCertificate = errors.New("the certificate names no user: its common name, or where it has none its one DNS name, is to be the user's name")
 
 // ServerTLS makes the configuration of a port from its certificate and, unless nil, those who certify its clients: TLS 1.3
-// alone. Each call makes one whose sessions are resumed with no other.
+// alone. Without a certificate every handshake fails, until the caller says where one is found. Each call makes one whose sessions are resumed with no other.
 func ServerTLS(cert *tls.Certificate, clients *x509.CertPool) *tls.Config {
-	c := &tls.Config{MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{*cert}, NextProtos: []string{HTTP2, HTTP1}}
+	c := &tls.Config{MinVersion: tls.VersionTLS13, NextProtos: []string{HTTP2, HTTP1}}
+	if cert != nil {
+		c.Certificates = []tls.Certificate{*cert}
+	}
 	if clients != nil {
 		c.ClientAuth, c.ClientCAs = tls.RequireAndVerifyClientCert, clients
 		c.VerifyConnection = func(s tls.ConnectionState) error { // of resumed sessions too

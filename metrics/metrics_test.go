@@ -28,8 +28,9 @@ func options() Options {
 		State: func() State {
 			return State{
 				Ready: true, Connections: 7, Tunnels: 3, OverLimit: 11, Unknown: 12, Faults: 13,
-				Handshakes: map[string]uint64{"proxy": 24, "dns": 25},
-				Datagrams:  []DroppedDatagrams{{Door: event.DoorSOCKS5UDP, Reason: "fragment", Number: 14}},
+				Certificates: []CertificateState{{"a.example", time.Unix(2000000000, 0), 0}, {"b.example", time.Time{}, 26}},
+				Handshakes:   map[string]uint64{"proxy": 24, "dns": 25},
+				Datagrams:    []DroppedDatagrams{{Door: event.DoorSOCKS5UDP, Reason: "fragment", Number: 14}},
 				Channels: []ChannelState{
 					{Name: "direct", SeesName: 1, Upstreams: []bool{true, false}, Identities: 6, Cache: CacheState{5, 2000, 4096, 40, 4, 3, 2, 1}, Peers: []PeerState{{90 * time.Second, 600, 700}, {-1, 8, 9}}},
 					{Name: "office"},
@@ -102,6 +103,9 @@ func TestMetrics_ShowTheStateOfTheProgram(t *testing.T) {
 		`watertight_clients_turned_away_total{reason="protocol"} 12`,
 		`watertight_clients_turned_away_total{reason="fault"} 13`,
 		`watertight_tls_handshakes_failed_total{listener="proxy"} 24`,
+		`watertight_certificate_expiry_timestamp_seconds{name="a.example"} 2e+09`,
+		`watertight_certificate_expiry_timestamp_seconds{name="b.example"} 0`,
+		`watertight_certificate_failures{name="b.example"} 26`,
 		`watertight_tls_handshakes_failed_total{listener="dns"} 25`,
 		`watertight_datagrams_dropped_total{door="socks5-udp",reason="fragment"} 14`,
 		`watertight_host_resolver_trapped_total 0`,

@@ -24,6 +24,8 @@ type State struct {
 	Datagrams  []DroppedDatagrams
 	Channels   []ChannelState
 	DNS        *DNSState // nil where no DNS is served
+	// Certificates are those that are obtained by ACME.
+	Certificates []CertificateState
 }
 
 // DNSState is what happened at the DNS door, since the program started, before a channel was asked.
@@ -31,6 +33,13 @@ type DNSState struct {
 	Queries   map[string]uint64 // read, by transport
 	Dropped   map[string]uint64 // queries and connections that got no answer of a channel, by reason
 	Truncated uint64
+}
+
+// CertificateState is how a certificate does that is obtained by ACME.
+type CertificateState struct {
+	Name     string    // the first of those that it is for
+	NotAfter time.Time // zero where there is none
+	Failures int       // to obtain one, since the last success
 }
 
 // DroppedDatagrams counts datagrams of clients that were not sent on, since the program started.
@@ -85,7 +94,7 @@ type stateCollector struct {
 	identities, datagrams, members, left, dials, failures       *prometheus.Desc
 	entries, octets, most, hits, misses, stale, evicted, ahead  *prometheus.Desc
 	queries, dropped, truncated                                 *prometheus.Desc
-	handshake, sent, received, secured                          *prometheus.Desc
+	handshake, sent, received, secured, expiry, unobtained      *prometheus.Desc
 }
 
 func newStateCollector(state func() State) *stateCollector {
@@ -119,6 +128,8 @@ func newStateCollector(state func() State) *stateCollector {
 		sent:        desc("wireguard_sent_bytes_total", "Octets of datagrams that went to a peer of a channel's tunnel.", "channel", "peer"),
 		received:    desc("wireguard_received_bytes_total", "Octets of datagrams that came from a peer of a channel's tunnel.", "channel", "peer"),
 		secured:     desc("tls_handshakes_failed_total", "Connections of clients that ended before the handshake of TLS was complete, by the key of `listen`. At the DNS door those of QUIC are among them; HTTP/3 of the proxy port is not.", "listener"),
+		expiry:      desc("certificate_expiry_timestamp_seconds", "When a certificate ends that is obtained by ACME, in seconds since 1970; 0 where there is none.", "name"),
+		unobtained:  desc("certificate_failures", "Attempts to obtain a certificate by ACME that failed, since the last that did not.", "name"),
 		ahead:       desc("cache_prefetches_total", "Look-ups of a channel for answers that were still good.", "channel"),
 		queries:     desc("dns_queries_total", "Queries that the DNS door has read.", "transport"),
 		dropped:     desc("dns_dropped_total", "Queries and connections at the DNS door that no channel was asked for: malformed, of clients that are not served, over a limit or a rate, or too slow.", "reason"),
@@ -132,7 +143,7 @@ func (c *stateCollector) Describe(ch chan<- *prometheus.Desc) {
 		c.ready, c.connections, c.tunnels, c.turned, c.datagrams, c.trapped, c.up, c.sees, c.may, c.identities,
 		c.members, c.left, c.dials, c.failures,
 		c.entries, c.octets, c.most, c.hits, c.misses, c.stale, c.evicted, c.ahead,
-		c.queries, c.dropped, c.truncated, c.handshake, c.sent, c.received, c.secured,
+		c.queries, c.dropped, c.truncated, c.handshake, c.sent, c.received, c.secured, c.expiry, c.unobtained,
 	} {
 		ch <- d
 	}
@@ -153,6 +164,14 @@ func (c *stateCollector) Collect(ch chan<- prometheus.Metric) {
 	counter(c.turned, s.OverLimit, "limit")
 	counter(c.turned, s.Unknown, "protocol")
 	counter(c.turned, s.Faults, "fault")
+	for _, one := range s.Certificates {
+		at := 0.0
+		if !one.NotAfter.IsZero() {
+			at = float64(one.NotAfter.Unix())
+		}
+		gauge(c.expiry, at, one.Name)
+		gauge(c.unobtained, float64(one.Failures), one.Name)
+	}
 	for listener, n := range s.Handshakes {
 		counter(c.secured, n, listener)
 	}

@@ -2,7 +2,7 @@
 //
 // It promises that a file is there as a whole or not at all, that it is readable by its user alone, and that what comes
 // back is what was written: a file that is too large, damaged, another's, or that others may change is an error and
-// never content. It gives no meaning to the texts.
+// never content. It gives no meaning to the texts. It has locks for what one program alone may do.
 package state
 
 import (
@@ -29,6 +29,9 @@ var ErrForeign = errors.New("not a file that this user wrote for itself")
 
 // ErrDamaged is wrapped by the error for a file whose content is not what was written.
 var ErrDamaged = errors.New("damaged")
+
+// ErrLocked says that another program, or another part of this one, has a lock.
+var ErrLocked = errors.New("another program has the lock")
 
 // Default gives the directory that stands for none: what systemd made for the service ($STATE_DIRECTORY, the first of
 // it), else watertight in $XDG_STATE_HOME, else in ~/.local/state. It gives nothing where the environment names no
@@ -68,6 +71,22 @@ func check(name string) error {
 		return fmt.Errorf("state: %q is no name", name)
 	}
 	return nil
+}
+
+// Lock takes a lock of the directory, which it makes where there is none. It does not wait: where another has it the error is
+// [ErrLocked]. The lock ends with unlock, or with the process. Its file stays.
+func (d *Dir) Lock(name string) (unlock func(), err error) {
+	if err := check(name); err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(d.path, 0o700); err != nil {
+		return nil, err
+	}
+	f, err := lockFile(d.Path(name))
+	if err != nil {
+		return nil, err
+	}
+	return func() { _ = f.Close() }, nil
 }
 
 // Read gives a text; the error wraps [fs.ErrNotExist] where there is none.

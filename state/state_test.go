@@ -162,3 +162,33 @@ func TestADirectoryThatCannotBeWrittenIsAnError(t *testing.T) {
 		t.Error("a directory below a file")
 	}
 }
+
+func TestALockIsOnes(t *testing.T) {
+	d := newDir(t)
+	unlock, err := d.Lock("lock")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := d.Lock("lock"); !errors.Is(err, ErrLocked) {
+		t.Errorf("a second one: %v", err)
+	}
+	other, err := d.Lock("other")
+	if err != nil {
+		t.Fatal(err)
+	}
+	other()
+	unlock()
+	again, err := d.Lock("lock")
+	if err != nil {
+		t.Fatal(err)
+	}
+	again()
+	if err := os.Symlink("elsewhere", d.Path("link")); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"link", "../up", ".hidden", ""} {
+		if _, err := d.Lock(name); err == nil {
+			t.Errorf("%q was locked", name)
+		}
+	}
+}

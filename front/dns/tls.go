@@ -8,6 +8,8 @@ import (
 	"net"
 	"sync/atomic"
 	"time"
+
+	"watertight/acme"
 )
 
 // errNoTLS is what a Serve method gives that has no TLS configuration.
@@ -25,9 +27,10 @@ type Credentials func() *tls.Config
 
 // credentials gives each handshake the configuration of its time, completed for one transport.
 type credentials struct {
-	source Credentials
-	alpn   []string
-	last   atomic.Pointer[completed]
+	source  Credentials
+	alpn    []string
+	packets bool // of QUIC
+	last    atomic.Pointer[completed]
 }
 
 // completed is a configuration and what was made of it.
@@ -46,14 +49,14 @@ func (d *Door) tlsFor(source Credentials, p Proto, alpn ...string) (*credentials
 	if source == nil {
 		return nil, nil, errNoTLS
 	}
-	c := &credentials{source: source, alpn: alpn}
+	c := &credentials{source: source, alpn: alpn, packets: p == QUIC || p == HTTP3}
 	return c, &tls.Config{
 		MinVersion: tls.VersionTLS13,
 		NextProtos: alpn,
 		// Whether a client is served is decided by the very configuration of its handshake: another may be in force a moment later.
 		GetConfigForClient: func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
 			config, err := c.choose(hello)
-			if err == nil && !demanding(config) && !d.serves(clientOf(hello.Conn.RemoteAddr(), p)) {
+			if err == nil && !acme.IsAnswer(config) && !demanding(config) && !d.serves(clientOf(hello.Conn.RemoteAddr(), p)) {
 				return nil, errStranger
 			}
 			return config, err
@@ -70,6 +73,12 @@ func (c *credentials) choose(hello *tls.ClientHelloInfo) (*tls.Config, error) {
 	chosen, err := config.GetConfigForClient(hello)
 	if err != nil || chosen == nil {
 		return config, err
+	}
+	if acme.IsAnswer(chosen) { // it is no client, and the connection carries nothing
+		if c.packets {
+			return nil, errStranger
+		}
+		return chosen, nil
 	}
 	return c.complete(chosen, nil), nil
 }
@@ -148,6 +157,10 @@ func (s *serving) handshake(conn net.Conn, config *tls.Config) *tls.Conn {
 	defer cancel()
 	if err := secure.HandshakeContext(ctx); err != nil {
 		s.d.handshakeFailed()
+		return nil
+	}
+	if secure.ConnectionState().NegotiatedProtocol == acme.Protocol {
+		_ = secure.Close() // the validation of a certificate ends here, and nobody was asked who he is
 		return nil
 	}
 	_ = conn.SetDeadline(time.Time{})

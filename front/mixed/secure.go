@@ -6,6 +6,7 @@ import (
 	"net"
 	"time"
 
+	"watertight/acme"
 	"watertight/fault"
 	"watertight/gate"
 	"watertight/httphead"
@@ -31,6 +32,10 @@ func (p *Port) secure(guest *gate.Guest, conn *net.TCPConn, head []byte, config 
 		return nil, false
 	}
 	state := c.ConnectionState()
+	if state.NegotiatedProtocol == acme.Protocol {
+		_ = c.Close() // the validation of a certificate ends here, and nobody was asked who he is
+		return nil, false
+	}
 	user, err := gate.CertifiedUser(&state)
 	if err != nil {
 		_ = c.Close() // the handshake has seen to that

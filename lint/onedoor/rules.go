@@ -141,6 +141,12 @@ var rules = []rule{
 	},
 	{
 		id:      "client",
+		why:     "its listeners open sockets, and its manager asks an authority by net/http's default client",
+		instead: "use package acme, which is given a way to the authority",
+		imports: []string{"golang.org/x/crypto/acme/autocert"},
+	},
+	{
+		id:      "client",
 		why:     "its servers and clients are for tests: they open sockets and use net/http's defaults",
 		instead: "keep it to _test.go files",
 		imports: []string{"net/http/httptest"},
@@ -210,6 +216,11 @@ var guards = []guard{
 		typ: "net/http/httputil.ReverseProxy", need: []string{"Transport"}, rule: "client",
 		why:     "without Transport it uses net/http's default one",
 		instead: "write &httputil.ReverseProxy{Transport: …}",
+	},
+	{
+		typ: "golang.org/x/crypto/acme.Client", need: []string{"HTTPClient"}, rule: "client",
+		why:     "without HTTPClient it uses net/http's default one",
+		instead: "write &acme.Client{HTTPClient: …}",
 	},
 	{
 		typ: xnet + "/http2.Transport", need: []string{"DialTLSContext"}, rule: "client",

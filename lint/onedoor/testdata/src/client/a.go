@@ -10,11 +10,14 @@ import (
 	"net/url"
 
 	"github.com/quic-go/quic-go/http3"
+	"golang.org/x/crypto/acme"
+	"golang.org/x/crypto/acme/autocert" // want `import "golang.org/x/crypto/acme/autocert": its listeners open sockets`
 	"golang.org/x/net/http2"
 	"golang.org/x/net/proxy" // want `import "golang.org/x/net/proxy": it falls back to a direct dial`
 )
 
 var (
+	_ = autocert.Manager{}
 	_ = proxy.Direct
 	_ = httptest.NewServer
 )
@@ -57,6 +60,7 @@ func forbidden(d dial, u *url.URL) {
 	_ = &http.Transport{DialContext: nil}                        // want `http.Transport\{\}: `
 	_ = &http.Transport{DialContext: d, Proxy: http.ProxyURL(u)} // want `http.Transport\{\}: `
 	_ = &httputil.ReverseProxy{}                                 // want `httputil.ReverseProxy\{\}: `
+	_ = &acme.Client{DirectoryURL: "https://ca.example"}         // want `acme.Client\{\}: without HTTPClient`
 	_ = httputil.NewSingleHostReverseProxy(u)                    // want `httputil.NewSingleHostReverseProxy: `
 	_ = &http2.Transport{AllowHTTP: true}                        // want `http2.Transport\{\}: without DialTLSContext`
 	_ = &http3.Transport{DisableCompression: true}               // want `http3.Transport\{\}: without Dial`
@@ -75,6 +79,7 @@ func allowed(d dial, c *http.Client, rt http.RoundTripper) *http.Transport {
 	_ = &http.Client{Transport: rt}
 	_ = []*http.Client{{Transport: rt}}
 	_ = &httputil.ReverseProxy{Transport: rt}
+	_ = &acme.Client{HTTPClient: c}
 	_ = &http2.Transport{DialTLSContext: func(string, string) (net.Conn, error) { return nil, nil }}
 	_ = &http3.Transport{Dial: func(string) error { return nil }}
 	var p *http.Client = c
