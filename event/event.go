@@ -25,7 +25,8 @@ const (
 	DoorResolve Door = "resolve"
 	DoorDNS     Door = "dns"
 
-	DoorSOCKS5UDP      Door = "socks5-udp" // a flow of datagrams is one request
+	DoorSOCKS5UDP      Door = "socks5-udp"  // a flow of datagrams is one request
+	DoorConnectUDP     Door = "connect-udp" // and so is one here (RFC 9298)
 	DoorTransparent    Door = "transparent"
 	DoorTransparentUDP Door = "transparent-udp"
 	DoorGateway        Door = "gateway"

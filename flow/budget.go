@@ -15,7 +15,7 @@ import (
 type Budget struct {
 	mu     sync.Mutex
 	book   *share.Book[string]
-	places map[string]map[*place]struct{} // by client
+	places map[string]map[*Place]struct{} // by client
 }
 
 // AtAddress is the client at an address, for Options.Client. One with IPv6 has a whole network of 64 bits (RFC 4291, section 2.5.4).
@@ -28,8 +28,16 @@ func AtAddress(a netip.Addr) string {
 	return "address " + a.String()
 }
 
-// place is a flow's place in a budget.
-type place struct {
+// Whose is who has a share of the flows: a user, or without one the client at an address.
+func Whose(user string, a netip.Addr) string {
+	if user != "" {
+		return "user " + user
+	}
+	return AtAddress(a)
+}
+
+// Place is a flow's place in a budget.
+type Place struct {
 	client string
 	end    context.CancelFunc
 	used   func() time.Time
@@ -38,7 +46,7 @@ type place struct {
 
 // NewBudget gives a budget of so many flows.
 func NewBudget(most int) *Budget {
-	return &Budget{book: share.NewBook[string](most), places: map[string]map[*place]struct{}{}}
+	return &Budget{book: share.NewBook[string](most), places: map[string]map[*Place]struct{}{}}
 }
 
 // Used is how many flows there are. Those that were given up for others and are about to end are not counted.
@@ -48,8 +56,8 @@ func (b *Budget) Used() int {
 	return b.book.Held()
 }
 
-// take gives a place to a client's flow, which end ends; nil where there is none for it.
-func (b *Budget) take(client string, end context.CancelFunc, used func() time.Time) *place {
+// Take gives a place to a client's flow, which end ends and which used says when it was used last; nil where there is none for it.
+func (b *Budget) Take(client string, end context.CancelFunc, used func() time.Time) *Place {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.book.Full() {
@@ -58,9 +66,9 @@ func (b *Budget) take(client string, end context.CancelFunc, used func() time.Ti
 			return nil
 		}
 	}
-	p := &place{client: client, end: end, used: used}
+	p := &Place{client: client, end: end, used: used}
 	if b.places[client] == nil {
-		b.places[client] = map[*place]struct{}{}
+		b.places[client] = map[*Place]struct{}{}
 	}
 	b.places[client][p] = struct{}{}
 	b.book.Take(client)
@@ -70,7 +78,7 @@ func (b *Budget) take(client string, end context.CancelFunc, used func() time.Ti
 // giveUp ends the flow of a client that was used the longest ago. With idle it has to be one that was not used for a while. The
 // caller holds b.mu.
 func (b *Budget) giveUp(client string, idle bool) bool {
-	var oldest *place
+	var oldest *Place
 	var at time.Time
 	for p := range b.places[client] {
 		if used := p.used(); oldest == nil || used.Before(at) {
@@ -86,8 +94,8 @@ func (b *Budget) giveUp(client string, idle bool) bool {
 	return true
 }
 
-// giveBack is called at the end of a flow.
-func (b *Budget) giveBack(p *place) {
+// GiveBack is called at the end of a flow, whatever ended it.
+func (b *Budget) GiveBack(p *Place) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if !p.gone {
@@ -95,7 +103,7 @@ func (b *Budget) giveBack(p *place) {
 	}
 }
 
-func (b *Budget) drop(p *place) {
+func (b *Budget) drop(p *Place) {
 	b.book.Give(p.client)
 	delete(b.places[p.client], p)
 	if len(b.places[p.client]) == 0 {

@@ -72,7 +72,7 @@ type flow[K comparable] struct {
 	used     atomic.Int64 // when, in nanoseconds since the table began; long ago for one that was refused
 	ctx      context.Context
 	end      context.CancelFunc
-	place    *place
+	place    *Place
 	held     [][]byte // shown before the flow was open; they wait still
 	up, down atomic.Int64
 }
@@ -152,7 +152,7 @@ func (t *Table[K]) begin(key K) *flow[K] {
 	f := &flow[K]{key: key, queue: make(chan []byte, queued)}
 	f.ctx, f.end = context.WithCancel(t.ctx)
 	f.used.Store(t.now())
-	if f.place = t.o.Budget.take(t.o.Client(key), f.end, func() time.Time { return t.began.Add(time.Duration(f.used.Load())) }); f.place == nil {
+	if f.place = t.o.Budget.Take(t.o.Client(key), f.end, func() time.Time { return t.began.Add(time.Duration(f.used.Load())) }); f.place == nil {
 		f.end()
 		return nil
 	}
@@ -202,7 +202,7 @@ func (t *Table[K]) leave(f *flow[K]) {
 		case b := <-f.queue:
 			t.octets -= len(b)
 		default:
-			t.o.Budget.giveBack(f.place)
+			t.o.Budget.GiveBack(f.place)
 			return
 		}
 	}
@@ -313,11 +313,11 @@ func send[K comparable](f *flow[K], leg Leg, b []byte) bool {
 	if err == nil {
 		f.up.Add(int64(len(b)))
 	}
-	return err == nil || isLoss(err)
+	return err == nil || IsLoss(err)
 }
 
-// isLoss says whether an error is about one datagram, or about one that went before.
-func isLoss(err error) bool {
+// IsLoss says whether an error is about one datagram, or about one that went before.
+func IsLoss(err error) bool {
 	for _, e := range []error{syscall.ECONNREFUSED, syscall.EMSGSIZE, syscall.ENOBUFS, syscall.EAGAIN} {
 		if errors.Is(err, e) {
 			return true
@@ -335,7 +335,7 @@ func (t *Table[K]) read(f *flow[K], leg Leg) {
 	for {
 		n, err := leg.Far.Read(buf[:])
 		if err != nil {
-			if f.ctx.Err() == nil && isLoss(err) {
+			if f.ctx.Err() == nil && IsLoss(err) {
 				if t.o.Refused != nil && errors.Is(err, syscall.ECONNREFUSED) {
 					t.o.Refused(f.key)
 				}

@@ -78,6 +78,15 @@ func (c *clientBody) end() {
 // over says that no more of the body is wanted.
 func (c *clientBody) over() bool { return c.x.over.Load() || c.broken.Load() }
 
+// gone is what an origin's connection calls when it breaks; nil if there is no body.
+func (c *clientBody) gone() *func() {
+	if c == nil {
+		return nil
+	}
+	f := c.originGone
+	return &f
+}
+
 // originGone ends a Read that waits, unless the exchange is over: then others read from the client.
 func (c *clientBody) originGone() {
 	c.x.mu.Lock()

@@ -1,4 +1,4 @@
-// Package httpproxy is the door for HTTP/1.1 and HTTP/2: CONNECT, and requests for http:// URLs.
+// Package httpproxy is the door for HTTP/1.1, HTTP/2 and HTTP/3: CONNECT, connect-udp, and requests for http:// URLs.
 //
 // It promises that success is said only after the far side is connected, that a request which could be read in two
 // ways is refused, and that whatever is refused is said in a status line, a Proxy-Status and a JSON body. Connections
@@ -11,7 +11,6 @@ import (
 	"errors"
 	"io"
 	"net"
-	"net/http"
 	"net/netip"
 	"os"
 	"sync"
@@ -21,7 +20,9 @@ import (
 	"watertight/client"
 	"watertight/event"
 	"watertight/fault"
+	"watertight/flow"
 	"watertight/gate"
+	"watertight/http2"
 	"watertight/httphead"
 	"watertight/name"
 	"watertight/route"
@@ -37,8 +38,9 @@ type Relay func(ctx context.Context, client, server net.Conn) (up, down int64, e
 
 // Options are what a door is made of.
 type Options struct {
-	Dialer Dialer
-	Relay  Relay
+	Dialer  Dialer
+	Packets PacketDialer
+	Relay   Relay
 	// Sink is told of the requests that the door refuses by itself, of those that went over a connection which was
 	// there already, and of the end of each tunnel.
 	Sink event.Sink
@@ -55,6 +57,8 @@ func (o *Options) validate() error {
 	switch {
 	case o.Dialer == nil:
 		return errors.New("httpproxy: a door needs a dialer")
+	case o.Packets == nil:
+		return errors.New("httpproxy: a door needs a dialer for datagrams")
 	case o.Relay == nil:
 		return errors.New("httpproxy: a door needs a relay")
 	case o.Sink == nil:
@@ -76,11 +80,12 @@ func (o *Options) validate() error {
 type Door struct {
 	o     Options
 	epoch atomic.Uint64 // counts the changes of routes
+	flows *flow.Budget
 
 	mu       sync.Mutex
 	draining bool
-	idle     map[gate.Conn]struct{}    // between two requests
-	servers  map[*http.Server]struct{} // one for each connection of HTTP/2
+	idle     map[gate.Conn]struct{} // between two requests
+	streams  map[*http2.Conn]struct{}
 }
 
 // New makes a door.
@@ -88,7 +93,7 @@ func New(o Options) (*Door, error) {
 	if err := o.validate(); err != nil {
 		return nil, err
 	}
-	return &Door{o: o, idle: make(map[gate.Conn]struct{}), servers: make(map[*http.Server]struct{})}, nil
+	return &Door{o: o, idle: make(map[gate.Conn]struct{}), streams: make(map[*http2.Conn]struct{}), flows: flow.NewBudget(maxFlows)}, nil
 }
 
 // RoutesChanged makes every request from now on ask the dialer: connections to origins that stand open are not used
@@ -104,7 +109,9 @@ func (d *Door) Drain() {
 	for c := range d.idle {
 		_ = c.SetReadDeadline(past) // it fails on a connection that is gone already
 	}
-	d.drainServers()
+	for c := range d.streams {
+		c.Drain()
+	}
 }
 
 // past is a deadline that interrupts.

@@ -55,7 +55,7 @@ func (x *exchange) forward(ctx context.Context) (more bool) {
 	} else {
 		x.watch()
 	}
-	resp, err := x.origin.get(x.session).RoundTrip(req)
+	resp, err := x.origin.get(x.d, x.client, x.identity).RoundTrip(req)
 	if err != nil {
 		x.settle()
 		return x.fail(ctx, err)
@@ -90,7 +90,7 @@ func (x *exchange) request(ctx context.Context) *http.Request {
 	return req.WithContext(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 		GotConn: func(i httptrace.GotConnInfo) {
 			if c, ok := i.Conn.(*originConn); ok {
-				c.user.Store(x.body)
+				c.gone.Store(x.body.gone())
 			}
 			if i.Reused { // the dialer was not asked, so it did not report
 				x.d.o.Sink.Request(&event.Request{Door: event.DoorHTTP, Client: x.client, Identity: x.identity, Target: x.target})
@@ -218,13 +218,18 @@ func (x *exchange) fail(ctx context.Context, err error) (more bool) {
 	case x.gone.Load() || ctx.Err() != nil:
 		return false // there is nobody to answer
 	}
-	why := "broke off, or did not answer in HTTP/1.1"
+	return x.originFailed(brokeOff(err), err)
+}
+
+// brokeOff says what an origin did that was reached and gave no response.
+func brokeOff(err error) (why string) {
+	why = "broke off, or did not answer in HTTP/1.1"
 	for _, end := range []error{io.EOF, io.ErrUnexpectedEOF, syscall.ECONNRESET, syscall.EPIPE} {
 		if errors.Is(err, end) {
 			why = "broke off before it answered"
 		}
 	}
-	return x.originFailed(why, err)
+	return why
 }
 
 // originFailed answers for an origin that was reached and did not do its part.

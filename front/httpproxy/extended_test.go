@@ -15,7 +15,7 @@ func TestAnExtendedCONNECTIsNotTakenForATunnel(t *testing.T) {
 	p := serve(t, nil)
 	dial, _ := p.http3(t, patience, anyNumber)
 	c, _ := dial()
-	for _, protocol := range []string{"websocket", "connect-udp", "HTTP/3.0"} {
+	for _, protocol := range []string{"websocket", "connect-ip", "HTTP/3.0"} {
 		ctx, cancel := context.WithTimeout(t.Context(), patience)
 		t.Cleanup(cancel)
 		s, err := c.OpenRequestStream(ctx)

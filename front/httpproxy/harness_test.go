@@ -51,6 +51,20 @@ func (d *dialer) Dial(ctx context.Context, r route.Request) (net.Conn, error) {
 	return nd.DialContext(ctx, "tcp", fmt.Sprintf("127.0.0.1:%d", r.Target.Port()))
 }
 
+func (d *dialer) DialPacket(ctx context.Context, r route.Request) (net.Conn, error) {
+	d.mu.Lock()
+	d.asked = append(d.asked, r)
+	fail := d.fail
+	d.mu.Unlock()
+	if fail != nil {
+		if err := fail(r); err != nil {
+			return nil, err
+		}
+	}
+	var nd net.Dialer
+	return nd.DialContext(ctx, "udp", fmt.Sprintf("127.0.0.1:%d", r.Target.Port()))
+}
+
 // failWith makes Dial give the function's error, where it has one.
 func (d *dialer) failWith(f func(route.Request) error) {
 	d.mu.Lock()
@@ -129,7 +143,7 @@ func (p *proxy) inForce() *gate.Rules {
 func serve(t testing.TB, change func(*Options)) *proxy {
 	t.Helper()
 	p := &proxy{keeper: gate.NewKeeper(), dialer: &dialer{}, sink: &sink{tunnels: make(chan event.Tunnel, 100)}}
-	o := Options{Dialer: p.dialer, Relay: copyBoth, Sink: p.sink}
+	o := Options{Dialer: p.dialer, Packets: p.dialer, Relay: copyBoth, Sink: p.sink}
 	if change != nil {
 		change(&o)
 	}

@@ -2,19 +2,18 @@ package httpproxy
 
 import (
 	"context"
-	"io"
-	"log"
 	"net"
 	"net/http"
 	"net/netip"
-	"sync"
 	"time"
 
 	"watertight/client"
 	"watertight/event"
 	"watertight/fault"
 	"watertight/gate"
+	"watertight/http2"
 	"watertight/httphead"
+	"watertight/masque"
 	"watertight/name"
 	"watertight/route"
 )
@@ -29,7 +28,8 @@ const (
 	pingAfter, pingTimeout = 45 * time.Second, 15 * time.Second
 )
 
-// Streams serves client connections that speak HTTP/2 inside TLS (RFC 9113): a tunnel is a stream of CONNECT (section 8.5).
+// Streams serves client connections that speak HTTP/2 inside TLS (RFC 9113): a tunnel is a stream of CONNECT (section 8.5), and
+// a flow of datagrams one of extended CONNECT (RFC 8441, RFC 9298).
 type Streams struct{ d *Door }
 
 // HTTP2 gives the handler of connections that agreed on HTTP/2.
@@ -43,105 +43,47 @@ func (s Streams) ServeConn(ctx context.Context, guest *gate.Guest, _ []byte) {
 	if !ok {
 		return
 	}
-	var streams sync.WaitGroup
-	defer streams.Wait()
-	l := &oneConn{conn: secure.Conn, ended: make(chan struct{}), closed: make(chan struct{})}
-	protocols := new(http.Protocols)
-	protocols.SetHTTP2(true)
-	server := &http.Server{
+	origins := new(sharedOrigins)
+	defer origins.close()
+	var c *http2.Conn
+	c, err := http2.New(secure.Conn, http2.Options{
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			streams.Add(1)
-			defer streams.Done()
-			v := &visit{d: s.d, guest: guest, tunnel: func(w http.ResponseWriter, r *http.Request) (tunnelStream, context.Context, error) {
-				t := newStream(w, r, guest)
-				return t, r.Context(), t.rc.Flush()
-			}, exhausted: func() {
-				w.Header().Set("Connection", "close") // which ends a connection of HTTP/2 in its own way
-			}}
+			v := &visit{d: s.d, guest: guest, origins: origins, exhausted: c.Drain}
+			v.tunnel = func(w http.ResponseWriter, r *http.Request) (tunnelStream, context.Context, error) {
+				return &stream2{Stream: w.(http2.Streamer).HTTPStream()}, r.Context(), nil
+			}
+			v.packets = func(w http.ResponseWriter, r *http.Request) (packetStream, context.Context, error) {
+				return newCapsules(&stream2{Stream: w.(http2.Streamer).HTTPStream()}), r.Context(), nil
+			}
 			v.serve(w, r)
 		}),
-		BaseContext: func(net.Listener) context.Context { return ctx },
-		ConnState: func(_ net.Conn, state http.ConnState) {
-			if state == http.StateClosed {
-				close(l.ended)
-			}
-		},
-		Protocols: protocols,
-		HTTP2: &http.HTTP2Config{
-			MaxConcurrentStreams: maxStreams, MaxReceiveBufferPerStream: streamBuffer, MaxReceiveBufferPerConnection: maxStreams * streamBuffer,
-			SendPingTimeout: pingAfter, PingTimeout: pingTimeout, WriteByteTimeout: s.d.o.StallTimeout,
-		},
-		IdleTimeout:    s.d.o.IdleTimeout,
-		MaxHeaderBytes: httphead.MaxHead,
-		ErrorLog:       log.New(io.Discard, "", 0), // what clients do wrong is no news
-	}
-	if !s.d.enter(server) {
+		MaxStreams: maxStreams, StreamBuffer: streamBuffer, MaxHeader: httphead.MaxHead,
+		HeadTimeout: s.d.o.HeadTimeout, IdleTimeout: s.d.o.IdleTimeout, StallTimeout: s.d.o.StallTimeout,
+		PingAfter: pingAfter, PingTimeout: pingTimeout,
+	})
+	if err != nil || !s.d.enter(c) {
 		return
 	}
-	defer s.d.leave(server)
-	_ = server.Serve(l) // it ends with the connection, or with Shutdown
-	if l.taken {
-		<-l.ended
-	}
+	defer s.d.leave(c)
+	c.Serve(ctx)
 }
 
 // enter notes a connection of HTTP/2, unless no new requests are taken.
-func (d *Door) enter(s *http.Server) bool {
+func (d *Door) enter(c *http2.Conn) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.draining {
 		return false
 	}
-	d.servers[s] = struct{}{}
+	d.streams[c] = struct{}{}
 	return true
 }
 
-func (d *Door) leave(s *http.Server) {
+func (d *Door) leave(c *http2.Conn) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	delete(d.servers, s)
+	delete(d.streams, c)
 }
-
-// drainServers tells every connection of HTTP/2 that no further request is taken (RFC 9113, section 6.8).
-func (d *Door) drainServers() {
-	over, cancel := context.WithCancel(context.Background())
-	cancel()
-	for s := range d.servers {
-		_ = s.Shutdown(over) // it says so, and does not wait
-	}
-}
-
-// oneConn is a listener with one connection.
-type oneConn struct {
-	conn  net.Conn
-	taken bool
-	ended chan struct{} // the connection
-
-	close  sync.Once
-	closed chan struct{} // the listener
-}
-
-// Accept gives the connection, and then waits for its end or the listener's.
-func (l *oneConn) Accept() (net.Conn, error) {
-	if !l.taken {
-		l.taken = true
-		return l.conn, nil
-	}
-	select {
-	case <-l.ended:
-	case <-l.closed:
-	}
-	return nil, net.ErrClosed
-}
-
-// Close ends the listener; the connection goes on.
-func (l *oneConn) Close() error {
-	l.close.Do(func() { close(l.closed) })
-	return nil
-}
-
-// Addr is where the connection came to.
-func (l *oneConn) Addr() net.Addr { return l.conn.LocalAddr() }
 
 // visit is one request of a connection with many.
 type visit struct {
@@ -150,6 +92,10 @@ type visit struct {
 	identity client.Identity
 	// tunnel gives the stream when success was said, and how long it may live.
 	tunnel func(http.ResponseWriter, *http.Request) (tunnelStream, context.Context, error)
+	// packets is tunnel for a flow of datagrams.
+	packets func(http.ResponseWriter, *http.Request) (packetStream, context.Context, error)
+	// origins are the connection's, where a request says whether it is for an http:// URL; nil where it does not.
+	origins *sharedOrigins
 	// exhausted sees to it that the connection ends.
 	exhausted func()
 }
@@ -162,7 +108,10 @@ type tunnelStream interface {
 
 func (v *visit) serve(w http.ResponseWriter, r *http.Request) {
 	door, serve := event.DoorHTTP, v.plain
-	if r.Method == http.MethodConnect {
+	switch {
+	case r.Method == http.MethodConnect && r.Proto == masque.Protocol:
+		door, serve = event.DoorConnectUDP, v.connectUDP
+	case r.Method == http.MethodConnect:
 		door, serve = event.DoorCONNECT, v.connect
 	}
 	if f := v.admit(r); f != nil {
@@ -200,7 +149,7 @@ func (v *visit) connect(w http.ResponseWriter, r *http.Request) {
 	target, err := name.Parse(r.Host)
 	switch {
 	case isExtended(r):
-		v.reject(w, r, event.DoorCONNECT, name.Target{}, badRequest("an extended CONNECT is not served here: its authority is not where a tunnel leads",
+		v.reject(w, r, event.DoorCONNECT, name.Target{}, badRequest("of extended CONNECT connect-udp alone is served here: the authority of another is not where a tunnel leads",
 			"send CONNECT without :protocol, :scheme and :path"))
 		return
 	case err != nil:
@@ -231,13 +180,6 @@ func (v *visit) connect(w http.ResponseWriter, r *http.Request) {
 
 // isExtended says whether a CONNECT has a :protocol (RFC 8441, section 4; RFC 9220), with which it has a path too.
 func isExtended(r *http.Request) bool { return r.URL.Path != "" || len(r.Header[":protocol"]) > 0 }
-
-// plain refuses every method but CONNECT: net/http does not say whether the URL is http:// or https://, and the two are
-// not to be taken for each other.
-func (v *visit) plain(w http.ResponseWriter, r *http.Request) {
-	v.reject(w, r, event.DoorHTTP, name.Target{}, badRequest("over HTTP/2 this proxy serves CONNECT alone",
-		"reach https:// URLs, which clients tunnel; for http:// URLs speak HTTP/1.1 to the proxy"))
-}
 
 func (v *visit) isSelf(t name.Target) bool {
 	ap, ok := t.AddrPort()

@@ -99,18 +99,13 @@ func (p *proxy) http2(t testing.TB) *http2Client {
 
 // plain asks for an http:// URL. The transport takes the connection for one in clear, and so sends that scheme.
 func (h *http2Client) plain(method, host, path, body string) (*http.Response, error) {
-	tr := &http.Transport{Protocols: new(http.Protocols), DisableCompression: true, DialContext: func(context.Context, string, string) (net.Conn, error) {
-		return tls.Dial("tcp", h.addr, &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"h2"}})
-	}}
-	tr.Protocols.SetUnencryptedHTTP2(true)
-	h.t.Cleanup(tr.CloseIdleConnections)
 	req, err := http.NewRequest(method, "http://"+host+path, strings.NewReader(body))
 	if err != nil {
 		return nil, err
 	}
 	req.Header.Set("Proxy-Authorization", "Basic YWxpY2U6")
 	req.Header.Set("User-Agent", "")
-	return tr.RoundTrip(req)
+	return h.inClear(h.t).RoundTrip(req)
 }
 
 // h2tunnel is a stream of CONNECT.
@@ -320,22 +315,4 @@ func TestADoorThatDrainsTakesNoNewStreams_AndTunnelsGoOn(t *testing.T) {
 		}
 	}
 	s.carries(t, "still")
-}
-
-func TestOverHTTP2AURLIsNotFetched(t *testing.T) {
-	p := serve(t, nil)
-	h := p.http2(t)
-	for _, method := range []string{"GET", "HEAD", "POST"} {
-		resp, err := h.plain(method, "example.com", "/", "")
-		if err != nil {
-			t.Fatal(err)
-		}
-		resp.Body.Close()
-		if resp.StatusCode != 400 || !strings.Contains(resp.Header.Get("Proxy-Status"), "CONNECT alone") {
-			t.Errorf("%s: %s %v", method, resp.Status, resp.Header)
-		}
-	}
-	if asked := p.dialer.requests(); len(asked) > 0 {
-		t.Errorf("asked %+v", asked)
-	}
 }

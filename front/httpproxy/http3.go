@@ -23,6 +23,9 @@ import (
 // (RFC 9114, section 6.2).
 const h3Uni = 8
 
+// h3Packet is how large QUIC's packets are at first, in octets: those of QUIC inside of them need 1200 (RFC 9000, section 14).
+const h3Packet = 1350
+
 // HTTP3 is what a socket of HTTP/3 is served with.
 type HTTP3 struct {
 	// TLS gives the configuration for those who connect from now on, and Rules what is asked of clients.
@@ -44,8 +47,8 @@ func (o HTTP3) validate() error {
 	return nil
 }
 
-// ServeHTTP3 serves clients that speak HTTP/3 (RFC 9114): a tunnel is a stream of CONNECT (section 4.4). It ends with
-// ctx, when the tunnels have ended or their time is over, and closes socket. Nothing is read before a handshake is complete.
+// ServeHTTP3 serves clients that speak HTTP/3 (RFC 9114): a tunnel is a stream of CONNECT (section 4.4), and a
+// flow of datagrams one of extended CONNECT (RFC 9220, RFC 9298). It ends with ctx, when the tunnels have ended or their time is over, and closes socket. Nothing is read before a handshake is complete.
 func (d *Door) ServeHTTP3(ctx context.Context, socket net.PacketConn, o HTTP3) error {
 	defer socket.Close()
 	if err := o.validate(); err != nil {
@@ -70,6 +73,7 @@ func (d *Door) ServeHTTP3(ctx context.Context, socket net.PacketConn, o HTTP3) e
 		InitialStreamReceiveWindow: streamBuffer, MaxStreamReceiveWindow: streamBuffer,
 		InitialConnectionReceiveWindow: maxStreams * streamBuffer, MaxConnectionReceiveWindow: maxStreams * streamBuffer,
 		MaxIncomingStreams: maxStreams, MaxIncomingUniStreams: h3Uni,
+		EnableDatagrams: true, InitialPacketSize: h3Packet,
 	})
 	if err != nil {
 		return err
@@ -136,20 +140,29 @@ func (d *Door) serveHTTP3Conn(ctx, live context.Context, conn *quic.Conn, o HTTP
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			under.begin()
 			defer under.end()
-			v := &visit{d: d, guest: guest, tunnel: func(w http.ResponseWriter, _ *http.Request) (tunnelStream, context.Context, error) {
+			v := &visit{d: d, guest: guest, exhausted: func() {
+				_ = conn.CloseWithError(quic.ApplicationErrorCode(http3.ErrCodeExcessiveLoad), "")
+			}}
+			v.tunnel = func(w http.ResponseWriter, _ *http.Request) (tunnelStream, context.Context, error) {
 				s, err := newStream3(w, conn)
 				if err != nil {
 					return nil, live, err
 				}
 				return s, live, nil
-			}, exhausted: func() {
-				_ = conn.CloseWithError(quic.ApplicationErrorCode(http3.ErrCodeExcessiveLoad), "")
-			}}
+			}
+			v.packets = func(w http.ResponseWriter, r *http.Request) (packetStream, context.Context, error) {
+				s, err := newStream3(w, conn)
+				if err != nil {
+					return nil, live, err
+				}
+				return newDatagrams(s, w), live, nil
+			}
 			v.serve(w, r)
 		}),
-		MaxHeaderBytes: httphead.MaxHead,
-		IdleTimeout:    d.o.IdleTimeout,
-		Logger:         slog.New(slog.NewTextHandler(io.Discard, nil)), // what clients do wrong is no news
+		EnableDatagrams: true,
+		MaxHeaderBytes:  httphead.MaxHead,
+		IdleTimeout:     d.o.IdleTimeout,
+		Logger:          slog.New(slog.NewTextHandler(io.Discard, nil)), // what clients do wrong is no news
 	}
 	stopped := context.AfterFunc(ctx, func() {
 		under.drain()

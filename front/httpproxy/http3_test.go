@@ -22,6 +22,12 @@ import (
 // http3 serves HTTP/3 and gives a client's connection. end ends the serving.
 func (p *proxy) http3(t *testing.T, drain time.Duration, take func() (func(), bool)) (dial func() (*http3.ClientConn, *quic.Conn), end func()) {
 	t.Helper()
+	return p.http3Config(t, drain, take, &quic.Config{}, &http3.Transport{Dial: noDial})
+}
+
+// http3Config is http3 for a client of its own kind.
+func (p *proxy) http3Config(t *testing.T, drain time.Duration, take func() (func(), bool), qc *quic.Config, over *http3.Transport) (dial func() (*http3.ClientConn, *quic.Conn), end func()) {
+	t.Helper()
 	socket, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	if err != nil {
 		t.Fatal(err)
@@ -58,11 +64,11 @@ func (p *proxy) http3(t *testing.T, drain time.Duration, take func() (func(), bo
 		t.Helper()
 		patient, cancel := context.WithTimeout(t.Context(), patience)
 		defer cancel()
-		conn, err := tr.Dial(patient, socket.LocalAddr(), &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"h3"}}, &quic.Config{})
+		conn, err := tr.Dial(patient, socket.LocalAddr(), &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"h3"}}, qc)
 		if err != nil {
 			t.Fatal(err)
 		}
-		return (&http3.Transport{Dial: noDial}).NewClientConn(conn), conn
+		return over.NewClientConn(conn), conn
 	}, end
 }
 

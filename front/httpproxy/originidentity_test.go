@@ -13,7 +13,7 @@ func TestADialThatBeginsLateIsForTheIdentityOfItsRequest(t *testing.T) {
 	p := serve(t, nil)
 	alice := client.Identity{User: "alice"}
 	s := &session{d: p.Door, client: netip.MustParseAddrPort("127.0.0.1:1"), identity: alice}
-	tr := s.origin.get(s)
+	tr := s.origin.get(s.d, s.client, s.identity)
 	for _, next := range []client.Identity{{}, {User: "bob"}} {
 		s.identity = next
 		conn, err := tr.DialContext(t.Context(), "tcp", "example.com:"+port)

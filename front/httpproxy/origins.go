@@ -5,6 +5,8 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"net/netip"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -36,14 +38,13 @@ type origins struct {
 var errNoTLS = errors.New("httpproxy: the door does not speak TLS to origins")
 
 // get gives the transport for the routes in force and the identity of the request.
-func (o *origins) get(s *session) *http.Transport {
-	now := s.d.epoch.Load()
-	if o.transport != nil && o.epoch == now && o.identity == s.identity {
+func (o *origins) get(d *Door, from netip.AddrPort, identity client.Identity) *http.Transport {
+	now := d.epoch.Load()
+	if o.transport != nil && o.epoch == now && o.identity == identity {
 		return o.transport
 	}
 	o.close()
-	o.epoch, o.identity = now, s.identity
-	identity := s.identity // a dial may begin when the session is at a later request already
+	o.epoch, o.identity = now, identity
 	o.transport = &http.Transport{
 		Proxy: nil,
 		DialContext: func(ctx context.Context, _, addr string) (net.Conn, error) {
@@ -51,7 +52,7 @@ func (o *origins) get(s *session) *http.Transport {
 			if err != nil {
 				return nil, err
 			}
-			conn, err := s.dialPlain(ctx, identity, t)
+			conn, err := d.dialPlain(ctx, from, identity, t)
 			if err != nil {
 				return nil, err
 			}
@@ -74,14 +75,14 @@ func (o *origins) get(s *session) *http.Transport {
 // request's body then, which a client that waits for the answer never sends.
 type originConn struct {
 	net.Conn
-	user atomic.Pointer[clientBody] // of the last exchange that has a body
+	gone atomic.Pointer[func()] // for the last exchange that has a body
 }
 
 func (c *originConn) Read(b []byte) (int, error) {
 	n, err := c.Conn.Read(b)
 	if err != nil {
-		if user := c.user.Load(); user != nil {
-			user.originGone()
+		if gone := c.gone.Load(); gone != nil {
+			(*gone)()
 		}
 	}
 	return n, err
@@ -95,6 +96,24 @@ func (o *origins) close() {
 }
 
 // dialPlain connects to an origin for a request in clear text.
-func (s *session) dialPlain(ctx context.Context, identity client.Identity, t name.Target) (net.Conn, error) {
-	return s.d.o.Dialer.Dial(ctx, route.Request{Door: event.DoorHTTP, Client: s.client, Identity: identity, Target: t, PlainHTTP: true})
+func (d *Door) dialPlain(ctx context.Context, from netip.AddrPort, identity client.Identity, t name.Target) (net.Conn, error) {
+	return d.o.Dialer.Dial(ctx, route.Request{Door: event.DoorHTTP, Client: from, Identity: identity, Target: t, PlainHTTP: true})
+}
+
+// sharedOrigins are those of a connection whose requests are served at once.
+type sharedOrigins struct {
+	mu sync.Mutex
+	of origins
+}
+
+func (o *sharedOrigins) get(d *Door, from netip.AddrPort, identity client.Identity) *http.Transport {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.of.get(d, from, identity)
+}
+
+func (o *sharedOrigins) close() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.of.close()
 }

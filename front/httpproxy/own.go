@@ -86,17 +86,7 @@ func (s *session) options(q *httphead.Request) (more bool) {
 // trace answers for the proxy itself with the request as it came (RFC 9110, section 9.3.8), without the fields that
 // may hold a secret.
 func (s *session) trace(q *httphead.Request) (more bool) {
-	var b strings.Builder
-	fmt.Fprintf(&b, "%s %s HTTP/1.%d\r\n", q.Method, q.Target, q.Minor)
-	for _, f := range q.Fields {
-		switch strings.ToLower(f.Name) {
-		case "authorization", "proxy-authorization", "cookie":
-		default:
-			fmt.Fprintf(&b, "%s: %s\r\n", f.Name, f.Value)
-		}
-	}
-	b.WriteString("\r\n")
-	return s.answer(q, "Content-Type: message/http\r\n", b.String())
+	return s.answer(q, "Content-Type: message/http\r\n", echoed(q))
 }
 
 // answer sends 200 with the given field lines and body.

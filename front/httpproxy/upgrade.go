@@ -46,7 +46,7 @@ func (x *exchange) upgrade(ctx context.Context, protocol string) (more bool) {
 	defer cancel()
 	_ = x.conn.SetReadDeadline(time.Time{})
 	x.watch()
-	server, err := x.dialPlain(asked, x.identity, x.target)
+	server, err := x.d.dialPlain(asked, x.client, x.identity, x.target)
 	if err != nil {
 		x.settle()
 		return x.fail(ctx, err)

@@ -75,7 +75,7 @@ func (d *Door) associate(ctx context.Context, v *visitor, req socks.Request) {
 	ctx, end := context.WithCancel(ctx)
 	defer end()
 	a := &association{d: d, socket: socket, asks: asks, port: req.Port}
-	whose := v.shareholder()
+	whose := flow.Whose(v.identity.User, v.Client.Addr())
 	if a.flows, err = flow.NewTable(ctx, flow.Options[destination]{
 		Open: a.open, Ended: a.ended, Budget: d.flows, Client: func(destination) string { return whose },
 	}); err != nil {
@@ -96,14 +96,6 @@ func (d *Door) associate(ctx context.Context, v *visitor, req socks.Request) {
 	reading.Go(a.serve)
 	_, _ = io.Copy(io.Discard, conn) // nothing more is said on it; its end is the association's (RFC 1928, section 7)
 	end()
-}
-
-// shareholder is who has a share of the door's flows: the client's user, or else its address.
-func (v *visitor) shareholder() string {
-	if v.identity.User != "" {
-		return "user " + v.identity.User
-	}
-	return flow.AtAddress(v.Client.Addr())
 }
 
 // listenBeside opens a socket on the address by which the client came.
