@@ -24,8 +24,8 @@ type Carrier struct {
 }
 
 // carriers is the capability table: every kind of hop there is. A kind of upstream is carried where it travels in
-// connections, or where the hop carries datagrams; a chain carries what all of its hops do, a pool what all of its members do,
-// and so does a channel over another.
+// connections, or where the hop carries datagrams; a chain carries what all of its hops do, from the last one that takes
+// datagrams in a connection, a pool what all of its members do, and so does a channel over another.
 var carriers = []Carrier{
 	{Hop: "direct", Datagrams: true},
 	through(hop.SchemeSOCKS5),
@@ -51,12 +51,8 @@ func (c Carrier) Carries(k upstream.Kind) bool { return c.Datagrams || !k.Packet
 // Carry gives an error that names both where one of the proxies of a way out cannot carry a kind of upstream, or where all
 // of them leave no room for it.
 func Carry(k upstream.Kind, proxies []hop.Proxy) error {
-	for _, p := range proxies {
-		for _, c := range carriers {
-			if c.Hop == p.Scheme && !c.Carries(k) {
-				return fmt.Errorf("%s travels in datagrams, and the hop %v carries connections only", k.Name(), p)
-			}
-		}
+	if p, blocked := hop.Blocker(proxies); blocked && k.Packets() {
+		return fmt.Errorf("%s travels in datagrams, and the hop %v carries connections only", k.Name(), p)
 	}
 	if room := hop.RoomBehind(0, proxies); k.Packets() && len(proxies) > 0 && room < hop.MinRoom {
 		return fmt.Errorf("%s travels in datagrams of %d octets, and a chain of %d hops leaves room for fewer", k.Name(), hop.MinRoom, len(proxies))

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"slices"
 
 	"watertight/client"
 	"watertight/fault"
@@ -66,7 +65,7 @@ func (o *opening) wayOut(c *Channel) (err error) {
 		}
 		c.dialer, c.packets = c.through, c.through.Packets(o.below.Packets())
 	case len(o.spec.Proxies) > 0 && len(o.proxies) == 0: // they cannot be asked for who
-		c.dialer, c.packets = first, roomed(o.below.Packets(), o.spec.Proxies)
+		c.dialer, c.packets = first, roomed(o.below, o.spec.Proxies)
 	case len(o.proxies) > 0:
 		if c.chain, err = hop.Chain(c.under(first), o.proxies); err != nil {
 			return err
@@ -167,11 +166,12 @@ func (r refusingPackets) PacketRoom() int { return r.room }
 
 // roomed gives the datagrams of a channel whose proxies nobody goes through: refused, with the room that the proxies would leave
 // them; nil where a proxy carries none.
-func roomed(packets hop.PacketDialer, proxies []hop.Proxy) hop.PacketDialer {
-	refused, ok := packets.(refusingPackets)
-	if !ok || slices.ContainsFunc(proxies, func(p hop.Proxy) bool { return !p.CarriesDatagrams() }) {
+func roomed(below Below, proxies []hop.Proxy) hop.PacketDialer {
+	under, ok := below.(refusing)
+	if _, blocked := hop.Blocker(proxies); !ok || blocked || under.packets == nil && !hop.InStream(proxies) {
 		return nil
 	}
+	refused := refusingPackets{under.why, hop.PacketRoom(under.packets)}
 	refused.room = hop.RoomBehind(refused.room, proxies)
 	return refused
 }

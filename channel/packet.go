@@ -8,6 +8,7 @@ import (
 
 	"watertight/dnswire"
 	"watertight/fault"
+	"watertight/hop"
 	"watertight/name"
 	"watertight/resolve"
 )
@@ -98,12 +99,9 @@ func (c *Channel) noPackets() error {
 		Message: "channel " + c.spec.Name + " carries no datagrams: what it stands on carries connections only",
 		Hint:    "send datagrams to a channel that carries them, or let the client use TCP: it is never sent another way",
 	}
-	for _, p := range c.spec.ways() {
-		for _, k := range carriers {
-			if at, err := name.New(p.Host, p.Port); err == nil && k.Hop == p.Scheme && !k.Datagrams {
-				f.Message = "channel " + c.spec.Name + " carries no datagrams: its " + c.spec.kind() + " " + p.Scheme + "://" + at.String() + " carries connections only"
-				return f
-			}
+	if p, blocked := hop.Blocker(c.spec.ways()); blocked {
+		if at, err := name.New(p.Host, p.Port); err == nil {
+			f.Message = "channel " + c.spec.Name + " carries no datagrams: its " + c.spec.kind() + " " + p.Scheme + "://" + at.String() + " carries connections only"
 		}
 	}
 	return f

@@ -106,11 +106,12 @@ func TestPool_WithAMemberThatCannotBeReachedIsRefused(t *testing.T) {
 	for _, c := range []struct{ below, pool, says string }{
 		{"'http://192.0.2.1:1'", "{pool: ['socks5://192.0.2.2', 'h3://192.0.2.3']}", "h3://192.0.2.3:443"},
 		{"'socks4a://192.0.2.1'", "{pool: ['socks5://192.0.2.2', 'socks5://[2001:db8::3]']}", "socks5://[2001:db8::3]:1080"},
-		{"{pool: ['h3://192.0.2.1', 'h2://192.0.2.4']}", "'h3://192.0.2.2'", "h2://192.0.2.4:443 before it carries connections only"},
-		{"{pool: ['h3://192.0.2.1', 'h2://192.0.2.4']}", "{pool: ['h3://192.0.2.2']}", "h2://192.0.2.4:443 before it carries connections only"},
+		{"{pool: ['h3://192.0.2.1', 'https://192.0.2.4']}", "'h3://192.0.2.2'", "https://192.0.2.4:443 before it carries connections only"},
+		{"{pool: ['h3://192.0.2.1', 'https://192.0.2.4']}", "{pool: ['h3://192.0.2.2']}", "https://192.0.2.4:443 before it carries connections only"},
 	} {
 		wantOne(t, bad(t, fmt.Sprintf(text, c.below, c.pool)), 3, 59, c.says)
 	}
+	good(t, fmt.Sprintf(text, "{pool: ['h3://192.0.2.1', 'h2://192.0.2.4']}", "'h3://192.0.2.2'"))
 	good(t, fmt.Sprintf(text, "'socks5://192.0.2.1'", "{pool: ['socks5://192.0.2.2', 'h3://192.0.2.3']}"))
 	good(t, fmt.Sprintf(text, "{pool: ['h3://192.0.2.1', 'socks5://192.0.2.4']}", "{pool: ['socks5://192.0.2.2', 'h3://192.0.2.3']}"))
 }

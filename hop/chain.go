@@ -77,8 +77,8 @@ func Chain(u Under, proxies []Proxy) (*Chained, error) {
 func Linked(proxies []Proxy) error {
 	for i, next := range proxies {
 		if next.Scheme == SchemeH3 {
-			if j := slices.IndexFunc(proxies[:i], func(p Proxy) bool { return !p.CarriesDatagrams() }); j >= 0 {
-				return fmt.Errorf("the proxy %v travels in datagrams, and the hop %v before it carries connections only", next, proxies[j])
+			if p, blocked := Blocker(proxies[:i]); blocked {
+				return fmt.Errorf("the proxy %v travels in datagrams, and the hop %v before it carries connections only", next, p)
 			}
 			if RoomBehind(0, proxies[:i]) < MinRoom {
 				return fmt.Errorf("the proxy %v travels in datagrams of %d octets, and the hops before it leave room for fewer", next, MinRoom)
@@ -132,7 +132,7 @@ func newLink(p Proxy, u Under) (*link, error) {
 		}
 	}
 	if p.Scheme == SchemeH2 {
-		l.mux = &mux{l: l}
+		l.mux = &mux{book[*muxConn]{l: l}}
 	}
 	return l, nil
 }
@@ -181,7 +181,7 @@ func (c *Chained) through(ctx context.Context, last int, t name.Target) (net.Con
 		return nil, err
 	}
 	if l.mux != nil {
-		return l.mux.tunnel(ctx, t, func() (net.Conn, error) { return c.reach(ctx, last) })
+		return l.mux.tunnel(ctx, t, c.reaching(last))
 	}
 	if l.h3 != nil {
 		return l.h3.tunnel(ctx, c.wayTo(last), t)
@@ -191,6 +191,10 @@ func (c *Chained) through(ctx context.Context, last int, t name.Target) (net.Con
 		return nil, err
 	}
 	return l.tunnel(ctx, conn, t)
+}
+
+func (c *Chained) reaching(i int) func(context.Context) (net.Conn, error) {
+	return func(ctx context.Context) (net.Conn, error) { return c.reach(ctx, i) }
 }
 
 // reach connects to the proxy with index i itself.

@@ -390,14 +390,14 @@ func TestAConnectionWithoutATunnelIsClosedAfterAWhileAndOneThatIsForgottenAtOnce
 			return conn
 		}
 		long := dial()
-		time.Sleep(2 * h3Idle)
+		time.Sleep(2 * bookIdle)
 		hears(t, long, "still there") // however long it is silent
 		long.Close()
 		dial().Close()
 		if n := p.Conns(); n != 1 {
 			t.Errorf("%d connections", n)
 		}
-		time.Sleep(2 * h3Idle)
+		time.Sleep(2 * bookIdle)
 		dial().Close()
 		if n := p.Conns(); n != 2 {
 			t.Errorf("after a while without a tunnel: %d connections", n)

@@ -56,12 +56,6 @@ type h3Conn struct {
 	http      *http3.ClientConn
 	transport *quic.Transport
 	flow      net.Conn
-	changed   chan struct{} // has a value when there may be something to look at
-
-	// Guarded by the h3:
-	tunnels int
-	full    bool // the proxy takes no more at the moment
-	retired bool // it takes no more tunnels
 }
 
 // newH3Conn makes sure that the other end of a flow is the proxy, and speaks HTTP/3 with it. It closes the flow if it fails. No
@@ -102,7 +96,7 @@ func newH3Conn(ctx context.Context, l *link, flow net.Conn, peer *net.UDPAddr, s
 			return nil, errors.New("a connection to a proxy is made by the channel alone")
 		},
 	}
-	return &h3Conn{l: l, conn: conn, http: over.NewClientConn(conn), transport: transport, flow: flow, changed: make(chan struct{}, 1)}, nil
+	return &h3Conn{l: l, conn: conn, http: over.NewClientConn(conn), transport: transport, flow: flow}, nil
 }
 
 // noQUIC says why a handshake of QUIC failed.
@@ -136,13 +130,9 @@ func (l *link) noQUIC(ctx context.Context, err error) error {
 	return l.unproved(err)
 }
 
-// look has the connection looked at.
-func (c *h3Conn) look() {
-	select {
-	case c.changed <- struct{}{}:
-	default:
-	}
-}
+func (c *h3Conn) take(tunnels int) bool { return tunnels < h3Streams }
+
+func (c *h3Conn) dead() <-chan struct{} { return c.conn.Context().Done() }
 
 // release ends the connection and its flow.
 func (c *h3Conn) release() {
@@ -161,7 +151,7 @@ func (c *h3Conn) request(host string) *http.Request {
 }
 
 // ask sends a request on a stream of its own and waits for the response to be 2xx. Failing, it leaves nothing behind; what the
-// proxy never looked at is an [*h3Unasked], and all else a [*fault.Error].
+// proxy never looked at is an [*unasked], and all else a [*fault.Error].
 func (c *h3Conn) ask(ctx context.Context, r *http.Request, t name.Target) (*http3.RequestStream, error) {
 	l := c.l
 	stream, err := c.open(ctx)
@@ -201,7 +191,7 @@ func (c *h3Conn) ask(ctx context.Context, r *http.Request, t name.Target) (*http
 	case !inTime && errors.Is(ctx.Err(), context.Canceled):
 		return fail(l.gaveUp(ctx))
 	case err != nil && silent.Load():
-		return fail(&h3Unasked{err: l.lost(context.DeadlineExceeded, false)})
+		return fail(&unasked{err: l.lost(context.DeadlineExceeded, false)})
 	case !inTime, isTimeout(err) && c.conn.Context().Err() == nil:
 		return fail(l.lost(context.DeadlineExceeded, true))
 	case err != nil:
@@ -228,9 +218,9 @@ func (c *h3Conn) open(ctx context.Context) (*http3.RequestStream, error) {
 	case ctx.Err() != nil:
 		return nil, c.l.gaveUp(ctx)
 	case opening.Err() != nil && c.conn.Context().Err() == nil:
-		return nil, &h3Unasked{err: fault.New(fault.Limit, c.l.label+" takes no more tunnels on a connection", err), full: true}
+		return nil, &unasked{err: fault.New(fault.Limit, c.l.label+" takes no more tunnels on a connection", err), full: true}
 	}
-	return nil, &h3Unasked{err: c.ended(err)}
+	return nil, &unasked{err: c.ended(err)}
 }
 
 // ended is a connection that broke, or that the proxy ended.
@@ -255,13 +245,13 @@ func (c *h3Conn) broken(err error) error {
 	)
 	switch {
 	case c.conn.Context().Err() != nil, errors.As(err, &ofQUIC): // a stream may hear of it first
-		return &h3Unasked{err: c.ended(err)}
+		return &unasked{err: c.ended(err)}
 	case !errors.As(err, &of3):
 		return c.l.nonsense(err)
 	}
 	switch of3.ErrorCode {
 	case h3RequestRejected: // it was not looked at (RFC 9114, section 4.1.1)
-		return &h3Unasked{err: fault.New(fault.HopRefused, c.l.label+" takes no more tunnels", err), full: true}
+		return &unasked{err: fault.New(fault.HopRefused, c.l.label+" takes no more tunnels", err), full: true}
 	case h3ConnectError:
 		return fault.New(fault.ConnectUnreachable, c.l.label+" cannot reach the destination", err)
 	}
@@ -284,7 +274,7 @@ func (c *h3Conn) packets(ctx context.Context, t name.Target, done func()) (net.C
 	select {
 	case <-c.http.ReceivedSettings():
 	case <-c.conn.Context().Done():
-		return nil, &h3Unasked{err: c.ended(context.Cause(c.conn.Context()))}
+		return nil, &unasked{err: c.ended(context.Cause(c.conn.Context()))}
 	case <-ctx.Done():
 		return nil, l.gaveUp(ctx)
 	}

@@ -1,7 +1,6 @@
 package hop
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -122,19 +121,7 @@ func (f *h3Flow) hear(ctx context.Context) {
 
 // hearCapsules takes in what comes in capsules (RFC 9297, section 3.5), and waits for the end of the stream.
 func (f *h3Flow) hearCapsules() {
-	r := masque.NewReader(bufio.NewReader(f.stream))
-	for {
-		payload, err := r.Next()
-		switch {
-		case errors.Is(err, masque.ErrMalformed), errors.Is(err, masque.ErrTooLong):
-			f.stop(f.c.l.nonsense(err))
-			return
-		case err != nil:
-			f.stop(fault.New(fault.HopRefused, f.c.l.label+" ended the flow of datagrams", err))
-			return
-		}
-		f.put(append([]byte(nil), payload...))
-	}
+	f.stop(f.putCapsules(f.c.l, f.stream))
 }
 
 func (f *h3Flow) stop(why error) {

@@ -341,7 +341,7 @@ func TestADestinationThatNeverAnswersIsNotTheConnectionsFault(t *testing.T) {
 
 func TestAnUnusedConnectionIsClosed(t *testing.T) {
 	for title, use := range map[string]func(t *testing.T, c *Chained){
-		"after a while":              func(*testing.T, *Chained) { time.Sleep(muxIdle + time.Second) },
+		"after a while":              func(*testing.T, *Chained) { time.Sleep(bookIdle + time.Second) },
 		"when the way out is closed": func(_ *testing.T, c *Chained) { c.Close() },
 		"when it is to link no more": func(_ *testing.T, c *Chained) { c.Forget() },
 		"after the last of its tunnels": func(t *testing.T, c *Chained) {

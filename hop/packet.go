@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"slices"
 
 	"watertight/fault"
 	"watertight/name"
@@ -60,7 +59,7 @@ func PacketRoom(p PacketDialer) int {
 
 // Packets is the chain for datagrams; nil where one of its proxies carries none, or what it stands on.
 func (c *Chained) Packets() PacketDialer {
-	if c.packets == nil || slices.ContainsFunc(c.links, func(l *link) bool { return !l.CarriesDatagrams() }) {
+	if _, blocked := Blocker(c.proxies()); blocked || c.packets == nil && !InStream(c.proxies()) {
 		return nil
 	}
 	return packetChain{c}
@@ -80,6 +79,9 @@ func (c packetChain) DialPacket(ctx context.Context, t name.Target) (net.Conn, e
 // packetsThrough opens a flow to t through the proxies up to the one with index last.
 func (c *Chained) packetsThrough(ctx context.Context, last int, t name.Target) (net.Conn, error) {
 	l := c.links[last]
+	if l.mux != nil {
+		return l.mux.packets(ctx, t, c.reaching(last))
+	}
 	if l.h3 != nil {
 		return l.h3.packets(ctx, c.wayTo(last), t)
 	}
@@ -106,12 +108,12 @@ func (c *Chained) datagramsFor(l *link, before []Proxy) error {
 	}
 	room := RoomBehind(PacketRoom(c.packets), before)
 	switch {
-	case c.packets == nil:
+	case c.packets == nil && !InStream(before):
 		return fmt.Errorf("%v travels in datagrams, and what the chain stands on carries connections only", l.Proxy)
 	case room < MinRoom:
 		return fmt.Errorf("%v travels in datagrams of %d octets, and what is before it leaves room for %d", l.Proxy, MinRoom, room)
 	}
-	l.h3 = &h3{l: l, size: uint16(min(room, firstRoom))}
+	l.h3 = &h3{book: book[*h3Conn]{l: l}, size: uint16(min(room, firstRoom))}
 	return nil
 }
 
@@ -211,9 +213,12 @@ func RoomBehind(room int, proxies []Proxy) int {
 		room = firstRoom
 	}
 	for _, p := range proxies {
-		if p.Scheme == SchemeH3 {
+		switch p.Scheme {
+		case SchemeH2: // a stream has no packets
+			room = firstRoom
+		case SchemeH3:
 			room -= h3Overhead
-		} else {
+		default:
 			room -= socksOverhead
 		}
 	}

@@ -11,7 +11,8 @@ import (
 )
 
 // Least gives the one of proxies that carries the least: it says what can be asked of all of them. One that cannot be asked for
-// IPv6 carries no datagrams either, and of those that carry datagrams one over HTTP/3 leaves the least room in them.
+// IPv6 carries no datagrams either, of those that carry datagrams one over HTTP/3 leaves the least room in them, and one that takes
+// them in its connection asks the least of what the pool stands on.
 func Least(proxies []Proxy) (least Proxy) {
 	for i, p := range proxies {
 		if i == 0 || p.rank() < least.rank() {
@@ -30,8 +31,10 @@ func (p Proxy) rank() int {
 		return 1
 	case p.Scheme == SchemeH3:
 		return 2
+	case !schemes[p.Scheme].inStream:
+		return 3
 	}
-	return 3
+	return 4
 }
 
 // CarriesLike says whether a pool of which a is the least carries as much as one of which b is.
@@ -47,6 +50,8 @@ func lesser(before, now Proxy) error {
 		less = "cannot be asked for an IPv6 address"
 	case before.CarriesDatagrams() && !now.CarriesDatagrams():
 		less = "carries no datagrams"
+	case schemes[before.Scheme].inStream && !schemes[now.Scheme].inStream:
+		less = "takes no datagrams in its connection"
 	default:
 		less = "leaves less room in datagrams"
 	}

@@ -10,12 +10,14 @@ import (
 	"watertight/name"
 )
 
-// Packets is the pool for datagrams, over what carries them underneath; nil where that is nil, or a member carries none.
+// Packets is the pool for datagrams, over what carries them underneath; nil where a member carries none, or would need it and it
+// is nil.
 func (w *Way) Packets(under PacketDialer) PacketDialer {
-	if under == nil || !w.pool.floor.CarriesDatagrams() {
+	floor := []Proxy{w.pool.floor}
+	if _, blocked := Blocker(floor); blocked || under == nil && !InStream(floor) {
 		return nil
 	}
-	return wayPackets{w, RoomBehind(PacketRoom(under), []Proxy{w.pool.floor})}
+	return wayPackets{w, RoomBehind(PacketRoom(under), floor)}
 }
 
 // wayPackets is a pool all of whose members carry datagrams.

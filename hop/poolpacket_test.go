@@ -190,7 +190,8 @@ func TestAPoolCarriesWhatAllOfItsMembersDo(t *testing.T) {
 	}{
 		{[]string{"socks5://a.example", "h3://b.example"}, []string{"socks5://c.example"}, true, firstRoom - h3Overhead, ""},
 		{[]string{"socks5://a.example"}, []string{"socks5://a.example", "h3://b.example"}, true, firstRoom - socksOverhead, "h3://b.example:443 leaves less room"},
-		{[]string{"socks5://a.example", "h3://b.example"}, []string{"socks5://a.example", "h2://u:secret@c.example"}, true, firstRoom - h3Overhead, "h2://u:***@c.example:443 carries no datagrams"},
+		{[]string{"socks5://a.example", "h3://b.example"}, []string{"socks5://a.example", "https://u:secret@c.example"}, true, firstRoom - h3Overhead, "https://u:***@c.example:443 carries no datagrams"},
+		{[]string{"h2://a.example"}, []string{"h2://b.example", "socks5://c.example"}, true, firstRoom, "socks5://c.example:1080 takes no datagrams in its connection"},
 		{[]string{"http://a.example:1", "socks5://a.example"}, []string{"socks5://a.example"}, false, 0, ""},
 		{[]string{"socks5://a.example", "http://a.example:1"}, []string{"socks4a://c.example"}, false, 0, "socks4a://c.example:1080 cannot be asked for an IPv6 address"},
 	} {
@@ -203,7 +204,7 @@ func TestAPoolCarriesWhatAllOfItsMembersDo(t *testing.T) {
 		if (packets != nil) != c.datagrams || packets != nil && PacketRoom(packets) != c.room {
 			t.Errorf("%v: %v", c.members, packets)
 		}
-		if w.Packets(nil) != nil {
+		if over := w.Packets(nil) != nil; over != InStream(mustProxies(t, c.members...)) {
 			t.Errorf("%v: datagrams over what carries none", c.members)
 		}
 		switch err := p.SetMembers(mustProxies(t, c.later...)); {

@@ -12,7 +12,7 @@ const (
 	SchemeHTTP      = "http"
 	SchemeHTTPS     = "https"      // HTTP CONNECT over TLS
 	SchemeSOCKS5TLS = "socks5+tls" // SOCKS5 over TLS
-	SchemeH2        = "h2"         // HTTP/2 CONNECT over TLS (RFC 9113, section 8.5)
+	SchemeH2        = "h2"         // HTTP/2 CONNECT and connect-udp over TLS (RFC 9113, section 8.5; RFC 8441; RFC 9298)
 	SchemeH3        = "h3"         // HTTP/3 CONNECT and connect-udp (RFC 9114, section 4.4; RFC 9298)
 )
 
@@ -28,6 +28,8 @@ type traits struct {
 	v6       bool // the protocol has room for an IPv6 address
 	// datagrams says that the protocol carries them, no less hidden than connections.
 	datagrams bool
+	// inStream says that they travel in a connection to the proxy: what is before it need not carry them.
+	inStream bool
 }
 
 // socksPort is what IANA has for socks. HTTP proxies in clear text have no port that most of them use.
@@ -38,7 +40,7 @@ var schemes = map[string]traits{
 	SchemeSOCKS4a:   {kind: "a SOCKS4a proxy", port: socksPort},
 	SchemeHTTP:      {kind: "an HTTP proxy", http: true, password: true, v6: true},
 	SchemeHTTPS:     {kind: "an HTTP proxy", port: 443, tls: true, http: true, password: true, v6: true},
-	SchemeH2:        {kind: "an HTTP/2 proxy", port: 443, tls: true, http: true, password: true, v6: true},
+	SchemeH2:        {kind: "an HTTP/2 proxy", port: 443, tls: true, http: true, password: true, v6: true, datagrams: true, inStream: true},
 	SchemeH3:        {kind: "an HTTP/3 proxy", port: 443, tls: true, http: true, password: true, v6: true, datagrams: true},
 	SchemeSOCKS5TLS: {kind: "a SOCKS5 proxy", port: socksPort, tls: true, password: true, v6: true},
 }
@@ -56,6 +58,24 @@ func (p Proxy) CarriesIPv6() bool { return schemes[p.Scheme].v6 }
 // CarriesDatagrams says whether the proxy speaks a protocol that carries datagrams. Whether it is willing shows when it is
 // asked.
 func (p Proxy) CarriesDatagrams() bool { return schemes[p.Scheme].datagrams }
+
+// Blocker gives the proxy of a chain that keeps datagrams from passing it, if there is one.
+func Blocker(proxies []Proxy) (p Proxy, found bool) {
+	for _, p := range slices.Backward(proxies) {
+		switch s := schemes[p.Scheme]; {
+		case !s.datagrams:
+			return p, true
+		case s.inStream:
+			return Proxy{}, false
+		}
+	}
+	return Proxy{}, false
+}
+
+// InStream says that datagrams reach one of the proxies in a connection: what the chain stands on need not carry any.
+func InStream(proxies []Proxy) bool {
+	return slices.ContainsFunc(proxies, func(p Proxy) bool { return schemes[p.Scheme].inStream })
+}
 
 // aliases are other ways to write a scheme, which mean the same here: no name is ever resolved before a proxy gets it.
 var aliases = map[string]string{

@@ -19,6 +19,8 @@ type stream struct {
 	down   net.Conn // what has come is read from it
 	body   io.ReadCloser
 	cancel context.CancelFunc
+	done   func() // gives the place back
+	once   sync.Once
 
 	mu     sync.Mutex
 	failed error // why nothing comes any more; nil: the far side ended, or has not
@@ -31,9 +33,9 @@ type stream struct {
 const streamLinger = 10 * time.Second
 
 // newStream makes a tunnel of a response's body and the near end of the pipe that is the request's. cancel ends the stream.
-func newStream(c *muxConn, body io.ReadCloser, up net.Conn, cancel context.CancelFunc) *stream {
+func newStream(c *muxConn, body io.ReadCloser, up net.Conn, cancel context.CancelFunc, done func()) *stream {
 	near, far := net.Pipe()
-	s := &stream{c: c, up: up, down: near, body: body, cancel: cancel}
+	s := &stream{c: c, up: up, down: near, body: body, cancel: cancel, done: done}
 	go s.pump(far)
 	return s
 }
@@ -116,6 +118,7 @@ func (s *stream) Close() error {
 		s.abort() // before the end of the request's body, which would say that all was sent
 	}
 	s.up.Close()
+	s.once.Do(s.done)
 	return s.down.Close()
 }
 
