@@ -130,6 +130,7 @@ var exercised = map[string]string{
 	"Gateway.User":                              "TestGateway_IsReadWithItsEntriesAndItsListeners",
 	"Gateway.Headers.Name":                      "TestGateway_LeadsToTheOriginInTheChannelOfItsEntry",
 	"Gateway.Headers.Value":                     "TestGateway_LeadsToTheOriginInTheChannelOfItsEntry",
+	"Gateway.NoHTTP3":                           "TestGateway_SpeaksHTTP3ToAnOriginThatOffersIt_unlessItIsOff",
 	"Gateway.CAFile":                            "TestGateway_IsReadWithItsEntriesAndItsListeners",
 	"Gateway.CAs":                               "TestGateway_LeadsToTheOriginInTheChannelOfItsEntry",
 	"Channels.Pool":                             "TestPool_IsReadWithItsDefaults",

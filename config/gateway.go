@@ -27,6 +27,12 @@ const (
 // GenericPath begins the paths of entries with hosts.
 const GenericPath = "/https/"
 
+// Values of `http3` of an entry.
+const (
+	HTTP3Auto = "auto" // where the origin offers it and the channel carries datagrams
+	HTTP3Off  = "off"
+)
+
 // GatewayListener is a socket on which the gateway is served.
 type GatewayListener struct {
 	Listener
@@ -45,6 +51,7 @@ type Gateway struct {
 	Channel string          // empty: the routes decide
 	User    client.Identity // whom the requests are for
 	Headers []Header        // by name
+	NoHTTP3 bool            // HTTP/3 is never spoken to the origin
 	CAFile  string          // where CAs was read from
 	CAs     *x509.CertPool  // nil: those whom the system trusts
 }
@@ -173,6 +180,11 @@ func (l *loader) gatewayKey(key string, n *node, path string, g *Gateway) {
 		return
 	case "headers":
 		l.headers(n, path, g)
+		return
+	case "http3":
+		var mode string
+		choice(l, n, path, keyAt("gateway.http3"), &mode)
+		g.NoHTTP3 = mode == HTTP3Off
 		return
 	}
 	t, ok := l.text(n, path)

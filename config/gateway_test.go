@@ -149,3 +149,13 @@ func TestGateway_IsReadWithItsCertificateAndItsUsers(t *testing.T) {
 		}
 	}
 }
+
+func TestGateway_HTTP3IsOffWhereTheWordSaysSo(t *testing.T) {
+	for word, off := range map[string]bool{"": false, ", http3: auto": false, ", http3: off": true} {
+		c := good(t, "listen: {gateway: 127.0.0.1:8088}\ngateway: [{path: /x/, to: \"https://x.example/\""+word+"}]\n")
+		shown, err := c.Show()
+		if err != nil || c.Gateway[0].NoHTTP3 != off || strings.Contains(string(shown), "http3") != off {
+			t.Errorf("%q: %v %v\n%s", word, c.Gateway[0].NoHTTP3, err, shown)
+		}
+	}
+}

@@ -60,6 +60,9 @@ func (c *Config) gatewayTree() []any {
 		if len(fields) > 0 {
 			t = append(t, entry{"headers", fields})
 		}
+		if g.NoHTTP3 {
+			t = append(t, entry{"http3", HTTP3Off})
+		}
 		say("ca", g.CAFile)
 		list = append(list, t)
 	}

@@ -353,6 +353,10 @@ var Keys = []Key{
 	{Path: "gateway.user", form: formText, Doc: "Whom the requests are for, as a user name of the proxy port with its labels."},
 	{Path: "gateway.headers", form: formNames, Doc: "Fields that every request gets, in place of what the client sent."},
 	{Path: "gateway.headers.*", form: formText, Doc: "The value of that field; a secret is read with ${file:PATH} or ${env:NAME}."},
+	{
+		Path: "gateway.http3", form: formChoice, choices: []string{HTTP3Auto, HTTP3Off}, Default: HTTP3Auto,
+		Doc: "HTTP/3 to the origin: where it offers it and the channel carries datagrams, or never.",
+	},
 	{Path: "gateway.ca", form: formText, Doc: "A PEM file with the only authorities that may certify the origin."},
 
 	{Path: "policy", form: formMap, Doc: "What is refused, whatever the route."},

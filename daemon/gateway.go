@@ -30,7 +30,7 @@ func gatewayOf(c *config.Config, byName map[string]*running, table *route.Table)
 	var all []gateway.Entry
 	for _, g := range c.Gateway {
 		e := gateway.Entry{
-			Path: g.Path, To: g.To, ToPath: g.ToPath, Hosts: g.Hosts, Roots: g.CAs, Channel: g.Channel, Identity: g.User,
+			Path: g.Path, To: g.To, ToPath: g.ToPath, Hosts: g.Hosts, Roots: g.CAs, NoHTTP3: g.NoHTTP3, Channel: g.Channel, Identity: g.User,
 			Way: gatewayWay{table: table},
 		}
 		if g.Channel != "" {
@@ -54,9 +54,19 @@ type gatewayWay struct {
 	channel *channel.Channel
 }
 
-// Dial connects to an origin.
-func (w gatewayWay) Dial(ctx context.Context, r route.Request) (net.Conn, error) {
-	return w.table.DialIn(ctx, w.channel, r)
+// Dial connects to a server of an origin.
+func (w gatewayWay) Dial(ctx context.Context, r route.Request, at name.Target) (net.Conn, error) {
+	return w.table.DialServiceIn(ctx, w.channel, r, at)
+}
+
+// DialPacket opens a flow of datagrams to a server of an origin.
+func (w gatewayWay) DialPacket(ctx context.Context, r route.Request, at name.Target) (net.Conn, error) {
+	return w.table.DialServicePacketIn(ctx, w.channel, r, at)
+}
+
+// CarriesPackets says whether the channel carries datagrams.
+func (w gatewayWay) CarriesPackets(r route.Request) bool {
+	return w.table.CarriesPacketsIn(w.channel, r)
 }
 
 // Ask asks a question about an origin.

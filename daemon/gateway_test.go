@@ -12,6 +12,7 @@ import (
 	"net/netip"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -28,6 +29,7 @@ type gated struct {
 	conns chan string // where each connection to the origin came from
 	hold  chan struct{}
 	port  int
+	three atomic.Bool // the origin says that it speaks HTTP/3
 }
 
 func newGated(t *testing.T, entries func(origin string) string, more string) *gated {
@@ -40,6 +42,9 @@ func newGated(t *testing.T, entries func(origin string) string, more string) *ga
 	g.port = socket.Addr().(*net.TCPAddr).Port
 	origin := &http.Server{
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if g.three.Load() {
+				w.Header().Set("Alt-Svc", fmt.Sprintf(`h3=":%d"`, g.port))
+			}
 			if strings.HasSuffix(r.URL.Path, "/stream") {
 				w.WriteHeader(200)
 				http.NewResponseController(w).Flush()

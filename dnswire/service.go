@@ -50,6 +50,31 @@ func (a *Answer) Services() []Service {
 	return list
 }
 
+// Alias gives the name to which the records of an answer lead in AliasMode (RFC 9460, section 2.4.2), canonical, and says
+// whether there is one: then the records in ServiceMode beside it mean nothing. It is empty where the record says that the
+// service is not there.
+func (a *Answer) Alias() (target string, ok bool) {
+	if a.RCode != NoError {
+		return "", false
+	}
+	for i, r := range a.Final() {
+		if i == MaxServices {
+			break
+		}
+		switch v := r.rr.(type) {
+		case *dns.HTTPS:
+			if v.Priority == 0 {
+				return CanonicalName(v.Target), true
+			}
+		case *dns.SVCB:
+			if v.Priority == 0 {
+				return CanonicalName(v.Target), true
+			}
+		}
+	}
+	return "", false
+}
+
 // newService reads a record; false where something mandatory in it is not known here.
 func newService(rr *dns.SVCB) (Service, bool) {
 	s := Service{Priority: rr.Priority, Target: CanonicalName(rr.Target)}

@@ -3,6 +3,7 @@ package dnswire
 import (
 	"encoding/base64"
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -76,4 +77,23 @@ func FuzzServices(f *testing.F) {
 			}
 		}
 	})
+}
+
+func TestAnAliasLeadsToAnotherName(t *testing.T) {
+	for lines, want := range map[string]string{
+		"dns.example. 60 HTTPS 0 Other.example.":                                           "other.example true",
+		"dns.example. 60 HTTPS 1 . alpn=h2\ndns.example. 60 HTTPS 0 other.example.":        "other.example true",
+		"dns.example. 60 CNAME a.example.\na.example. 60 HTTPS 0 other.example.":           "other.example true",
+		"dns.example. 60 HTTPS 0 .":                                                        " true",
+		"dns.example. 60 HTTPS 1 other.example. alpn=h2":                                   " false",
+		"strange.example. 60 HTTPS 0 other.example.\ndns.example. 60 HTTPS 1 . alpn=h2,h3": " false",
+	} {
+		a, err := ParseAnswer(reply(t, ofTheResolver, 0, strings.Split(lines, "\n")...), ofTheResolver, 7)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if target, ok := a.Alias(); fmt.Sprint(target, " ", ok) != want {
+			t.Errorf("%s: %q %v", lines, target, ok)
+		}
+	}
 }

@@ -19,7 +19,7 @@ func (c *Client) heard(resp *http.Response) {
 	if !c.upgradable() || len(fields) == 0 || resp.StatusCode == http.StatusMisdirectedRequest { // RFC 7838, section 6
 		return
 	}
-	port, life := http3Alternative(strings.Join(fields, ","), c.up.Host)
+	port, life := HTTP3Alternative(strings.Join(fields, ","), c.up.Host)
 	if c.notice.alternative(port, life-age(resp.Header)) && c.links.enter() {
 		go func() {
 			defer c.wg.Done()
@@ -28,10 +28,10 @@ func (c *Client) heard(resp *http.Response) {
 	}
 }
 
-// http3Alternative reads an Alt-Svc field (RFC 7838, section 3): the port of the first alternative that speaks HTTP/3 on
+// HTTP3Alternative reads an Alt-Svc field (RFC 7838, section 3): the port of the first alternative that speaks HTTP/3 on
 // the origin's own host, and for how long that holds; 0 where there is none. An alternative on another host is passed
 // over, `clear` is none, and what cannot be read ends the field.
-func http3Alternative(field, origin string) (port uint16, life time.Duration) {
+func HTTP3Alternative(field, origin string) (port uint16, life time.Duration) {
 	r := altReader{rest: field}
 	for {
 		protocol, authority, ok := r.alternative()

@@ -31,14 +31,14 @@ func TestAnAltSvcFieldIsReadAsTheRFCSays(t *testing.T) {
 		`h3="sub.dns.example:443"`:        {},
 		`h3="[::1]:443"`:                  {},
 	} {
-		port, life := http3Alternative(field, "dns.example")
+		port, life := HTTP3Alternative(field, "dns.example")
 		if port != want.port || life != want.life {
 			t.Errorf("%q: %d for %v, want %+v", field, port, life, want)
 		}
 	}
 	for _, origin := range []string{"192.0.2.1", "192.0.2.1:8443", "[2001:db8::1]", "[2001:db8::1]:8443"} {
 		host := strings.TrimSuffix(origin, ":8443")
-		if port, _ := http3Alternative(`h3="`+host+`:5"`, origin); port != 5 {
+		if port, _ := HTTP3Alternative(`h3="`+host+`:5"`, origin); port != 5 {
 			t.Errorf("%s: %d", origin, port)
 		}
 	}
@@ -49,7 +49,7 @@ func FuzzAltSvc(f *testing.F) {
 	f.Add(`clear`)
 	f.Add(`h3="\"`)
 	f.Fuzz(func(t *testing.T, field string) {
-		port, life := http3Alternative(field, "dns.example")
+		port, life := HTTP3Alternative(field, "dns.example")
 		if life < 0 || port == 0 && life != 0 {
 			t.Errorf("%q: %d for %v", field, port, life)
 		}

@@ -52,8 +52,10 @@ func TestTheHelloIsHiddenWhereTheOriginsOwnRecordAsksForIt(t *testing.T) {
 		{"its keys behind a record that is not understood", []*dnstest.ECH{keys}, 0, []string{originName + ". 300 HTTPS 1 . mandatory=key65280 key65280=x ech=" + other.Text(), originName + ". 300 HTTPS 2 . ech=" + keys.Text()}, true, true, []string{publicName}},
 		{"those that the server sends in their place", []*dnstest.ECH{keys}, 0, []string{record(other, "")}, true, true, []string{publicName, publicName}},
 		{"keys that the server rejects, without others", nil, 0, []string{record(keys, "")}, false, false, []string{publicName}},
-		{"keys of another port", nil, 0, []string{record(keys, "port=8443")}, true, false, []string{originName}},
-		{"keys of another server", nil, 0, []string{originName + ". 300 HTTPS 1 other.example.com. ech=" + keys.Text()}, true, false, []string{originName}},
+		{"keys of another port", []*dnstest.ECH{keys}, 0, []string{record(keys, "port=8443")}, true, true, []string{publicName}},
+		{"keys of another server", []*dnstest.ECH{keys}, 0, []string{originName + ". 300 HTTPS 1 other.example.com. ech=" + keys.Text()}, true, true, []string{publicName}},
+		{"keys of a port that is not for HTTPS", []*dnstest.ECH{keys}, 0, []string{record(keys, "port=25")}, false, false, nil},
+		{"keys of one server of two", []*dnstest.ECH{keys}, 0, []string{originName + ". 300 HTTPS 1 . alpn=h2", originName + ". 300 HTTPS 2 . ech=" + keys.Text()}, true, true, []string{publicName}},
 		{"a record that cannot be had", nil, 2, nil, false, false, nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {

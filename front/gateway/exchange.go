@@ -119,6 +119,7 @@ func (x *exchange) carry(ctx context.Context) {
 			GotFirstResponseByte: sawOctet, Got1xxResponse: x.interim,
 		}))
 		if err == nil {
+			p.heed(c, resp)
 			x.respond(ctx, m, resp)
 			return
 		}

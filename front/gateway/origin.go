@@ -12,7 +12,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"watertight/dnswire"
 	"watertight/fault"
 	"watertight/name"
 	"watertight/route"
@@ -32,46 +31,70 @@ type origin struct {
 	entry   *Entry
 	target  name.Target
 	tickets tls.ClientSessionCache
+	// tickets3 are those of HTTP/3: one is never shown to who gave the other.
+	tickets3 tls.ClientSessionCache
+	known    *known
 }
 
-func newOrigin(m match) *origin {
-	return &origin{entry: m.entry, target: m.target, tickets: tls.NewLRUClientSessionCache(4)}
+func newOrigin(m match, k *known) *origin {
+	return &origin{entry: m.entry, target: m.target, tickets: tls.NewLRUClientSessionCache(4), tickets3: tls.NewLRUClientSessionCache(4), known: k}
 }
 
-// connect gives an authenticated connection to the origin that speaks one of protocols (RFC 7301). Its own record is asked
-// for in the same channel at the same time, and where that has keys the hello is encrypted (RFC 9849), or nothing is sent.
-// The error is a [*fault.Error].
+// connect gives an authenticated connection to the origin that speaks one of protocols (RFC 7301), with Encrypted Client
+// Hello (RFC 9849) where its own records have keys. The error is a [*fault.Error].
 func (o *origin) connect(ctx context.Context, r route.Request, protocols ...string) (*tls.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, connectLimit)
 	defer cancel()
-	type record struct {
-		keys []byte
-		err  error
-	}
-	asked := make(chan record, 1)
-	go func() {
-		keys, err := o.keys(ctx, r)
-		asked <- record{keys, err}
-	}()
-	raw, err := o.entry.Way.Dial(ctx, r)
+	f, err := o.find(ctx, r)
 	if err != nil {
-		cancel()
-		<-asked
 		return nil, err
 	}
-	own := <-asked
-	if own.err != nil { // to go on without would be to show the name where it may have to be hidden (RFC 9460, section 3.1)
-		_ = raw.Close()
-		return nil, own.err
+	defer f.drop()
+	conn, _, err := o.connectTo(ctx, r, f, protocols)
+	return conn, err
+}
+
+// connectTo connects to the first of the servers that is there and proves to be the origin, and says which that was.
+func (o *origin) connectTo(ctx context.Context, r route.Request, f *found, protocols []string) (*tls.Conn, place, error) {
+	var first error
+	for _, p := range f.places {
+		if !p.tcp {
+			continue
+		}
+		conn, err := o.connectAt(ctx, r, p, f, protocols)
+		if err == nil {
+			return conn, p, nil
+		}
+		if first == nil {
+			first = err
+		}
+		if ctx.Err() != nil {
+			break
+		}
 	}
-	conn, err := o.handshake(ctx, raw, own.keys, protocols)
+	if first == nil {
+		first = o.hint("speaks HTTP/3 alone", "send it through a channel that carries datagrams, without `http3: off`", nil)
+	}
+	return nil, place{}, first
+}
+
+// connectAt connects to one server.
+func (o *origin) connectAt(ctx context.Context, r route.Request, p place, f *found, protocols []string) (*tls.Conn, error) {
+	raw, err, ok := f.take(p.at, o.target)
+	if !ok {
+		raw, err = o.entry.Way.Dial(ctx, r, p.at)
+	}
+	if err != nil {
+		return nil, err
+	}
+	conn, err := o.handshake(ctx, raw, p.keys, protocols)
 	var rejected *tls.ECHRejectionError
 	if !errors.As(err, &rejected) {
 		return conn, o.told(ctx, err)
 	}
 	// The server has proved that it may reject the keys, and may send others: they are tried once (RFC 9849, section 6.1.6).
 	if upstream.CheckECH(rejected.RetryConfigList) == nil {
-		if raw, err = o.entry.Way.Dial(ctx, r); err != nil {
+		if raw, err = o.entry.Way.Dial(ctx, r, p.at); err != nil {
 			return nil, err
 		}
 		conn, err = o.handshake(ctx, raw, rejected.RetryConfigList, protocols)
@@ -79,62 +102,32 @@ func (o *origin) connect(ctx context.Context, r route.Request, protocols ...stri
 	return conn, o.told(ctx, err)
 }
 
-// keys gives the ECHConfigList of the origin's own record (RFC 9460, section 9.1; RFC 9848), or nil. An error means that it
-// could not be had.
-func (o *origin) keys(ctx context.Context, r route.Request) ([]byte, error) {
-	host, named := o.target.Host().Name()
-	if !named {
-		return nil, nil
-	}
-	q := dnswire.Question{Name: host, Type: dnswire.HTTPS}
-	if port := o.target.Port(); port != httpsPort {
-		q.Name = "_" + portText(port) + "._https." + host
-	}
-	a, err := o.entry.Way.Ask(ctx, r, q)
-	switch {
-	case err != nil:
-		var f *fault.Error
-		if errors.As(err, &f) && (f.Code == fault.DNSNXDomain || f.Code == fault.DNSNoData) {
-			return nil, nil
-		}
-		return nil, err
-	case a == nil, a.RCode == dnswire.NXDomain:
-		return nil, nil
-	case a.RCode != dnswire.NoError:
-		f := fault.New(fault.DNSServFail, "the record that says how "+host+" is to be reached could not be had", nil)
-		f.RCode = dnswire.RCodeText(a.RCode)
-		return nil, f
-	}
-	for _, s := range a.Services() {
-		ours := s.Target == a.Canonical || s.Target == a.Name || s.Target == host
-		if ours && (s.Port == 0 || s.Port == o.target.Port()) && s.ECH != nil && upstream.CheckECH(s.ECH) == nil {
-			return s.ECH, nil
-		}
-	}
-	return nil, nil
-}
-
 // handshake makes raw a connection of TLS, or closes it.
 func (o *origin) handshake(ctx context.Context, raw net.Conn, keys []byte, protocols []string) (*tls.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, handshakeLimit)
 	defer cancel()
-	config := &tls.Config{
-		MinVersion:                     tls.VersionTLS12,
-		ServerName:                     o.target.Host().String(),
-		RootCAs:                        o.entry.Roots,
-		NextProtos:                     protocols,
-		ClientSessionCache:             o.tickets,
-		EncryptedClientHelloConfigList: keys,
-	}
-	if keys != nil {
-		config.MinVersion = tls.VersionTLS13
-	}
-	conn := tls.Client(raw, config)
+	conn := tls.Client(raw, o.config(keys, protocols, o.tickets))
 	if err := conn.HandshakeContext(ctx); err != nil {
 		_ = raw.Close()
 		return nil, err
 	}
 	return conn, nil
+}
+
+// config is by what a server proves that it is the origin, whatever led to it.
+func (o *origin) config(keys []byte, protocols []string, tickets tls.ClientSessionCache) *tls.Config {
+	config := &tls.Config{
+		MinVersion:                     tls.VersionTLS12,
+		ServerName:                     o.target.Host().String(),
+		RootCAs:                        o.entry.Roots,
+		NextProtos:                     protocols,
+		ClientSessionCache:             tickets,
+		EncryptedClientHelloConfigList: keys,
+	}
+	if keys != nil {
+		config.MinVersion = tls.VersionTLS13
+	}
+	return config
 }
 
 // told makes a fault of what went wrong in a handshake, and nil of nil.

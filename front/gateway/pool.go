@@ -33,11 +33,23 @@ type pool struct {
 	emptied bool
 }
 
+// carrier is what [http.ClientConn] is, and a connection of HTTP/3.
+type carrier interface {
+	http.RoundTripper
+	Reserve() error
+	Release()
+	Err() error
+	InFlight() int
+	Close() error
+}
+
 // conn is one connection to an origin.
 type conn struct {
-	*http.ClientConn
+	carrier
 	pool  *pool
-	under *watched // nil with HTTP/2
+	under *watched // nil with HTTP/2 and HTTP/3
+	own   bool     // it leads to the origin's own name and port
+	three bool     // HTTP/3
 	idle  time.Duration
 	timer *time.Timer // runs while it carries nothing; guarded by pool.mu
 }
@@ -50,10 +62,11 @@ func (p *pool) get(ctx context.Context, r route.Request, fresh bool) (c *conn, a
 	p.asking++
 	p.mu.Unlock()
 	defer p.asked()
+	better := !p.entry.NoHTTP3 && p.known.port(time.Now()) != 0 && p.entry.Way.CarriesPackets(r)
 	for {
 		p.mu.Lock()
 		if !fresh {
-			if c := p.take(); c != nil {
+			if c := p.take(better); c != nil {
 				p.mu.Unlock()
 				return c, true, nil
 			}
@@ -92,9 +105,12 @@ func (p *pool) get(ctx context.Context, r route.Request, fresh bool) (c *conn, a
 	}
 }
 
-// take gives a connection that has room. p.mu is held.
-func (p *pool) take() *conn {
+// take gives a connection that has room; where three says so, one of HTTP/3. p.mu is held.
+func (p *pool) take(three bool) *conn {
 	for _, c := range p.conns {
+		if three && !c.three && c.own {
+			continue // the origin has said since that it speaks HTTP/3
+		}
 		if c.Err() == nil && c.Reserve() == nil {
 			c.stopTimer()
 			return c
@@ -105,7 +121,67 @@ func (p *pool) take() *conn {
 
 // open makes a connection, and reserves it for the caller.
 func (p *pool) open(ctx context.Context, r route.Request) (*conn, error) {
-	secure, err := p.connect(ctx, r, "h2", "http/1.1")
+	ctx, cancel := context.WithTimeout(ctx, connectLimit)
+	defer cancel()
+	f, err := p.find(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	c, err := p.race(ctx, r, f)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.Reserve(); err != nil {
+		_ = c.Close()
+		return nil, p.failure("ended the connection at once", err)
+	}
+	p.mu.Lock()
+	p.plain = c.idle == idle1
+	p.add(c)
+	p.mu.Unlock()
+	c.listen()
+	return c, nil
+}
+
+// add takes a connection in; one of HTTP/3 goes before the others. p.mu is held.
+func (p *pool) add(c *conn) {
+	if c.three {
+		p.conns = slices.Insert(p.conns, 0, c)
+		return
+	}
+	p.conns = append(p.conns, c)
+}
+
+// adopt takes in a connection of HTTP/3 that came about after another one.
+func (p *pool) adopt(c *conn) {
+	p.mu.Lock()
+	closed := p.closed
+	if !closed {
+		p.add(c)
+		c.timer = time.AfterFunc(c.idle, c.expired)
+	}
+	p.mu.Unlock()
+	if closed {
+		_ = c.Close()
+		return
+	}
+	c.listen()
+}
+
+// listen has the connection tell of its changes. It may do so in Reserve, under p.mu.
+func (c *conn) listen() {
+	switch of := c.carrier.(type) {
+	case *http.ClientConn:
+		of.SetStateHook(func(*http.ClientConn) { go c.changed() })
+	case *conn3:
+		of.setStateHook(func() { go c.changed() })
+	}
+}
+
+// overTCP makes a connection of HTTP/2 or HTTP/1.1.
+func (p *pool) overTCP(ctx context.Context, r route.Request, f *found) (*conn, error) {
+	defer f.drop()
+	secure, at, err := p.connectTo(ctx, r, f, []string{"h2", "http/1.1"})
 	if err != nil {
 		return nil, err
 	}
@@ -113,19 +189,10 @@ func (p *pool) open(ctx context.Context, r route.Request) (*conn, error) {
 	if err != nil {
 		return nil, p.failure("does not speak HTTP", err)
 	}
-	c := &conn{ClientConn: cc, pool: p, under: under, idle: idle2}
+	c := &conn{carrier: cc, pool: p, under: under, own: at.at == p.target, idle: idle2}
 	if under != nil {
 		c.idle = idle1
 	}
-	if err := cc.Reserve(); err != nil {
-		_ = cc.Close()
-		return nil, p.failure("ended the connection at once", err)
-	}
-	p.mu.Lock()
-	p.plain = c.idle == idle1
-	p.conns = append(p.conns, c)
-	p.mu.Unlock()
-	cc.SetStateHook(func(*http.ClientConn) { go c.changed() }) // it may be called by Reserve, under p.mu
 	return c, nil
 }
 
@@ -137,6 +204,7 @@ func (c *conn) changed() {
 	switch {
 	case c.Err() != nil:
 		p.remove(c)
+		over = c.three && c.InFlight() == 0 // one that takes no more is there until it is closed
 	case c.InFlight() > 0:
 	case p.closed:
 		p.remove(c)

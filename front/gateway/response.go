@@ -36,7 +36,7 @@ func (x *exchange) respond(ctx context.Context, m match, resp *http.Response) {
 	x.begin()
 	if why := unfit(resp); why != "" {
 		_ = resp.Body.Close()
-		o := newOrigin(m)
+		o := newOrigin(m, &known{})
 		x.fail(ctx, o, o.failure(why, nil))
 		return
 	}

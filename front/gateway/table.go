@@ -24,8 +24,13 @@ const GenericPrefix = "/https/"
 
 // Way is how an origin is reached, and asked for. Its errors are [*fault.Error].
 type Way interface {
-	// Dial connects to the request's target in the entry's channel, if the policy allows it, and reports the request.
-	Dial(ctx context.Context, r route.Request) (net.Conn, error)
+	// Dial connects to a server of the request's target in the entry's channel, if the policy allows both, and reports the
+	// request. The server is the target itself, or what its records lead to.
+	Dial(ctx context.Context, r route.Request, at name.Target) (net.Conn, error)
+	// DialPacket is Dial for a flow of datagrams.
+	DialPacket(ctx context.Context, r route.Request, at name.Target) (net.Conn, error)
+	// CarriesPackets says whether that channel carries datagrams.
+	CarriesPackets(r route.Request) bool
 	// Ask asks the resolver of that very channel, if the policy allows the target. A nil answer means that the channel
 	// has none.
 	Ask(ctx context.Context, r route.Request, q dnswire.Question) (*dnswire.Answer, error)
@@ -42,7 +47,9 @@ type Entry struct {
 	ToPath string          // begins and ends in a slash
 	Hosts  []route.Pattern // of the generic form
 	Fields []Field
-	Roots  *x509.CertPool // who certifies the origin; nil: those whom the system trusts
+	// NoHTTP3 keeps HTTP/3 away from the origin.
+	NoHTTP3 bool
+	Roots   *x509.CertPool // who certifies the origin; nil: those whom the system trusts
 	// Channel is the name of the channel in events; empty where the routes choose.
 	Channel string
 	// Identity is whom the requests are for; zero: who the client is.
@@ -78,6 +85,7 @@ type Table struct {
 	mu     sync.Mutex
 	closed bool
 	pools  map[poolKey]*pool
+	heard  map[poolKey]*known // of origins with a pool, and of those that had one
 }
 
 // poolKey is what requests must share to share connections. Two entries share none: their identities, and what they set,
@@ -91,7 +99,7 @@ type poolKey struct {
 
 // NewTable checks the entries.
 func NewTable(entries []Entry) (*Table, error) {
-	t := &Table{pools: map[poolKey]*pool{}}
+	t := &Table{pools: map[poolKey]*pool{}, heard: map[poolKey]*known{}}
 	for i := range entries {
 		e := entries[i]
 		if err := e.validate(); err != nil {
@@ -235,21 +243,41 @@ func (t *Table) pool(m match) *pool {
 	key := poolKey{m.entry, m.target, m.identity}
 	p := t.pools[key]
 	if p == nil {
-		p = &pool{origin: newOrigin(m), closed: t.closed}
+		p = &pool{origin: newOrigin(m, t.known(key)), closed: t.closed}
 		p.onEmpty = func() { t.forget(key, p) }
 		t.pools[key] = p
 	}
 	return p
 }
 
+// maxHeard bounds the origins of which something is remembered.
+const maxHeard = 4096
+
+// known gives what is remembered of an origin, which outlives its connections. t.mu is held.
+func (t *Table) known(key poolKey) *known {
+	k := t.heard[key]
+	if k == nil {
+		for old := range t.heard {
+			if len(t.heard) < maxHeard {
+				break
+			}
+			delete(t.heard, old) // by chance: it is heard again
+		}
+		k = &known{}
+		t.heard[key] = k
+	}
+	return k
+}
+
 // origin gives the origin of a match, for a connection of its own.
 func (t *Table) origin(m match) *origin {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if p := t.pools[poolKey{m.entry, m.target, m.identity}]; p != nil {
+	key := poolKey{m.entry, m.target, m.identity}
+	if p := t.pools[key]; p != nil {
 		return p.origin
 	}
-	return newOrigin(m)
+	return newOrigin(m, t.known(key))
 }
 
 // forget drops a pool that has nothing, so that the hosts of the generic form do not pile up.
@@ -273,6 +301,7 @@ func (t *Table) leave(closed bool) {
 	t.closed = t.closed || closed
 	old := t.pools
 	t.pools = map[poolKey]*pool{}
+	t.heard = map[poolKey]*known{} // another network may carry what this one does not
 	t.mu.Unlock()
 	for _, p := range old {
 		p.close()

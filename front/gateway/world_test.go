@@ -55,14 +55,19 @@ type world struct {
 	server  *http.Server
 	at      *pipeListener // of the origin
 
-	mu      sync.Mutex
-	dials   []name.Target
-	asks    []dnswire.Question
-	answer  func(dnswire.Question) (*dnswire.Answer, error)
-	dialErr error
-	hellos  []string // server names that an onlooker reads
-	ech     []bool   // whether the origin took the hello that was hidden in it
-	wrap    func(net.Conn) net.Conn
+	mu        sync.Mutex
+	dials     []name.Target
+	asks      []dnswire.Question
+	answer    func(dnswire.Question) (*dnswire.Answer, error)
+	dialErr   error
+	dialErrOf map[string]error // by server
+	hellos    []string         // server names that an onlooker reads
+	ech       []bool           // whether the origin took the hello that was hidden in it
+	wrap      func(net.Conn) net.Conn
+
+	udp     netip.AddrPort // where the origin speaks HTTP/3; not valid: the channel carries no datagrams
+	flows   []name.Target
+	flowErr error
 }
 
 type recorder struct {
@@ -152,10 +157,13 @@ func table(t *testing.T, entries ...Entry) *Table {
 }
 
 // Dial is the way to the origin.
-func (w *world) Dial(_ context.Context, r route.Request) (net.Conn, error) {
+func (w *world) Dial(_ context.Context, r route.Request, at name.Target) (net.Conn, error) {
 	w.mu.Lock()
-	w.dials = append(w.dials, r.Target)
+	w.dials = append(w.dials, at)
 	err, wrap := w.dialErr, w.wrap
+	if one := w.dialErrOf[at.String()]; one != nil {
+		err = one
+	}
 	w.mu.Unlock()
 	w.sink.Request(&event.Request{Door: r.Door, Client: r.Client, Identity: r.Identity, Target: r.Target, Code: codeOf(err)})
 	if err != nil {
@@ -171,6 +179,20 @@ func (w *world) Dial(_ context.Context, r route.Request) (net.Conn, error) {
 	}
 	return conn, nil
 }
+
+// DialPacket is the way to the origin for datagrams.
+func (w *world) DialPacket(_ context.Context, r route.Request, at name.Target) (net.Conn, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.flows = append(w.flows, at)
+	w.sink.Request(&event.Request{Door: r.Door, Client: r.Client, Identity: r.Identity, Target: r.Target, Code: codeOf(w.flowErr)})
+	if w.flowErr != nil {
+		return nil, w.flowErr
+	}
+	return net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(w.udp))
+}
+
+func (w *world) CarriesPackets(route.Request) bool { return w.udp.IsValid() }
 
 func codeOf(err error) fault.Code {
 	if err == nil {
