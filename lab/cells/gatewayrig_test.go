@@ -225,8 +225,12 @@ func leakyGateway(args []string) int {
 		return 1
 	}
 	fmt.Println("listening on", l.Addr())
+	var transport http.RoundTripper = &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}
+	if len(args) > 0 { // h3
+		transport = leakyHTTP3()
+	}
 	forward := &httputil.ReverseProxy{
-		Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}},
+		Transport: transport,
 		Rewrite: func(r *httputil.ProxyRequest) {
 			host, path, _ := strings.Cut(strings.TrimPrefix(r.In.URL.Path, "/https/"), "/")
 			r.Out.URL, r.Out.Host = &url.URL{Scheme: "https", Host: host, Path: "/" + path}, host
