@@ -258,26 +258,35 @@ func TestALargeBodyPassesOverHTTP3Whole(t *testing.T) {
 	}
 }
 
-func TestAClientThatHangsUpEndsTheStreamOfHTTP3(t *testing.T) {
-	arrived, ended := make(chan struct{}), make(chan error, 1)
-	w := newWorld(t, func(rw http.ResponseWriter, r *http.Request) {
-		http.NewResponseController(rw).Flush()
-		close(arrived)
-		<-r.Context().Done()
-		ended <- r.Context().Err()
-	})
-	w.speaks3(nil)
-	w.records(offers3)
-	ctx, hangUp := context.WithCancel(t.Context())
-	resp, err := w.client(false).Do(w.request("GET", "/openai/", nil).WithContext(ctx))
-	if err != nil {
-		t.Fatal(err)
-	}
-	<-arrived
-	hangUp()
-	resp.Body.Close()
-	if err := <-ended; !errors.Is(err, context.Canceled) {
-		t.Error(err)
+func TestAClientThatHangsUpEndsTheStreamOfTheOrigin(t *testing.T) {
+	for _, over := range []string{"HTTP/1.1", "HTTP/2.0", "HTTP/3.0"} {
+		for _, h2 := range []bool{false, true} {
+			arrived, ended := make(chan string, 1), make(chan error, 1)
+			protocols := map[string]option{"HTTP/1.1": only("http/1.1"), "HTTP/2.0": only("h2"), "HTTP/3.0": only("h2")}[over]
+			w := newWorld(t, func(rw http.ResponseWriter, r *http.Request) {
+				http.NewResponseController(rw).Flush()
+				arrived <- r.Proto
+				<-r.Context().Done()
+				ended <- r.Context().Err()
+			}, protocols)
+			if over == "HTTP/3.0" {
+				w.speaks3(nil)
+				w.records(offers3)
+			}
+			ctx, hangUp := context.WithCancel(t.Context())
+			resp, err := w.client(h2).Do(w.request("GET", "/openai/", nil).WithContext(ctx))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := <-arrived; got != over {
+				t.Errorf("it went over %s, not %s", got, over)
+			}
+			hangUp()
+			resp.Body.Close()
+			if err := <-ended; !errors.Is(err, context.Canceled) {
+				t.Errorf("%s: %v", over, err)
+			}
+		}
 	}
 }
 
@@ -311,3 +320,26 @@ func TestABodyIsAskedForOverHTTP3WhereTheClientWaitsForThat(t *testing.T) {
 type readerFunc func([]byte) (int, error)
 
 func (f readerFunc) Read(b []byte) (int, error) { return f(b) }
+
+func TestARequestThatBreaksOffOverHTTP3IsSentAgainOnlyWhereThatCannotDoItTwice(t *testing.T) {
+	for method, again := range map[string]bool{"GET": true, "DELETE": true, "POST": false, "PATCH": false} {
+		asked := 0
+		w := newWorld(t, func(rw http.ResponseWriter, r *http.Request) {
+			if asked++; asked == 2 {
+				panic(http.ErrAbortHandler)
+			}
+			proto(rw, r)
+		})
+		w.speaks3(nil)
+		w.records(offers3)
+		c := w.client(false)
+		w.do(c, w.request("GET", "/openai/", nil))
+		resp, body := w.do(c, w.request(method, "/openai/", nil))
+		if want := map[bool]int{true: 3, false: 2}[again]; (resp.StatusCode == 200) != again || asked != want {
+			t.Errorf("%s: %s %s, asked %d times", method, resp.Status, body, asked)
+		}
+		if !again {
+			w.refusal(resp, body, fault.OriginFailed)
+		}
+	}
+}

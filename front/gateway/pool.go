@@ -62,8 +62,8 @@ func (p *pool) get(ctx context.Context, r route.Request, fresh bool) (c *conn, a
 	p.asking++
 	p.mu.Unlock()
 	defer p.asked()
-	better := !p.entry.NoHTTP3 && p.known.port(time.Now()) != 0 && p.entry.Way.CarriesPackets(r)
 	for {
+		better := !p.entry.NoHTTP3 && p.known.port(time.Now()) != 0 && p.entry.Way.CarriesPackets(r)
 		p.mu.Lock()
 		if !fresh {
 			if c := p.take(better); c != nil {

@@ -234,15 +234,23 @@ func gatewayStreams(t *testing.T) {
 		{"a WebSocket of Python", python3, "websockets", webSocketCall, "/api/", gatewayAddress + "/api/", []string{"message 0", "message 1", "message 2"}, "HTTP/1.1 /ws"},
 		{"gRPC of Python", python3, "grpc", grpcCall, "/", gatewayAddress, []string{"unary", "message 0", "message 1", "message 2", "[] StatusCode.OK"}, "HTTP/2.0 /echo.Echo/Talk"},
 	} {
-		t.Run(c.name, func(t *testing.T) {
+		play := func(t *testing.T, three bool) {
 			if c.module != "" {
 				lab.NeedPython(t, c.needs, c.module)
 			}
 			lab.Need(t, c.needs)
+			if three {
+				c.seen = strings.Replace(c.seen, "HTTP/2.0", "HTTP/3.0", 1) // a WebSocket goes over HTTP/1.1
+			}
 			var origin *api
 			run(t, lab.Cell{
-				Client:  baseClients[0],
-				Arrange: func(t testing.TB, s *lab.Scene) { origin = addAPI(t, s) },
+				Client: baseClients[0],
+				Arrange: func(t testing.TB, s *lab.Scene) {
+					if origin = addAPI(t, s); three {
+						origin.speaks3(t, s)
+						origin.offers3(t, s.Resolver, "")
+					}
+				},
 				Start: atGateway(gateway(dot, func(s *lab.Scene) string {
 					return listed(s) + fmt.Sprintf("  - {path: %s, to: \"https://%s/\", ca: %q}\n", c.entry, other(s, "api"), s.CAFile)
 				})),
@@ -260,6 +268,8 @@ func gatewayStreams(t *testing.T) {
 					}
 				},
 			})
-		})
+		}
+		t.Run(c.name, func(t *testing.T) { play(t, false) })
+		t.Run(c.name+"/over HTTP/3", func(t *testing.T) { play(t, true) })
 	}
 }

@@ -35,6 +35,18 @@ func (a *api) speaks3(t testing.TB, s *lab.Scene, tweak ...func(*tls.Config)) {
 	s.Readers = append(s.Readers, a.Peers(capture.UDP, 443)...)
 }
 
+// offers3 lets a resolver say that the origin speaks HTTP/3.
+func (a *api) offers3(t testing.TB, r *internet.Resolver, more string) {
+	t.Helper()
+	record := lab.Must(dnswire.ParseRecord(a.name + ". 300 HTTPS 1 . alpn=h2,h3" + more))(t)
+	r.Handle(func(ctx context.Context, q *dnstest.Query) dnstest.Reply {
+		if q.Name == a.name && q.Type == dnswire.HTTPS {
+			return q.Send(dnswire.Reply{Answer: []dnswire.Record{record}})
+		}
+		return r.Recurse(ctx, q)
+	})
+}
+
 // TestGatewayOverHTTP3 plays requests to an origin that offers HTTP/3 in its own record: they go over datagrams of the channel
 // where it carries them, over HTTP/2 where it does not, and never another way.
 func TestGatewayOverHTTP3(t *testing.T) {
@@ -86,14 +98,7 @@ func originOverHTTP3(t *testing.T, families internet.Families, far *farChannel, 
 				s.Readers = append(s.Readers, far.hop.peers(far.kind)...)
 			}
 		}
-		record := lab.Must(dnswire.ParseRecord(origin.name + ". 300 HTTPS 1 . alpn=h2,h3" + param))(t)
-		r := of(s)
-		r.Handle(func(ctx context.Context, q *dnstest.Query) dnstest.Reply {
-			if q.Name == origin.name && q.Type == dnswire.HTTPS {
-				return q.Send(dnswire.Reply{Answer: []dnswire.Record{record}})
-			}
-			return r.Recurse(ctx, q)
-		})
+		origin.offers3(t, of(s), param)
 	}
 	c.After = func(t testing.TB, s *lab.Scene) {
 		for range 2 {
