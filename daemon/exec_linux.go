@@ -69,7 +69,6 @@ func Exec(ctx context.Context, o ExecOptions) (syscall.WaitStatus, error) {
 	if err != nil {
 		return 0, err
 	}
-	defer sockets.Close()
 	h.serve(sockets, program.ReplyFrom)
 	if err := probe(ctx, program.Dial, sockets.TCP6 != nil); err != nil {
 		return 0, &contain.NotStarted{Code: contain.ExitUncontained, Err: err}

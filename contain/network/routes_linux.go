@@ -45,7 +45,10 @@ func route(inside netip.Addr) error {
 	if inside.Is4() {
 		family = unix.AF_INET
 	}
-	addr := []byte{family, byte(inside.BitLen()), unix.IFA_F_PERMANENT | unix.IFA_F_NODAD, unix.RT_SCOPE_UNIVERSE}
+	// Without a route to its prefix, which would be one that rejects, on this interface and until the kernel has made the address
+	// a local one, some time later.
+	const flags = unix.IFA_F_PERMANENT | unix.IFA_F_NODAD | unix.IFA_F_NOPREFIXROUTE
+	addr := []byte{family, byte(inside.BitLen()), flags & 0xff, unix.RT_SCOPE_UNIVERSE}
 	addr = binary.NativeEndian.AppendUint32(addr, uint32(lo.Index))
 	scope := byte(unix.RT_SCOPE_UNIVERSE)
 	if inside.Is4() {
@@ -55,7 +58,7 @@ func route(inside netip.Addr) error {
 	const create = unix.NLM_F_CREATE | unix.NLM_F_EXCL | unix.NLM_F_ACK
 	return tell(unix.NETLINK_ROUTE, []step{
 		{"bring the loopback interface up", newMessage(unix.RTM_NEWLINK, unix.NLM_F_ACK, up)},
-		{"give it an address", newMessage(unix.RTM_NEWADDR, create, addr).add(unix.IFA_LOCAL, inside.AsSlice()).add(unix.IFA_ADDRESS, inside.AsSlice())},
+		{"give it an address", newMessage(unix.RTM_NEWADDR, create, addr).add(unix.IFA_LOCAL, inside.AsSlice()).add(unix.IFA_ADDRESS, inside.AsSlice()).u32(unix.IFA_FLAGS, flags)},
 		{"route every address to it", newMessage(unix.RTM_NEWROUTE, create, everything).u32(unix.RTA_OIF, uint32(lo.Index)).add(unix.RTA_PREFSRC, inside.AsSlice())},
 	})
 }
