@@ -124,3 +124,29 @@ func TestAQuestionThatCannotBeAnsweredIsSaidSo(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+// FuzzNames holds that whatever a program asks for, the addresses in the answer stand for the name it asked for, and that what has
+// an address of the book's is asked of nobody else.
+func FuzzNames(f *testing.F) {
+	for _, qname := range []string{"", "api.example", "1.1.18.198.in-addr.arpa", "18.198.in-addr.arpa", "..", `a\.b`, "f.ip6.arpa", "xn--a"} {
+		f.Add(qname, uint16(dnswire.A))
+		f.Add(qname, uint16(dnswire.PTR))
+	}
+	f.Fuzz(func(t *testing.T, qname string, typ uint16) {
+		h := &hearing{}
+		n := &names{board: h, book: synthetic.New()}
+		q := dnswire.Question{Name: dnswire.CanonicalName(qname), Type: dnswire.Type(typ)}
+		a, err := n.Exchange(t.Context(), dns.Client{}, dns.Query{Question: q})
+		if err != nil {
+			return
+		}
+		for _, addr := range a.Addrs() {
+			if host, _ := n.book.Name(addr); host.String() != q.Name {
+				t.Errorf("%q has %v, which stands for %q", q.Name, addr, host)
+			}
+		}
+		if p, ok := dnswire.ParseReverse(q.Name); ok && p.IsSingleIP() && synthetic.New().Networks()[0].Contains(p.Addr()) && len(h.bare) > 0 {
+			t.Errorf("%q was asked of others", q.Name)
+		}
+	})
+}

@@ -21,7 +21,6 @@ import (
 	"watertight/fault"
 	"watertight/front/contained"
 	"watertight/front/dns"
-	"watertight/icmp"
 	"watertight/lab"
 	"watertight/name"
 	"watertight/route"
@@ -219,15 +218,7 @@ RULES`, firewall))
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.Unreachable = func(client, meant netip.AddrPort) {
-		i := 0
-		if meant.Addr().Is6() {
-			i = 1
-		}
-		if err := wire.SendICMP(raw[i], icmp.PortUnreachable(client, meant), meant.Addr(), client.Addr()); err != nil {
-			t.Error(err)
-		}
-	}
+	s.Unreachable = contained.Unreachable(raw[0], raw[1])
 	ctx, stop := context.WithCancel(context.Background())
 	served := make(chan error, 1)
 	go func() { served <- in.door.Serve(ctx, s) }()
