@@ -20,10 +20,12 @@ import (
 func newExec() *cobra.Command {
 	var o options
 	var channel string
+	var real bool
+	var setup contain.Setup
 	cmd := execCommand()
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		dir, err := os.Getwd()
-		if err != nil {
+		var err error
+		if setup.Dir, err = os.Getwd(); err != nil {
 			return err
 		}
 		ctx, signals, stop := forProgram(cmd.Context())
@@ -34,7 +36,7 @@ func newExec() *cobra.Command {
 			Channel: channel,
 			State:   state.Default(os.LookupEnv),
 			Log:     func(c *config.Config) *slog.Logger { return slog.New(newLog(cmd.ErrOrStderr(), quiet(c.Log, o.over))) },
-			Command: args, Env: os.Environ(), Dir: dir,
+			Command: args, Env: os.Environ(), Setup: setup, RealAddresses: real,
 			Signals: signals,
 		})
 		if err != nil {
@@ -46,6 +48,13 @@ func newExec() *cobra.Command {
 	o.addWay(cmd)
 	o.addLog(cmd)
 	cmd.Flags().StringVar(&channel, "channel", "", "carry everything through the channel `NAME`, whatever the routes say")
+	f := cmd.Flags()
+	f.StringArrayVar(&setup.KeepEnv, "keep-env", nil, "keep the variable `NAME` (repeatable), of those that lead to other programs of the host")
+	f.StringArrayVar(&setup.Binds, "bind", nil, "show the file or directory `PATH` (repeatable) that lies below /run, /tmp or another private directory")
+	f.StringArrayVar(&setup.Sockets, "allow-socket", nil, "let the program reach the UNIX socket `PATH` (repeatable) of the host, and whoever listens there")
+	f.BoolVar(&setup.ShareTmp, "share-tmp", false, "show the host's /tmp and /var/tmp, instead of private ones")
+	f.BoolVar(&setup.Namespaces, "allow-namespaces", false, "let the program make namespaces of its own, as browsers do for their sandbox")
+	f.BoolVar(&real, "real-addresses", false, "let the program see the addresses of the network, instead of ones that stand for names")
 	return cmd
 }
 

@@ -5,11 +5,9 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"os/exec"
 	"syscall"
 
-	"golang.org/x/sys/unix"
-
+	"watertight/contain/hull"
 	"watertight/contain/network"
 	"watertight/wire"
 )
@@ -21,11 +19,17 @@ const (
 	pairFD    = 3
 )
 
+// Exit codes that shells give for a program that cannot be run (POSIX.1-2024, Shell, section 2.8.2).
+const (
+	exitNotFound      = 127
+	exitNotExecutable = 126
+)
+
 // inner is the first process inside. It makes the network, hands its sockets out, opens others when asked, and starts the program
 // when told to. It ends with the program, or with the process outside; and all that is inside ends with it.
 type inner struct {
 	pair    *net.UnixConn
-	program int // its process, once it is started
+	program *hull.Program // once it is started
 }
 
 // runInner is main of the first process inside, and gives its exit code. What fails is said to the process outside.
@@ -48,13 +52,11 @@ func runInner(command []string) int {
 		}
 		closeAll(sockets) // none is expected
 		switch {
-		case o.Start != nil && in.program == 0:
+		case o.Start != nil && in.program == nil:
 			if err := in.start(command, o.Start); err != nil {
 				return in.fail(err)
 			}
 			go in.await()
-		case o.Signal != 0 && in.program != 0:
-			_ = unix.Kill(in.program, o.Signal) // it may be gone
 		case o.ID != 0:
 			if err := in.open(o); err != nil {
 				return ExitUncontained
@@ -66,11 +68,11 @@ func runInner(command []string) int {
 // fail tells what went wrong, and gives the exit code.
 func (in *inner) fail(err error) int {
 	code := ExitUncontained
-	switch {
-	case errors.Is(err, exec.ErrNotFound):
-		code = exitNotFound
-	case errors.Is(err, errNotExecutable):
+	if e, ok := hull.IsError(err); ok && e.Part == hull.PartProgram {
 		code = exitNotExecutable
+		if errors.Is(err, syscall.ENOENT) {
+			code = exitNotFound
+		}
 	}
 	_ = say(in.pair, word{Failed: err.Error(), Code: code}) // if nobody hears it, the exit code says it
 	return code
@@ -83,9 +85,10 @@ func (in *inner) openNetwork() error {
 		return networkFault(err)
 	}
 	defer s.Close() // those outside have their own
-	kinds, sockets := []string{"tcp4", "udp4", "dns", "dnsudp"}, []syscall.Conn{s.TCP4, s.UDP4, s.DNS, s.DNSUDP}
-	if s.TCP6 != nil {
-		kinds, sockets = append(kinds, "tcp6", "udp6"), append(sockets, s.TCP6, s.UDP6)
+	var kinds []string
+	var sockets []syscall.Conn
+	for kind, socket := range s.All() {
+		kinds, sockets = append(kinds, kind), append(sockets, socket)
 	}
 	return say(in.pair, word{Sockets: kinds}, sockets...)
 }
@@ -108,34 +111,25 @@ func (in *inner) open(o order) error {
 	return say(in.pair, word{ID: o.ID, Sockets: []string{o.Dial}}, c.(syscall.Conn))
 }
 
-// start starts the program.
-func (in *inner) start(command []string, s *start) error {
-	path, err := lookPath(command[0])
+// start makes the hull and starts the program in it.
+func (in *inner) start(command []string, s *Setup) (err error) {
+	h, err := hull.Enter(s.plan())
 	if err != nil {
 		return err
 	}
-	in.program, err = syscall.ForkExec(path, command, &syscall.ProcAttr{Dir: s.Dir, Env: os.Environ(), Files: []uintptr{0, 1, 2}})
-	if errors.Is(err, syscall.ENOENT) {
-		return fmt.Errorf("%s: %w", command[0], exec.ErrNotFound)
-	}
-	if err != nil {
-		return fmt.Errorf("%s: %w: %w", command[0], errNotExecutable, err)
+	if in.program, err = h.Start(command); err != nil {
+		return err
 	}
 	return say(in.pair, word{Started: true})
 }
 
-// await reaps whoever ends inside, until the program does; then this process ends, and all that is left inside with it.
+// await waits for the end of the program, and ends this process; and all that is left inside ends with it.
 func (in *inner) await() {
-	for {
-		var status syscall.WaitStatus
-		pid, err := syscall.Wait4(-1, &status, 0, nil)
-		if err == nil && pid == in.program {
-			raw := uint32(status)
-			_ = say(in.pair, word{Exited: &raw}) // if nobody hears it, nobody wants to know
-			os.Exit(0)
-		}
-		if errors.Is(err, syscall.ECHILD) {
-			os.Exit(ExitUncontained)
-		}
+	status, err := in.program.Wait()
+	if err != nil {
+		os.Exit(in.fail(err))
 	}
+	raw := uint32(status)
+	_ = say(in.pair, word{Exited: &raw}) // if nobody hears it, nobody wants to know
+	os.Exit(0)
 }

@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"time"
 
+	"watertight/contain/hull"
 	"watertight/contain/network"
 	"watertight/wire"
 )
@@ -59,7 +60,7 @@ func Begin(command, env []string) (*Program, error) {
 	if len(command) == 0 || command[0] == "" {
 		return nil, errors.New("contain: a program has no name")
 	}
-	attr, err := namespaces()
+	attr, err := hull.Attr()
 	if err != nil {
 		return nil, err
 	}
@@ -167,20 +168,24 @@ func socketsOf(kinds []string, files []*os.File) (s network.Sockets, err error) 
 			s.TCP4, e = wire.ListenerOf(f)
 		case "tcp6":
 			s.TCP6, e = wire.ListenerOf(f)
+		case "dns":
+			s.DNS, e = wire.ListenerOf(f)
 		case "udp4":
 			s.UDP4, e = wire.UDPOf(f)
 		case "udp6":
 			s.UDP6, e = wire.UDPOf(f)
-		case "dns":
-			s.DNS, e = wire.ListenerOf(f)
 		case "dnsudp":
-			s.DNSUDP, e = wire.UDPOf(f)
+			s.DNSPackets, e = wire.UDPOf(f)
+		case "icmp4":
+			s.ICMP4, e = wire.IPOf(f)
+		case "icmp6":
+			s.ICMP6, e = wire.IPOf(f)
 		default:
 			e = f.Close()
 		}
 		err = errors.Join(err, e)
 	}
-	if err == nil && (s.TCP4 == nil || s.UDP4 == nil) {
+	if err == nil && !s.Whole() {
 		err = errors.New("contain: sockets are missing")
 	}
 	if err != nil {
@@ -264,10 +269,10 @@ func (p *Program) ask(o order) (*os.File, error) {
 	}
 }
 
-// Start starts the program, in a working directory. The error is a [*NotStarted] or that of ctx; the program never ran then, or
+// Start makes the hull and starts the program in it. The error is a [*NotStarted] or that of ctx; the program never ran then, or
 // does not any more once Close has returned.
-func (p *Program) Start(ctx context.Context, dir string) error {
-	if err := say(p.pair, order{Start: &start{Dir: dir}}); err != nil {
+func (p *Program) Start(ctx context.Context, how Setup) error {
+	if err := say(p.pair, order{Start: &how}); err != nil {
 		return &NotStarted{ExitUncontained, err}
 	}
 	select {
@@ -285,8 +290,15 @@ func (p *Program) Start(ctx context.Context, dir string) error {
 	}
 }
 
-// Signal sends the program a signal. One that has ended gets none.
-func (p *Program) Signal(s syscall.Signal) error { return say(p.pair, order{Signal: s}) }
+// Signal sends the program a signal, once it is started. One that has ended gets none.
+func (p *Program) Signal(s syscall.Signal) error {
+	select {
+	case <-p.started:
+		return p.cmd.Process.Signal(s) // the first process inside passes it on
+	default:
+		return nil
+	}
+}
 
 // Wait waits until the program has ended, and all that it has left inside, and gives how it ended. The error says that it was
 // killed from outside, with all that was inside.

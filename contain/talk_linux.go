@@ -9,6 +9,7 @@ import (
 	"os"
 	"syscall"
 
+	"watertight/contain/hull"
 	"watertight/wire"
 )
 
@@ -26,13 +27,26 @@ type order struct {
 	Dial string         `json:"dial,omitempty"`
 	To   netip.AddrPort `json:"to,omitzero"`
 
-	Signal syscall.Signal `json:"signal,omitempty"` // for the program
-	Start  *start         `json:"start,omitempty"`
+	Start *Setup `json:"start,omitempty"`
 }
 
-// start says how the program is to be started.
-type start struct {
-	Dir string `json:"dir"`
+// Setup says how a program is to be started: what it finds around it. Nothing but what is named is open to it.
+type Setup struct {
+	Dir        string   `json:"dir"`                  // the working directory, an absolute path
+	ResolvConf string   `json:"resolv_conf"`          // the text of its /etc/resolv.conf
+	KeepEnv    []string `json:"keep_env,omitempty"`   // variables that it gets though they are in [hull.Dangerous]
+	Binds      []string `json:"binds,omitempty"`      // files and directories that it sees though they lie where nothing is shown
+	Sockets    []string `json:"sockets,omitempty"`    // UNIX sockets of the host that it may reach
+	ShareTmp   bool     `json:"share_tmp,omitempty"`  // it sees the host's /tmp and /var/tmp
+	Namespaces bool     `json:"namespaces,omitempty"` // it may make namespaces of its own, as browsers do
+}
+
+// plan is the hull for it. The environment is that of the first process inside.
+func (s *Setup) plan() hull.Plan {
+	return hull.Plan{
+		Dir: s.Dir, Env: os.Environ(), ResolvConf: s.ResolvConf, KeepEnv: s.KeepEnv, Binds: s.Binds, Sockets: s.Sockets,
+		ShareTmp: s.ShareTmp, Namespaces: s.Namespaces,
+	}
 }
 
 // word is what the first process inside has to say.

@@ -11,6 +11,7 @@ import (
 
 	"watertight/config"
 	"watertight/contain"
+	"watertight/contain/hull"
 	"watertight/hop"
 )
 
@@ -25,9 +26,12 @@ type ExecOptions struct {
 	State string
 	// Log makes the log, once the configuration is read.
 	Log func(*config.Config) *slog.Logger
-	// Command is the program with its arguments, Env its environment, and Dir its working directory.
+	// RealAddresses gives the program the addresses of the network, for one that must see them.
+	RealAddresses bool
+	// Command is the program with its arguments, and Env its environment.
 	Command, Env []string
-	Dir          string
+	// Setup is what the program finds around it. Its ResolvConf is set here.
+	Setup contain.Setup
 	// Signals are those that the program is to get.
 	Signals <-chan syscall.Signal
 }
@@ -38,7 +42,7 @@ func (o ExecOptions) validate() error {
 		return errors.New("daemon: exec needs a configuration and a log")
 	case o.Ground == nil:
 		return errors.New("daemon: exec needs a ground to stand on")
-	case len(o.Command) == 0 || o.Dir == "":
+	case len(o.Command) == 0 || o.Setup.Dir == "":
 		return errors.New("daemon: exec needs a program and its working directory")
 	}
 	return nil
@@ -69,13 +73,18 @@ func Exec(ctx context.Context, o ExecOptions) (syscall.WaitStatus, error) {
 	if err != nil {
 		return 0, err
 	}
-	h.serve(sockets, program.ReplyFrom)
+	if err := h.serve(sockets, program.ReplyFrom, o.RealAddresses); err != nil {
+		return 0, err
+	}
 	if err := probe(ctx, program.Dial, sockets.TCP6 != nil); err != nil {
 		return 0, &contain.NotStarted{Code: contain.ExitUncontained, Err: err}
 	}
-	if err := program.Start(ctx, o.Dir); err != nil {
+	setup := o.Setup
+	setup.ResolvConf = resolvConf(sockets.TCP6 != nil)
+	if err := program.Start(ctx, setup); err != nil {
 		return 0, err
 	}
+	defer hull.Terminal()()
 	defer forward(o.Signals, program.Signal)()
 	return program.Wait()
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"net/netip"
 	"strings"
 	"sync"
 
@@ -16,7 +15,7 @@ import (
 	"watertight/contain"
 	"watertight/contain/network"
 	"watertight/fault"
-	"watertight/front/dns"
+	"watertight/front/contained"
 	"watertight/front/transparent"
 	"watertight/relay"
 	"watertight/route"
@@ -30,8 +29,7 @@ type hold struct {
 	log    *slog.Logger
 	access *accesslog.Log
 
-	transparent *transparent.Door
-	dns         *dns.Door
+	door *contained.Door
 
 	ctx     context.Context
 	stop    context.CancelFunc
@@ -62,30 +60,10 @@ func newHold(o ExecOptions) (*hold, error) {
 		return nil, InvalidError{err}
 	}
 	h.board.swap(h.g)
-	if err := h.openDoors(c); err != nil {
-		h.g.discard(nil)
-		return nil, err
-	}
 	h.ctx, h.stop = context.WithCancel(context.Background())
 	h.g.start(h.ctx)
 	h.serving.Go(func() { _ = h.access.Run(h.ctx) })
 	return h, nil
-}
-
-func (h *hold) openDoors(c *config.Config) (err error) {
-	h.transparent, err = transparent.New(transparent.Options{
-		Dialer: &h.board, Relay: relay.Pipe, Sink: h.access, Logger: h.access.Sparing(),
-		Own:         func(_, _ netip.AddrPort) bool { return false }, // nothing of this program's is in that network
-		Connections: c.Limits.Connections, Flows: maxTransparentFlows,
-	})
-	if err != nil {
-		return err
-	}
-	h.dns, err = dns.New(dns.Options{
-		Handler: &h.board, Logger: h.log,
-		PlainClients: []netip.Prefix{netip.PrefixFrom(netip.IPv4Unspecified(), 0), netip.PrefixFrom(netip.IPv6Unspecified(), 0)},
-	})
-	return err
 }
 
 // ready waits until the resolver of every channel that can be used has answered once, and gives the first fault at once.
@@ -115,33 +93,51 @@ func (h *hold) ready(ctx context.Context) error {
 	return nil
 }
 
-// serve serves the program's sockets until close.
-func (h *hold) serve(s network.Sockets, replies transparent.ReplyFrom) {
-	watch := func(what string, serve func() error) {
-		h.serving.Go(func() {
-			if err := serve(); err != nil && h.ctx.Err() == nil {
-				h.log.Error("what the program sends is not carried any more", "over", what, "error", err)
-			}
-		})
+// serve serves the program's sockets, and closes them, until close.
+func (h *hold) serve(s network.Sockets, replies transparent.ReplyFrom, realAddresses bool) error {
+	door, err := contained.New(contained.Options{
+		Board: &h.board, Relay: relay.Pipe, Sink: h.access, Logger: h.access.Sparing(),
+		Connections: h.g.config.Limits.Connections, Flows: maxTransparentFlows,
+		RealAddresses: realAddresses, NoIPv6: s.TCP6 == nil,
+	})
+	if err != nil {
+		return errors.Join(err, s.Close())
 	}
-	for at, l := range map[netip.AddrPort]*net.TCPListener{network.Door4: s.TCP4, network.Door6: s.TCP6} {
+	sockets := contained.Sockets{
+		DNS: []*net.TCPListener{s.DNS}, DNSPackets: []*net.UDPConn{s.DNSPackets},
+		ReplyFrom: replies, Unreachable: contained.Unreachable(s.ICMP4, s.ICMP6),
+	}
+	for _, l := range []*net.TCPListener{s.TCP4, s.TCP6} {
 		if l != nil {
-			watch("TCP", func() error { return h.transparent.Serve(h.ctx, l, transparent.Here(at)) })
+			sockets.TCP = append(sockets.TCP, l)
 		}
 	}
 	for _, c := range []*net.UDPConn{s.UDP4, s.UDP6} {
 		if c != nil {
-			watch("UDP", func() error { return h.transparent.ServeUDP(h.ctx, c, replies) })
+			sockets.UDP = append(sockets.UDP, c)
 		}
 	}
-	watch("DNS over TCP", func() error { return h.dns.ServeTCP(h.ctx, s.DNS) })
-	watch("DNS over UDP", func() error { return h.dns.ServeUDP(h.ctx, s.DNSUDP) })
+	h.serving.Go(func() {
+		if err := door.Serve(h.ctx, sockets); err != nil && h.ctx.Err() == nil {
+			h.log.Error("what the program sends is not carried any more", "error", err)
+		}
+		_ = s.Close() // what the door has not closed
+	})
+	return nil
 }
 
-// close ends the doors, which are of no use without the program, and the channels.
+// resolvConf is the program's: its resolvers are addresses that nobody has, whose questions come to the door as all do.
+func resolvConf(v6 bool) string {
+	text := "nameserver " + network.Server4.String() + "\n"
+	if v6 {
+		text += "nameserver " + network.Server6.String() + "\n"
+	}
+	return text
+}
+
+// close ends the door, which is of no use without the program, and the channels.
 func (h *hold) close() {
 	h.stop()
-	h.transparent.Drain(0)
 	h.serving.Wait()
 	h.g.inFlight.Wait()
 	h.g.discard(nil)

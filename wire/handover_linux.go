@@ -145,6 +145,9 @@ func UDPOf(f *os.File) (*net.UDPConn, error) { return connOf[*net.UDPConn](f) }
 // TCPOf makes a connection of one that was handed over, and closes f.
 func TCPOf(f *os.File) (*net.TCPConn, error) { return connOf[*net.TCPConn](f) }
 
+// IPOf makes a raw socket of one that was handed over, and closes f.
+func IPOf(f *os.File) (*net.IPConn, error) { return connOf[*net.IPConn](f) }
+
 func connOf[C net.Conn](f *os.File) (c C, err error) {
 	defer f.Close() // the copy stays
 	conn, err := net.FileConn(f)

@@ -9,8 +9,10 @@ package network
 
 import (
 	"errors"
+	"io"
 	"net"
 	"net/netip"
+	"syscall"
 )
 
 // The addresses of a contained program, beside those of loopback: one of the DS-Lite range (RFC 7335), which no network has,
@@ -20,6 +22,13 @@ var (
 	Inside6 = netip.MustParseAddr("fd77:6174:6572:7469::2")
 )
 
+// The addresses at which programs find their resolver. Any others would do: what is sent to the port of DNS is heard whatever the
+// address.
+var (
+	Server4 = netip.MustParseAddr("192.0.0.1")
+	Server6 = netip.MustParseAddr("fd77:6174:6572:7469::1")
+)
+
 // The addresses of the listening sockets, which nobody has: the IPv4 dummy address (RFC 7600, section 4.8) and one of the
 // discard prefix (RFC 6666). No port of the program's own is taken by them.
 var (
@@ -27,28 +36,55 @@ var (
 	Door6 = netip.MustParseAddrPort("[100::8]:1")
 )
 
-// Sockets are what hears all that contained programs send to others: by TPROXY, so that the address at this end of each
-// connection, and the one told beside each datagram, is the one that the program meant.
+// Sockets are what hears all that contained programs send to others, so that the address at this end of each connection, and the
+// one told beside each datagram, is the one that the program meant. Where this host has no IPv6, those for it are nil.
 type Sockets struct {
-	TCP4, TCP6 *net.TCPListener // TCP6 is nil where this host has no IPv6
-	UDP4, UDP6 *net.UDPConn     // likewise
-	// DNS is what hears all that is sent to the port of DNS, whatever the address.
-	DNS    *net.TCPListener
-	DNSUDP *net.UDPConn
+	TCP4, TCP6 *net.TCPListener // by TPROXY
+	UDP4, UDP6 *net.UDPConn
+	// DNS and DNSPackets hear all that is sent to the port of DNS, whatever the address and the family.
+	DNS        *net.TCPListener
+	DNSPackets *net.UDPConn
+	// ICMP4 and ICMP6 are to tell a program that nobody takes what it sends. They hear nothing.
+	ICMP4, ICMP6 *net.IPConn
+}
+
+// Socket is one of Sockets.
+type Socket interface {
+	io.Closer
+	syscall.Conn
+}
+
+// All gives those that are there, each under its name.
+func (s Sockets) All() map[string]Socket {
+	all := map[string]Socket{}
+	for name, l := range map[string]*net.TCPListener{"tcp4": s.TCP4, "tcp6": s.TCP6, "dns": s.DNS} {
+		if l != nil {
+			all[name] = l
+		}
+	}
+	for name, c := range map[string]*net.UDPConn{"udp4": s.UDP4, "udp6": s.UDP6, "dnsudp": s.DNSPackets} {
+		if c != nil {
+			all[name] = c
+		}
+	}
+	for name, c := range map[string]*net.IPConn{"icmp4": s.ICMP4, "icmp6": s.ICMP6} {
+		if c != nil {
+			all[name] = c
+		}
+	}
+	return all
+}
+
+// Whole says whether all that an IPv4 network needs are there.
+func (s Sockets) Whole() bool {
+	return s.TCP4 != nil && s.UDP4 != nil && s.DNS != nil && s.DNSPackets != nil && s.ICMP4 != nil
 }
 
 // Close closes them.
 func (s Sockets) Close() error {
 	var errs []error
-	for _, l := range []*net.TCPListener{s.TCP4, s.TCP6, s.DNS} {
-		if l != nil {
-			errs = append(errs, l.Close())
-		}
-	}
-	for _, c := range []*net.UDPConn{s.UDP4, s.UDP6, s.DNSUDP} {
-		if c != nil {
-			errs = append(errs, c.Close())
-		}
+	for _, one := range s.All() {
+		errs = append(errs, one.Close())
 	}
 	return errors.Join(errs...)
 }

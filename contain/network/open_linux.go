@@ -37,30 +37,38 @@ func Open() (s Sockets, err error) {
 	if err := tell(unix.NETLINK_NETFILTER, rules(families)); err != nil {
 		return s, err
 	}
-	if s.TCP4, err = wire.ListenTransparentTCP(Door4, 0); err != nil {
-		return s, err
-	}
-	if s.UDP4, err = wire.ListenTransparentUDP(Door4, 0); err != nil {
-		return s, err
-	}
-	dns := netip.AddrPortFrom(netip.IPv6Unspecified(), portDNS)
-	if len(families) == 1 {
-		dns = netip.AddrPortFrom(netip.IPv4Unspecified(), portDNS)
-	}
-	if s.DNS, err = wire.ListenTransparentTCP(dns, 0); err != nil {
-		return s, err
-	}
-	if s.DNSUDP, err = wire.ListenTransparentUDP(dns, 0); err != nil {
-		return s, err
-	}
-	if len(families) == 1 {
-		return s, nil
-	}
-	if s.TCP6, err = wire.ListenTransparentTCP(Door6, 0); err != nil {
-		return s, err
-	}
-	s.UDP6, err = wire.ListenTransparentUDP(Door6, 0)
+	err = s.open(len(families) > 1)
 	return s, err
+}
+
+// open opens the sockets.
+func (s *Sockets) open(v6 bool) (err error) {
+	tcp := func(at netip.AddrPort) (l *net.TCPListener) {
+		if err == nil {
+			l, err = wire.ListenTransparentTCP(at, 0)
+		}
+		return l
+	}
+	udp := func(at netip.AddrPort) (c *net.UDPConn) {
+		if err == nil {
+			c, err = wire.ListenTransparentUDP(at, 0)
+		}
+		return c
+	}
+	icmp := func(v6 bool) (c *net.IPConn) {
+		if err == nil {
+			c, err = wire.ListenTransparentICMP(v6)
+		}
+		return c
+	}
+	anywhere := netip.IPv4Unspecified()
+	s.TCP4, s.UDP4, s.ICMP4 = tcp(Door4), udp(Door4), icmp(false)
+	if v6 {
+		anywhere = netip.IPv6Unspecified()
+		s.TCP6, s.UDP6, s.ICMP6 = tcp(Door6), udp(Door6), icmp(true)
+	}
+	s.DNS, s.DNSPackets = tcp(netip.AddrPortFrom(anywhere, portDNS)), udp(netip.AddrPortFrom(anywhere, portDNS))
+	return err
 }
 
 // alone makes sure that no interface but the loopback one is up. Others can be there, down, where a module for tunnels is loaded
