@@ -37,7 +37,9 @@ func Attr() (*syscall.SysProcAttr, error) {
 		if attr.GidMappings, err = identity("/proc/self/gid_map"); err != nil {
 			return nil, err
 		}
-		attr.GidMappingsEnableSetgroups = true
+		// Where this namespace may not, one below it may not either (user_namespaces(7)).
+		setgroups, err := os.ReadFile("/proc/self/setgroups")
+		attr.GidMappingsEnableSetgroups = err == nil && strings.TrimSpace(string(setgroups)) == "allow"
 	}
 	return attr, nil
 }
