@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"strconv"
 	"strings"
 	"syscall"
 
@@ -21,11 +22,16 @@ func newExec() *cobra.Command {
 	var o options
 	var channel string
 	var real bool
+	var ports []string
 	var setup contain.Setup
 	cmd := execCommand()
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		var err error
 		if setup.Dir, err = os.Getwd(); err != nil {
+			return err
+		}
+		publish, err := publishOf(ports)
+		if err != nil {
 			return err
 		}
 		ctx, signals, stop := forProgram(cmd.Context())
@@ -37,6 +43,7 @@ func newExec() *cobra.Command {
 			State:   state.Default(os.LookupEnv),
 			Log:     func(c *config.Config) *slog.Logger { return slog.New(newLog(cmd.ErrOrStderr(), quiet(c.Log, o.over))) },
 			Command: args, Env: os.Environ(), Setup: setup, RealAddresses: real,
+			Publish: publish,
 			Signals: signals,
 		})
 		if err != nil {
@@ -54,8 +61,26 @@ func newExec() *cobra.Command {
 	f.StringArrayVar(&setup.Sockets, "allow-socket", nil, "let the program reach the UNIX socket `PATH` (repeatable) of the host, and whoever listens there")
 	f.BoolVar(&setup.ShareTmp, "share-tmp", false, "show the host's /tmp and /var/tmp, instead of private ones")
 	f.BoolVar(&setup.Namespaces, "allow-namespaces", false, "let the program make namespaces of its own, as browsers do for their sandbox")
+	f.StringArrayVar(&ports, "publish", nil, "make the port `PORT[:PORT]` (repeatable) of the program reachable on 127.0.0.1 and ::1 of this host; the second is the one inside, where it differs")
 	f.BoolVar(&real, "real-addresses", false, "let the program see the addresses of the network, instead of ones that stand for names")
 	return cmd
+}
+
+// publishOf reads --publish.
+func publishOf(texts []string) (all []daemon.Publish, err error) {
+	for _, text := range texts {
+		here, inside, two := strings.Cut(text, ":")
+		if !two {
+			inside = here
+		}
+		a, errA := strconv.ParseUint(here, 10, 16)
+		b, errB := strconv.ParseUint(inside, 10, 16)
+		if errA != nil || errB != nil || a == 0 || b == 0 {
+			return nil, usageError{fmt.Errorf("--publish %q is not PORT or PORT:PORT, each from 1 to 65535", text)}
+		}
+		all = append(all, daemon.Publish{Here: uint16(a), Inside: uint16(b)})
+	}
+	return all, nil
 }
 
 // quiet is the log of a program that is not to be seen beside the one it runs: warnings and errors, unless more is asked for.

@@ -30,6 +30,8 @@ const (
 type inner struct {
 	pair    *net.UnixConn
 	program *hull.Program // once it is started
+
+	dialling chan struct{} // has an element for each connection that is being made
 }
 
 // runInner is main of the first process inside, and gives its exit code. What fails is said to the process outside.
@@ -39,7 +41,7 @@ func runInner(command []string) int {
 		fmt.Fprintln(os.Stderr, "watertight:", err)
 		return ExitUncontained
 	}
-	in := &inner{pair: pair}
+	in := &inner{pair: pair, dialling: make(chan struct{}, maxDialling)}
 	if err := in.openNetwork(); err != nil {
 		return in.fail(err)
 	}
@@ -103,13 +105,26 @@ func (in *inner) open(o order) error {
 		defer c.Close()
 		return say(in.pair, word{ID: o.ID, Sockets: []string{"udp"}}, c)
 	}
-	c, err := wire.DialContained(o.Dial, o.To)
-	if err != nil {
-		return say(in.pair, word{ID: o.ID, Failed: err.Error()})
+	select {
+	case in.dialling <- struct{}{}:
+	default:
+		return say(in.pair, word{ID: o.ID, Failed: "too many connections are being made"})
 	}
-	defer c.Close()
-	return say(in.pair, word{ID: o.ID, Sockets: []string{o.Dial}}, c.(syscall.Conn))
+	go func() { // a program that does not accept holds nobody else up
+		defer func() { <-in.dialling }()
+		c, err := wire.DialContained(o.Dial, o.To)
+		if err != nil {
+			_ = say(in.pair, word{ID: o.ID, Failed: err.Error()}) // if nobody hears it, the loop ends
+			return
+		}
+		defer c.Close()
+		_ = say(in.pair, word{ID: o.ID, Sockets: []string{o.Dial}}, c.(syscall.Conn))
+	}()
+	return nil
 }
+
+// maxDialling bounds the connections that are being made at one time.
+const maxDialling = 64
 
 // start makes the hull and starts the program in it.
 func (in *inner) start(command []string, s *Setup) (err error) {

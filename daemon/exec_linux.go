@@ -32,6 +32,8 @@ type ExecOptions struct {
 	Command, Env []string
 	// Setup is what the program finds around it. Its ResolvConf is set here.
 	Setup contain.Setup
+	// Publish are ports of the program that are reachable on this host.
+	Publish []Publish
 	// Signals are those that the program is to get.
 	Signals <-chan syscall.Signal
 }
@@ -76,6 +78,11 @@ func Exec(ctx context.Context, o ExecOptions) (syscall.WaitStatus, error) {
 	if err := h.serve(sockets, program.ReplyFrom, o.RealAddresses); err != nil {
 		return 0, err
 	}
+	ports, err := publish(o.Publish, program.Dial)
+	if err != nil {
+		return 0, &contain.NotStarted{Code: contain.ExitUncontained, Err: err}
+	}
+	h.serving.Go(func() { ports.serve(h.ctx) })
 	if err := probe(ctx, program.Dial, sockets.TCP6 != nil); err != nil {
 		return 0, &contain.NotStarted{Code: contain.ExitUncontained, Err: err}
 	}
