@@ -132,8 +132,13 @@ func (d *Door) Book() *synthetic.Book { return d.book }
 // stands says which name an address stands for. What belongs to the namespace itself, and comes here nevertheless, stands for
 // none: outside of it the same addresses are those of other hosts.
 func (d *Door) stands(a netip.Addr) (name.Host, bool) {
-	h, mine := d.book.Name(a)
-	return h, mine || a.IsLoopback() || a.IsUnspecified()
+	if a.IsLoopback() || a.IsUnspecified() {
+		return name.Host{}, true
+	}
+	if d.o.RealAddresses { // then none was given out that stands for a name
+		return name.Host{}, false
+	}
+	return d.book.Name(a)
 }
 
 // refuse tells the program that a datagram is not carried.
