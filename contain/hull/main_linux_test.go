@@ -2,6 +2,7 @@ package hull_test
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -33,6 +34,8 @@ type spec struct {
 	Plan  hull.Plan
 	Args  []string
 	Plain bool // without a hull: an empty network namespace is all there is
+	Open  bool // without anything: in the host's namespaces
+	Bare  bool // in a hull, with the capabilities of the process that made it
 }
 
 func TestMain(m *testing.M) {
@@ -91,13 +94,28 @@ func outside(m *testing.M) int {
 }
 
 func settle() error {
-	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+	if err := contain.Settle(); err != nil {
 		return err
 	}
 	for _, dir := range []string{"/run", "/srv"} {
 		if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "mode=1777"); err != nil {
 			return err
 		}
+	}
+	// An /etc whose files can be changed.
+	if out, err := exec.Command("cp", "-a", "/etc/.", "/srv/etc").CombinedOutput(); err != nil {
+		return fmt.Errorf("%w: %s", err, out)
+	}
+	if err := unix.Mount("/srv/etc", "/etc", "", unix.MS_BIND, ""); err != nil {
+		return err
+	}
+	passwd, err := os.OpenFile("/etc/passwd", os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	defer passwd.Close()
+	if _, err := fmt.Fprintf(passwd, "hull-test:x:%d:%d::/:/bin/sh\n", user, user); err != nil {
+		return err
 	}
 	self, err := os.Open("/proc/self/exe")
 	if err != nil {
@@ -128,10 +146,12 @@ func launcher() int {
 		return 1
 	}
 	cmd.SysProcAttr = attr
-	if s.Plain {
+	if s.Plain || s.Open {
 		cmd = exec.Command(s.Args[0], s.Args[1:]...)
 		cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWUSER | unix.CLONE_NEWNET, UidMappings: attr.UidMappings, GidMappings: attr.GidMappings}
-		cmd.Dir = s.Plan.Dir
+		if s.Open {
+			cmd.SysProcAttr = &syscall.SysProcAttr{}
+		}
 	}
 	cmd.Env = os.Environ()
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
@@ -164,6 +184,9 @@ func child() int {
 	if err == nil {
 		var h *hull.Hull
 		if h, err = hull.Enter(s.Plan); err == nil {
+			if s.Bare {
+				return bare(s.Args)
+			}
 			var p *hull.Program
 			if p, err = h.Start(s.Args); err == nil {
 				if os.Getenv("HULL_TEST_REPORT") != "" {
@@ -183,6 +206,17 @@ func child() int {
 	}
 	fmt.Fprintln(os.Stderr, "ERROR", err)
 	return 125
+}
+
+func bare(args []string) int {
+	cmd := exec.Command(args[0], args[1:]...)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	cmd.SysProcAttr = &syscall.SysProcAttr{}
+	for c := range 41 {
+		cmd.SysProcAttr.AmbientCaps = append(cmd.SysProcAttr.AmbientCaps, uintptr(c))
+	}
+	_ = cmd.Run()
+	return cmd.ProcessState.ExitCode()
 }
 
 // result is what a program did.
@@ -238,7 +272,7 @@ func (l *launch) cmd(args ...string) *exec.Cmd {
 	}
 	cmd := exec.CommandContext(l.t.Context(), program, "launcher")
 	cmd.Env = []string{specVar + "=" + string(text), "PATH=/usr/bin:/bin", "HULL_TEST_REPORT=" + os.Getenv("HULL_TEST_REPORT")}
-	cmd.Dir = l.dir
+	cmd.Dir = cmp.Or(l.dir, s.Plan.Dir)
 	if l.uid != os.Getuid() {
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(l.uid), Gid: uint32(l.uid)}}
 	}
@@ -248,7 +282,11 @@ func (l *launch) cmd(args ...string) *exec.Cmd {
 // run runs a program and waits for it.
 func (l *launch) run(args ...string) result {
 	l.t.Helper()
-	cmd := l.cmd(args...)
+	return l.do(l.cmd(args...))
+}
+
+func (l *launch) do(cmd *exec.Cmd) result {
+	l.t.Helper()
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	if len(l.files) > 0 {
@@ -263,10 +301,14 @@ func (l *launch) run(args ...string) result {
 	return result{out.String(), errs.String(), cmd.ProcessState.ExitCode()}
 }
 
-// plain gives the same without a hull.
-func (l *launch) plain() *launch {
+// plain gives the same without a hull, open without namespaces, bare with all capabilities.
+func (l *launch) plain() *launch { return l.with(func(s *spec) { s.Plain = true }) }
+func (l *launch) open() *launch  { return l.with(func(s *spec) { s.Open = true }) }
+func (l *launch) bare() *launch  { return l.with(func(s *spec) { s.Bare = true }) }
+
+func (l *launch) with(change func(*spec)) *launch {
 	other := *l
-	other.spec.Plain = true
+	change(&other.spec)
 	return &other
 }
 
