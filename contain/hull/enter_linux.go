@@ -3,6 +3,7 @@ package hull
 import (
 	"errors"
 	"os"
+	"path/filepath"
 	"runtime"
 
 	"golang.org/x/sys/unix"
@@ -49,6 +50,12 @@ func Enter(plan Plan) (*Hull, error) {
 	_ = info.Close()
 	if cutMounts {
 		return nil, &Error{Part: PartMounts, Reason: "there are more mounts than can be looked at"}
+	}
+	for _, path := range listed[:len(listed):len(listed)] {
+		if at, err := filepath.EvalSymlinks(path); err == nil {
+			path = at
+		}
+		listed = append(listed, aliases(v.mounts, path)...)
 	}
 	for _, step := range []func() error{v.arrange, v.resolution, queues, sys, proc} {
 		if err := step(); err != nil {

@@ -44,6 +44,7 @@ func Dangerous() []Variable {
 		{Name: "KITTY_LISTEN_ON", Why: "a terminal outside starts programs for whoever asks"},
 		{Name: "WEZTERM_UNIX_SOCKET", Why: "a terminal outside starts programs for whoever asks"},
 		{Name: "ALACRITTY_SOCKET", Why: "a terminal outside starts programs for whoever asks"},
+		{Name: "WSL_INTEROP", Why: "Windows outside starts programs for whoever asks"},
 		{Name: "NVIM", Why: "an editor outside runs commands for whoever asks"},
 		{Name: "NVIM_LISTEN_ADDRESS", Why: "an editor outside runs commands for whoever asks"},
 		{Name: "VSCODE_*", Why: "an editor outside opens addresses for whoever asks"},

@@ -1,5 +1,7 @@
 package hull
 
+import "strings"
+
 // For tests: the steps of Enter that take no namespace.
 var (
 	Nsswitch   = nsswitch
@@ -19,6 +21,12 @@ func Points(mounts []mount) (points, byName []string) {
 		}
 	}
 	return points, byName
+}
+
+// Aliases gives the other paths of a file, by a mountinfo.
+func Aliases(mountinfo, path string) []string {
+	mounts, _ := readMounts(strings.NewReader(mountinfo))
+	return aliases(mounts, path)
 }
 
 // Audit tries paths.

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"watertight/contain/hull"
 )
 
@@ -83,6 +85,37 @@ func TestSocketsElsewhereAreCoveredOneByOne(t *testing.T) {
 			want(t, "without a hull", l.plain().role("connect", path), "open "+path)
 			want(t, "contained", l.role("connect", path), "closed "+path)
 		}
+	})
+}
+
+func TestSocketsAreCoveredUnderEveryMountThatShowsThem(t *testing.T) {
+	users(t, func(t *testing.T, l *launch) {
+		// As the file systems of jails and of immutable systems are: /run is seen at another place too, deep down.
+		place := filepath.Join(l.dirIn("/srv"), "a/b/c/run")
+		if err := os.MkdirAll(place, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := unix.Mount("/run", place, "", unix.MS_BIND, ""); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { unix.Unmount(place, unix.MNT_DETACH) })
+		listen(t, "unix", "/run/seen.sock")
+		want(t, "without a hull", l.plain().role("connect", place+"/seen.sock"), "open "+place+"/seen.sock")
+		want(t, "contained", l.role("connect", place+"/seen.sock"), "closed "+place+"/seen.sock")
+	})
+}
+
+func TestAHostWhereAFreshProcIsForbiddenIsARefusal(t *testing.T) {
+	users(t, func(t *testing.T, l *launch) {
+		if os.Getuid() != 0 {
+			t.Skip("NOT TESTED: only root masks parts of /proc")
+		}
+		cmd := l.cmd("/bin/true")
+		if err := unix.Mount("/dev/null", "/proc/timer_list", "", unix.MS_BIND, ""); err != nil { // as container engines do
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { unix.Unmount("/proc/timer_list", 0) })
+		refused(t, l.do(cmd), "systempaths=unconfined")
 	})
 }
 

@@ -9,9 +9,11 @@ import (
 
 // mount is one line of /proc/self/mountinfo (proc_pid_mountinfo(5)).
 type mount struct {
-	point string // where it is mounted
-	kind  string // the type of its file system
-	super string // the options of the file system
+	device string // of its file system, as major:minor
+	root   string // the directory of the file system that is mounted
+	point  string // where it is mounted
+	kind   string // the type of its file system
+	super  string // the options of the file system
 }
 
 // Limits of what is read of mountinfo.
@@ -33,7 +35,7 @@ func readMounts(r io.Reader) (mounts []mount, cut bool) {
 		if !ok || len(fields) < 6 || len(rest) < 2 {
 			continue
 		}
-		m := mount{point: unescape(fields[4]), kind: rest[0]}
+		m := mount{device: fields[2], root: unescape(fields[3]), point: unescape(fields[4]), kind: rest[0]}
 		if len(rest) > 2 {
 			m.super = rest[2]
 		}
@@ -65,4 +67,36 @@ func unescape(text string) string {
 // with a map whose keys are free (autofs(5)), of which `-hosts` on /net takes names of hosts.
 func (m mount) byName() bool {
 	return m.kind == "autofs" && strings.Contains(","+m.super+",", ",indirect,")
+}
+
+// aliases gives the other paths under which the file at path is seen, by mounts that show the same part of its file
+// system elsewhere.
+func aliases(mounts []mount, path string) (others []string) {
+	var of mount
+	for _, m := range mounts { // later ones lie upon earlier ones
+		if below(path, m.point) && len(m.point) >= len(of.point) {
+			of = m
+		}
+	}
+	if of.point == "" {
+		return nil
+	}
+	in := join(of.root, strings.TrimPrefix(path, strings.TrimSuffix(of.point, "/")))
+	for _, m := range mounts {
+		if m.device != of.device || !below(in, m.root) {
+			continue
+		}
+		if other := join(m.point, strings.TrimPrefix(in, strings.TrimSuffix(m.root, "/"))); other != path {
+			others = append(others, other)
+		}
+	}
+	return others
+}
+
+// join puts a path that is empty or begins with a slash behind another.
+func join(dir, rest string) string {
+	if rest == "" {
+		return dir
+	}
+	return strings.TrimSuffix(dir, "/") + rest
 }

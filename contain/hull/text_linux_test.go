@@ -54,6 +54,28 @@ func TestMountsAreRead(t *testing.T) {
 	}
 }
 
+func TestAFileIsFoundWhereverItsFileSystemIsMounted(t *testing.T) {
+	const mounts = `1 0 8:1 /deploy / rw - ext4 /dev/sda rw
+2 1 8:1 / /sysroot rw - ext4 /dev/sda rw
+3 1 0:9 / /run rw - tmpfs none rw
+4 1 0:9 /user /home/jail/run rw - tmpfs none rw
+5 1 8:2 / /var rw - ext4 /dev/sdb rw
+6 1 8:1 /deploy/srv/x.sock /bound.sock rw - ext4 /dev/sda rw
+`
+	for path, want := range map[string][]string{
+		"/srv/x.sock":     {"/sysroot/deploy/srv/x.sock", "/bound.sock"},
+		"/run/user/1/bus": {"/home/jail/run/1/bus"},
+		"/run/nscd":       nil,
+		"/runner":         {"/sysroot/deploy/runner"},
+		"/bound.sock":     {"/srv/x.sock", "/sysroot/deploy/srv/x.sock"},
+		"/var/x":          nil,
+	} {
+		if got := hull.Aliases(mounts, path); !slices.Equal(got, want) {
+			t.Errorf("%s is seen at %q, not %q", path, got, want)
+		}
+	}
+}
+
 const unixTable = `Num       RefCount Protocol Flags    Type St Inode Path
 0000000000000000: 00000002 00000000 00010000 0001 01 12345 /run/a b.sock
 0000000000000000: 00000002 00000000 00010000 0005 01 12346 @abstract
