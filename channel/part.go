@@ -69,6 +69,33 @@ func (p Part) with(f func(c *Channel) error) error {
 	return f(one.Channel)
 }
 
+// Check says why the channel, or one underneath, would refuse the identity whatever it asks for, or nil. Nothing is sent. The error
+// is a [*fault.Error].
+func (p Part) Check() error {
+	c := p.of
+	if p.who.isZero() {
+		return c.unfit
+	}
+	if !p.below {
+		if err := c.honours(p.who.Identity); err != nil {
+			return err
+		}
+	}
+	if c.pool != nil {
+		if _, _, err := c.pool.key(p.who); err != nil {
+			return c.spec.unfilled(err)
+		}
+	}
+	o := opening{spec: c.spec, who: p.who, seed: c.seed, pool: c.pool}
+	if err := o.fill(); err != nil {
+		return err
+	}
+	if under, ok := partOf(c.parts.below, p.who).(Part); ok && c.tunnel == nil {
+		return under.Check()
+	}
+	return nil
+}
+
 // DialChecked is [Channel.DialChecked] for the identity.
 func (p Part) DialChecked(ctx context.Context, t name.Target, check Check) (conn net.Conn, err error) {
 	err = p.with(func(c *Channel) error {

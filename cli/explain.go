@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"watertight/client"
 	"watertight/daemon"
 	"watertight/name"
 )
@@ -18,6 +19,7 @@ import (
 func newExplain() *cobra.Command {
 	var o options
 	var asJSON bool
+	var user string
 	cmd := &cobra.Command{
 		Use:   "explain NAME|URL",
 		Short: "Tell which way a request would take, and who would see what of it",
@@ -26,7 +28,10 @@ func newExplain() *cobra.Command {
 			"be refused is explained too.\n\n" +
 			"The configuration decides it, and nothing else: nothing is looked up, and nothing is sent. A running proxy is not\n" +
 			"asked. Without a scheme HTTPS is meant, on port 443 where none is given. A URL of the gateway, such as\n" +
-			"http://127.0.0.1:8088/openai/v1, is explained as the request that the gateway sends on.",
+			"http://127.0.0.1:8088/openai/v1, is explained as the request that the gateway sends on.\n\n" +
+			"--user gives the name that a client would give, with its labels: USER-session-ID-country-CC. It decides about routes of\n" +
+			"users, and about what proxies with a template are told. No password is asked for, and whether a door would take the\n" +
+			"name without one is not looked at.",
 		Args: argsBetween(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := o.load()
@@ -37,11 +42,18 @@ func newExplain() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			id, err := client.Parse(user)
+			if err != nil {
+				return usageError{fmt.Errorf("--user: %w", err)}
+			}
 			var e *daemon.Explanation
 			if plain && daemon.IsGateway(c, target) {
+				if user != "" {
+					return usageError{errors.New("--user: the gateway knows no users")}
+				}
 				e, err = daemon.ExplainGateway(c, pathOf(args[0]))
 			} else {
-				e, err = daemon.Explain(c, target, plain)
+				e, err = daemon.ExplainFor(c, target, plain, id)
 			}
 			if err != nil {
 				return err
@@ -58,6 +70,7 @@ func newExplain() *cobra.Command {
 		},
 	}
 	o.add(cmd)
+	cmd.Flags().StringVar(&user, "user", "", "explain it for a client that gives `NAME`, with labels: alice-session-7-country-de")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return cmd
 }
@@ -139,6 +152,9 @@ func printExplanation(out io.Writer, e *daemon.Explanation) error {
 	default:
 		line("verdict", "carried")
 	}
+	if e.Identity != nil {
+		line("for", "%s", identityText(e.Identity))
+	}
 	line("route", "%s", routeText(e))
 	if e.Channel != "" {
 		line("channel", "%s", strings.Join(append([]string{e.Channel}, e.Over...), ", over "))
@@ -148,12 +164,62 @@ func printExplanation(out io.Writer, e *daemon.Explanation) error {
 	}
 	if e.Refusal == nil {
 		line("way", "%s", strings.Join(slices.Concat([]string{"this host"}, e.Hops, []string{e.Target}), " -> "))
+		for i, h := range e.Path {
+			line(fmt.Sprint("hop ", i+1), "%s", hopText(h))
+		}
 		printName(line, e)
 	}
 	if err := w.Flush(); err != nil {
 		return err
 	}
 	return printSights(out, e)
+}
+
+// identityText is whom a request is for.
+func identityText(id *daemon.Asker) string {
+	who := "a client without a name"
+	if id.User != "" {
+		who = "the user " + id.User
+	}
+	for _, l := range []struct{ name, value string }{{"session", id.Session}, {"country", id.Country}, {"state", id.State}, {"city", id.City}, {"ttl", id.TTL}} {
+		if l.value != "" {
+			who += ", " + l.name + " " + l.value
+		}
+	}
+	return who
+}
+
+// hopText is what one hop on the way learns.
+func hopText(h daemon.HopTaken) string {
+	var parts []string
+	sees := "sees the address of " + h.From
+	if h.YourAddress {
+		sees = "sees your address"
+	}
+	parts = append(parts, h.Hop+" of "+h.Channel+": "+sees)
+	switch h.FoundBy {
+	case "resolver":
+		parts = append(parts, "its own name is looked up in "+h.FoundIn)
+	case "exit":
+		parts = append(parts, "its own name is given to the exit of "+h.FoundIn)
+	}
+	parts = append(parts, "is asked for the "+h.NextAs+" of "+h.Next)
+	if len(h.SeesName) > 0 {
+		var how []string
+		for _, in := range h.SeesName {
+			how = append(how, learnt[in])
+		}
+		parts = append(parts, "learns the target's name: "+strings.Join(how, ", "))
+	} else {
+		parts = append(parts, "does not learn the target's name")
+	}
+	if len(h.Told) > 0 {
+		parts = append(parts, "is told of the client: "+strings.Join(h.Told, ", "))
+	}
+	if h.Sticks != "" {
+		parts = append(parts, "a member sticks "+h.Sticks)
+	}
+	return strings.Join(parts, "; ")
 }
 
 func routeText(e *daemon.Explanation) string {

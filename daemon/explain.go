@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"watertight/channel"
+	"watertight/client"
 	"watertight/config"
 	"watertight/event"
 	"watertight/fault"
@@ -22,12 +23,17 @@ import (
 // nothing is sent. plain says that the request itself leaves in clear text, as for an http:// URL. The error is for a
 // configuration that cannot be opened.
 func Explain(c *config.Config, target name.Target, plain bool) (*Explanation, error) {
+	return ExplainFor(c, target, plain, client.Identity{})
+}
+
+// ExplainFor is [Explain] for a client with a name, as far as the doors take it for one: no password is asked for.
+func ExplainFor(c *config.Config, target name.Target, plain bool, id client.Identity) (*Explanation, error) {
 	g, err := buildNowhere(c)
 	if err != nil {
 		return nil, err
 	}
 	defer g.discard(nil)
-	r := route.Request{Door: event.DoorCONNECT, Target: target}
+	r := route.Request{Door: event.DoorCONNECT, Target: target, Identity: id}
 	e := newExplanation(target)
 	if plain {
 		e.Scheme, r.Door, r.PlainHTTP = "http", event.DoorHTTP, true
@@ -43,7 +49,7 @@ func buildNowhere(c *config.Config) (*generation, error) {
 func newExplanation(target name.Target) *Explanation {
 	return &Explanation{
 		Target: target.String(), Scheme: "https", Verdict: "carried",
-		Over: []string{}, Hops: []string{}, HopNames: []HopName{}, Sees: []Sight{}, Notes: []string{},
+		Over: []string{}, Hops: []string{}, Path: []HopTaken{}, HopNames: []HopName{}, Sees: []Sight{}, Notes: []string{},
 		Name: NameAsked{By: byNobody, Resolvers: []ResolverAsked{}},
 	}
 }
@@ -56,6 +62,7 @@ func (e *Explanation) of(g *generation, target name.Target, said route.Explained
 		e.Channel = said.Channel.Name()
 	}
 	way := g.wayOf(said.Channel)
+	e.identify(said)
 	e.describe(way)
 	if said.Refusal != nil {
 		e.Verdict, e.Refusal = "refused", answerError(said.Refusal)
@@ -68,6 +75,7 @@ func (e *Explanation) of(g *generation, target name.Target, said route.Explained
 	}
 	e.ask(way, target.Host())
 	e.look(way, target)
+	e.follow(way, target, said)
 	e.note(c.Policy, way, target.Host())
 	return e
 }
@@ -160,16 +168,10 @@ func (e *Explanation) describe(way []*running) {
 	}
 }
 
-// mostNames bounds how many names of a pool's members are told.
-const mostNames = 8
-
 // membersLookedUp tells of the members of a pool that are known by their names: the one that is taken is looked up.
 func membersLookedUp(l leg) (names []HopName) {
-	for _, m := range l.pool.Members {
-		host, named := m.Host.Name()
-		if named && len(names) < mostNames && !slices.ContainsFunc(names, func(n HopName) bool { return n.Name == host }) {
-			names = append(names, lookedUp("proxy", host, l.below))
-		}
+	for _, host := range l.names() {
+		names = append(names, lookedUp("proxy", host, l.below))
 	}
 	return names
 }

@@ -8,10 +8,12 @@ type Explanation struct {
 	Verdict  string       `json:"verdict"` // carried or refused
 	Refusal  *AnswerError `json:"refusal,omitempty"`
 	Route    RouteTaken   `json:"route"`
-	Gateway  *EntryTaken  `json:"gateway,omitempty"` // of a request to the gateway
-	Channel  string       `json:"channel"`           // empty where no route leads to one
-	Over     []string     `json:"over"`              // the channels underneath, the nearest first
-	Hops     []string     `json:"hops"`              // upstream proxies and tunnels from here to the end of the channel; no passwords
+	Gateway  *EntryTaken  `json:"gateway,omitempty"`  // of a request to the gateway
+	Identity *Asker       `json:"identity,omitempty"` // whom the request is for, labels of the route included; nil for nobody
+	Channel  string       `json:"channel"`            // empty where no route leads to one
+	Over     []string     `json:"over"`               // the channels underneath, the nearest first
+	Hops     []string     `json:"hops"`               // upstream proxies and tunnels from here to the end of the channel; no passwords
+	Path     []HopTaken   `json:"path"`               // the same, each with what it is asked for; nothing where the request is refused
 	Name     NameAsked    `json:"name"`
 	HopNames []HopName    `json:"hop_names"`
 	Sees     []Sight      `json:"sees"` // nothing where the request is refused
@@ -24,6 +26,32 @@ type RouteTaken struct {
 	Pattern string `json:"pattern,omitempty"` // of that route, as it was written
 	File    string `json:"file,omitempty"`
 	Line    int    `json:"line,omitempty"`
+}
+
+// Asker is whom a request is for.
+type Asker struct {
+	User    string `json:"user,omitempty"`
+	Session string `json:"session,omitempty"` // per_request where the route gives each connection one
+	Country string `json:"country,omitempty"`
+	State   string `json:"state,omitempty"`
+	City    string `json:"city,omitempty"`
+	TTL     string `json:"ttl,omitempty"`
+}
+
+// HopTaken is one hop on the way: a proxy, a pool of which one is taken, or a tunnel.
+type HopTaken struct {
+	Hop         string   `json:"hop"` // as in sees
+	Channel     string   `json:"channel"`
+	From        string   `json:"from"` // whose address reaches it: `you`, or the hop before
+	YourAddress bool     `json:"your_address"`
+	Encrypted   bool     `json:"encrypted"`        // those on the way to it read nothing of what it is asked
+	FoundBy     string   `json:"found_by"`         // address, resolver or exit: how what is before it gets to it
+	FoundIn     string   `json:"found_in"`         // the channel that looks its name up, or whose exit gets it; empty for an address
+	Next        string   `json:"next"`             // what it is asked to lead to: the next hop, or the target
+	NextAs      string   `json:"next_as"`          // by its name or by its address
+	SeesName    []string `json:"sees_name"`        // how it learns the target's name, as in sees
+	Told        []string `json:"told"`             // labels of the client that it is told in its user and password
+	Sticks      string   `json:"sticks,omitempty"` // of a pool: to what a member is kept, and for how long
 }
 
 // EntryTaken is the entry of the gateway that decided.

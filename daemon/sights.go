@@ -19,22 +19,26 @@ type leg struct {
 	tunnel *wireguard.Config // nil for a proxy
 	of     *running          // the channel that it is a hop of
 	below  *running          // the channel underneath, which finds it
-	byName bool              // the proxy before it gets its name, and not an address
+	byName bool              // what is before it gets its name, and not an address
 	pool   *hop.PoolSpec     // it is one of these; nil for a proxy by itself
 }
 
-// legOf is a pool on the way: one of its members, of which the one stands for all that the way to it shows the most.
+// legOf is a pool on the way: any of its members may be the one that is taken.
 func legOf(r *running, pool hop.PoolSpec) leg {
-	l := leg{of: r, below: r.over, pool: &pool, proxy: pool.Members[0]}
-	for _, m := range pool.Members {
-		if !m.Encrypted() {
-			l.proxy = m
-			break
-		}
-	}
-	_, named := l.proxy.Host.Name()
-	l.byName = named && r.over != nil && r.over.Spec().ResolveAtExit
+	l := leg{of: r, below: r.over, pool: &pool}
+	l.byName = len(l.names()) > 0 && r.over != nil && r.over.Spec().ResolveAtExit
 	return l
+}
+
+// proxies are those of which one is taken; nothing for a tunnel.
+func (l leg) proxies() []hop.Proxy {
+	switch {
+	case l.pool != nil:
+		return l.pool.Members
+	case l.tunnel != nil:
+		return nil
+	}
+	return []hop.Proxy{l.proxy}
 }
 
 // place is the leg among those who see something.
@@ -67,22 +71,33 @@ func endpoints(w *wireguard.Config) string {
 	return strings.Join(all, ",")
 }
 
-// encrypted says whether those on the way to it are kept from reading what it carries.
-func (l leg) encrypted() bool { return l.tunnel != nil || l.proxy.Encrypted() }
+// encrypted says whether those on the way to it are kept from reading what it carries: by each of those that may be taken.
+func (l leg) encrypted() bool {
+	return !slices.ContainsFunc(l.proxies(), func(p hop.Proxy) bool { return !p.Encrypted() })
+}
 
 // shown books what one sees who sees the connection to a proxy over TLS.
 func (l leg) shown(s *Sight) {
-	if l.tunnel == nil {
-		s.shown(l.proxy)
+	seen := 0
+	for _, p := range l.proxies() {
+		if p.Encrypted() && seen < mostNames {
+			seen++
+			s.shown(p)
+		}
 	}
 }
 
-// names gives those by which it is known, which have to be looked up.
+// mostNames bounds how many names of a pool's members are told.
+const mostNames = 8
+
+// names gives those by which it is known, which have to be looked up: of a pool the first ones.
 func (l leg) names() (hosts []string) {
-	if l.tunnel == nil {
-		if host, named := l.proxy.Host.Name(); named {
+	for _, p := range l.proxies() {
+		if host, named := p.Host.Name(); named && len(hosts) < mostNames && !slices.Contains(hosts, host) {
 			hosts = append(hosts, host)
 		}
+	}
+	if l.tunnel == nil {
 		return hosts
 	}
 	for _, at := range l.tunnel.Endpoints() {
@@ -147,8 +162,8 @@ func (f flow) read(i int, s *Sight) {
 	named := false // the end is known by its name, and its address not yet
 	for ; i < len(f.legs); i++ {
 		s.goesTo(f.legs[i].at())
+		f.legs[i].shown(s)
 		if f.legs[i].encrypted() {
-			f.legs[i].shown(s)
 			return
 		}
 		f.told(i, s)
@@ -179,7 +194,9 @@ func (f flow) read(i int, s *Sight) {
 func (f flow) told(i int, s *Sight) {
 	switch next := i + 1; {
 	case next < len(f.legs) && f.legs[next].byName:
-		s.hopName(f.legs[next].proxy.Host.String())
+		for _, host := range f.legs[next].names() {
+			s.hopName(host)
+		}
 	case next == len(f.legs) && f.atExit:
 		s.learns(inRequest)
 	}

@@ -2,6 +2,7 @@ package route
 
 import (
 	"watertight/channel"
+	"watertight/client"
 	"watertight/fault"
 )
 
@@ -11,13 +12,17 @@ type Explained struct {
 	Pattern string           // of that rule, as it was written; empty where Rule is -1
 	Channel *channel.Channel // nil where the rules lead to none
 	Refusal *fault.Error     // why it would be refused; nil where it would be tried
+	// Identity is the client's with the labels of the rule. PerRequest says that each connection has a session of its own, which
+	// is not in it.
+	Identity   client.Identity
+	PerRequest bool
 }
 
 // Explain says what would become of a request, and sends nothing. An address is taken for one that our resolver gave out.
 // What a special-use name means is known without asking anybody, so that its addresses have to pass the policy here; those of
 // other names do when they are dialled.
 func (t *Table) Explain(r Request) Explained {
-	e := Explained{Rule: -1}
+	e := Explained{Rule: -1, Identity: r.Identity}
 	if !r.Target.IsValid() {
 		e.Refusal = fault.New(fault.BadRequest, "the target is not valid", nil)
 		return e
@@ -31,7 +36,11 @@ func (t *Table) Explain(r Request) Explained {
 		e.Refusal = t.complete(r, c, err)
 		return e
 	}
-	e.Channel = c
+	e.Channel, e.PerRequest = c, chosen.Labels.PerRequest
+	if e.Identity, err = chosen.Labels.of(r.Identity, false); err != nil {
+		e.Refusal = t.complete(r, c, err)
+		return e
+	}
 	return t.explain(e, r)
 }
 
@@ -41,6 +50,9 @@ func (t *Table) explain(e Explained, r Request) Explained {
 	err := t.refuse(r, false)
 	if host, named := r.Target.Host().Name(); err == nil && named {
 		err = t.refuseLocal(r, c, host)
+	}
+	if err == nil && !e.Identity.IsZero() {
+		err = c.For(e.Identity, r.Client.Addr()).Check()
 	}
 	if err != nil {
 		e.Refusal = t.complete(r, c, err)

@@ -81,7 +81,7 @@ func (t *Table) ExplainIn(c *channel.Channel, r Request) Explained {
 	if c == nil {
 		return t.Explain(r)
 	}
-	return t.explain(Explained{Rule: -1, Channel: c}, r)
+	return t.explain(Explained{Rule: -1, Channel: c, Identity: r.Identity}, r)
 }
 
 // decided is what is decided of a request that takes a channel, or that the rules give one where it is nil.
