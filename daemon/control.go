@@ -26,7 +26,7 @@ func (d *Daemon) openControl(live context.Context) error {
 	}
 	socket, err := control.Listen(live, control.SocketPath())
 	if err != nil {
-		d.o.Log.Warn("there is no control socket: `watertight status` and `reload` will not find this program; SIGHUP reloads it", "error", err)
+		d.o.Log.Warn("there is no control socket: `watertight status` and `reload` will not find this program (SIGHUP reloads it, where there are signals)", "error", err)
 		return nil
 	}
 	ctx, stop := context.WithCancel(live)
