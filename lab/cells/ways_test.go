@@ -82,7 +82,12 @@ func ways() []way {
 		chained(socks5, byQUIC), chained(byQUIC, socks5), chained(https, secureSOCKS, h2), chained(h2, namesOnly),
 		exit(http), exit(h2), exit(byQUIC), exit(namesOnly), exit(socks5),
 		{
-			name: "pool", open: func() ground { return &pooled{pool{kind: socks5}} }, dead: fault.HopRefused, nobody: fault.ConnectRefused, families: both,
+			name: "a pool of socks5", open: func() ground { return &pooled{pool{kind: socks5}} }, datagrams: true,
+			dead: fault.HopRefused, nobody: fault.ConnectRefused, families: both,
+		},
+		{
+			name: "a pool of https", open: func() ground { return &pooled{pool{kind: https}} }, sealed: true,
+			dead: fault.HopRefused, nobody: fault.ConnectRefused,
 		},
 		{
 			name: "wireguard", open: func() ground { return &tunnelled{} }, datagrams: true, sealed: true, dead: fault.DNSTimeout,
