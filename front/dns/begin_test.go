@@ -111,9 +111,7 @@ func TestADoorThatEndsWaitsForWhatWasBegun(t *testing.T) {
 	end := run(t, func(ctx ctx) error { return d.ServeUDP(ctx, conn) })
 	c := dialUDP(t, conn)
 	send(t, c, query(t, "later.example.", miekg.TypeA, nil))
-	for b.begun.Load() == 0 {
-		time.Sleep(time.Millisecond)
-	}
+	waitFor(t, func() bool { return b.begun.Load() > 0 })
 	go close(b.hold)
 	end()
 	if m := receive(t, c); len(m.Answer) != 1 {

@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"strings"
 	"testing"
-	"time"
 
 	miekg "github.com/miekg/dns"
 
@@ -83,9 +82,7 @@ func TestQueriesAreAnsweredOverHTTPS(t *testing.T) {
 		}
 		client.CloseIdleConnections()
 		stop()
-		for until := time.Now().Add(20 * time.Second); d.Stats().Connections != 0 && time.Now().Before(until); {
-			time.Sleep(time.Millisecond) // net/http tells of the end of a connection a little after it
-		}
+		waitFor(t, func() bool { return d.Stats().Connections == 0 }) // net/http tells of the end of a connection a little after it
 		if s := d.Stats(); s.Queries["https"] != 3 || s.Connections != 0 {
 			t.Errorf("%+v", s)
 		}

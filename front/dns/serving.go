@@ -2,11 +2,11 @@ package dns
 
 import (
 	"context"
-	"errors"
 	"net"
 	"sync"
-	"syscall"
 	"time"
+
+	"watertight/wire"
 )
 
 // past is a deadline that interrupts.
@@ -62,19 +62,15 @@ func (s *serving) end() {
 // accept gives each connection of l to serve, in a goroutine of its own, until draining begins or l fails. Clients that
 // are not served and connections over the limit are closed at once.
 func (s *serving) accept(l net.Listener, p Proto, proven func() bool, serve func(net.Conn, Client)) error {
-	var pause time.Duration
+	short := func(err error) { s.d.o.Logger.Warn("cannot accept connections for now", "error", err) }
 	for {
-		conn, err := l.Accept()
+		conn, err := wire.Accept(s.draining, l.Accept, short)
 		if err != nil {
 			if s.draining.Err() != nil {
 				return nil
 			}
-			if !s.waitOut(err, &pause) {
-				return err
-			}
-			continue
+			return err
 		}
-		pause = 0
 		c := clientOf(conn.RemoteAddr(), p)
 		if !proven() && !s.d.serves(c) || !s.d.openConnection(c) {
 			_ = conn.Close()
@@ -92,26 +88,4 @@ func (s *serving) accept(l net.Listener, p Proto, proven func() bool, serve func
 			serve(conn, c)
 		}()
 	}
-}
-
-// waitOut says whether accepting may go on after err, and pauses where it has to.
-func (s *serving) waitOut(err error, pause *time.Duration) bool {
-	switch {
-	case errors.Is(err, syscall.ECONNABORTED): // the client went away before it was accepted
-		return true
-	case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE), errors.Is(err, syscall.ENOBUFS), errors.Is(err, syscall.ENOMEM):
-	default:
-		return false
-	}
-	if *pause == 0 {
-		s.d.o.Logger.Warn("cannot accept connections for now", "error", err)
-	}
-	*pause = min(max(2**pause, 5*time.Millisecond), time.Second)
-	t := time.NewTimer(*pause)
-	defer t.Stop()
-	select {
-	case <-t.C:
-	case <-s.draining.Done():
-	}
-	return true
 }

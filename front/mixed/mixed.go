@@ -18,10 +18,10 @@ import (
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"watertight/gate"
+	"watertight/wire"
 )
 
 // Handler serves connections of one protocol.
@@ -227,28 +227,10 @@ func (p *Port) Drain() {
 
 // accept takes connections until the listener is closed.
 func (p *Port) accept(ctx context.Context, l *net.TCPListener, way func() *Way) error {
-	var pause time.Duration
+	short := func(err error) { p.o.Logger.Warn("cannot accept connections for now", "error", err) }
 	for {
-		conn, err := l.AcceptTCP()
-		switch {
-		case err == nil:
-			pause = 0
-		case ctx.Err() != nil || errors.Is(err, net.ErrClosed):
-			return err
-		case errors.Is(err, syscall.ECONNABORTED):
-			continue // the client went away before it was accepted
-		case isTemporary(err):
-			// No descriptors or no memory: what waits in the backlog waits on, and one that ends makes room.
-			if pause == 0 {
-				p.o.Logger.Warn("cannot accept connections for now", "error", err)
-			}
-			pause = min(max(2*pause, 5*time.Millisecond), time.Second)
-			select {
-			case <-time.After(pause):
-			case <-ctx.Done():
-			}
-			continue
-		default:
+		conn, err := wire.Accept(ctx, l.AcceptTCP, short)
+		if err != nil {
 			return fmt.Errorf("mixed: accept: %w", err)
 		}
 		p.stats.accepted.Add(1)
@@ -284,16 +266,6 @@ func (p *Port) leave(conn *net.TCPConn) {
 	delete(p.conns, conn)
 	p.mu.Unlock()
 	p.handlers.Done()
-}
-
-// isTemporary says whether accepting may succeed later.
-func isTemporary(err error) bool {
-	for _, e := range []error{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM} {
-		if errors.Is(err, e) {
-			return true
-		}
-	}
-	return false
 }
 
 // serveConn waits for the first octet and hands the connection on.

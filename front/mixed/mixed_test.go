@@ -316,17 +316,6 @@ func TestHandlersThatDoNotFinishAreEndedAtTheLimit(t *testing.T) {
 	p.ended(t)
 }
 
-func TestALackOfDescriptorsIsWaitedOut(t *testing.T) {
-	for _, e := range []error{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM} {
-		if !isTemporary(&net.OpError{Op: "accept", Err: e}) {
-			t.Errorf("%v ends the listener", e)
-		}
-	}
-	if isTemporary(syscall.EINVAL) {
-		t.Error("EINVAL is waited for")
-	}
-}
-
 func TestAPortWithoutItsCollaboratorsIsAnError(t *testing.T) {
 	h := Handlers{HTTP: says(""), SOCKS4: says(""), SOCKS5: says(""), HTTP2: says("")}
 	for _, o := range []Options{

@@ -18,7 +18,6 @@ import (
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"watertight/event"
@@ -175,27 +174,13 @@ func (d *Door) Drain(limit time.Duration) {
 func (d *Door) Serve(ctx context.Context, l *net.TCPListener, meant Meant) error {
 	defer context.AfterFunc(ctx, func() { _ = l.Close() })()
 	defer l.Close()
-	var pause time.Duration
+	short := func(err error) { d.o.Logger.Warn("cannot accept connections for now", "error", err) }
 	for {
-		conn, err := l.AcceptTCP()
-		switch {
-		case err == nil:
-			pause = 0
-		case ctx.Err() != nil:
+		conn, err := wire.Accept(ctx, l.AcceptTCP, short)
+		if ctx.Err() != nil && err != nil {
 			return nil
-		case errors.Is(err, syscall.ECONNABORTED):
-			continue
-		case isTemporary(err):
-			if pause == 0 {
-				d.o.Logger.Warn("cannot accept connections for now", "error", err)
-			}
-			pause = min(max(2*pause, 5*time.Millisecond), time.Second)
-			select {
-			case <-time.After(pause):
-			case <-ctx.Done():
-			}
-			continue
-		default:
+		}
+		if err != nil {
 			return fmt.Errorf("transparent: accept: %w", err)
 		}
 		if !d.enter(conn) {
@@ -208,16 +193,6 @@ func (d *Door) Serve(ctx context.Context, l *net.TCPListener, meant Meant) error
 			d.serve(d.ctx, conn, meant)
 		}()
 	}
-}
-
-// isTemporary says whether accepting may succeed later.
-func isTemporary(err error) bool {
-	for _, e := range []error{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM} {
-		if errors.Is(err, e) {
-			return true
-		}
-	}
-	return false
 }
 
 func (d *Door) enter(conn *net.TCPConn) bool {

@@ -205,14 +205,15 @@ func TestAConnectionIsForTheNameAndWhatWasReadIsPassedOn(t *testing.T) {
 func TestAClientThatWaitsForTheServerGoesToTheNameItWasGiven(t *testing.T) {
 	in := &inside{origin: echo(t), given: given("ssh.example")}
 	conn := in.meantFor(t, "203.0.113.7:22", nil)
-	for { // it is silent until the door has decided
+	decided := func() bool {
 		in.mu.Lock()
-		n := len(in.asked)
-		in.mu.Unlock()
-		if n > 0 {
-			break
+		defer in.mu.Unlock()
+		return len(in.asked) > 0
+	}
+	for until := time.Now().Add(20 * time.Second); !decided(); time.Sleep(time.Millisecond) { // it is silent until the door has decided
+		if time.Now().After(until) {
+			t.Fatal("the door did not decide")
 		}
-		time.Sleep(time.Millisecond)
 	}
 	says(t, conn, []byte("SSH-2.0-x\r\n"))
 	if in.asked[0].Target != name.Must("ssh.example:22") {
