@@ -10,7 +10,7 @@ import (
 // Times of the work.
 const (
 	attemptLimit = 5 * time.Minute  // one attempt, from the first request to the certificate
-	awaitLimit   = 30 * time.Second // until the channel is ready
+	awaitLimit   = 10 * time.Second // until the channel is ready, and then between two looks at it
 	lookEvery    = time.Hour        // at the clock, which may have been set
 )
 
@@ -89,7 +89,7 @@ func (m *Manager) attempt(ctx context.Context, s *Setting, c *certificate) {
 		return
 	}
 	if err != nil {
-		c.waits(err, floor/2)
+		c.waits(err, awaitLimit)
 		return
 	}
 	if err := c.begin(s.Store); err != nil {

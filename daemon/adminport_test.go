@@ -1,8 +1,12 @@
 package daemon
 
 import (
+	"bufio"
+	"bytes"
 	"crypto/tls"
 	"fmt"
+	"io"
+	"net"
 	"net/http"
 	"path/filepath"
 	"strings"
@@ -11,21 +15,43 @@ import (
 )
 
 // adminGets asks the admin port on a connection of its own, as a user unless the name is empty.
-func adminGets(t *testing.T, url, user string) (*http.Response, error) {
+func adminGets(t *testing.T, to, user string) (*http.Response, error) {
 	t.Helper()
-	transport := &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, DisableKeepAlives: true}
-	defer transport.CloseIdleConnections()
-	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, to, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if user != "" {
 		r.SetBasicAuth(user, "s3cret")
 	}
-	resp, err := transport.RoundTrip(r)
+	resp, err := exchanged(r)
 	if err == nil {
 		_ = resp.Body.Close()
 	}
+	return resp, err
+}
+
+// exchanged sends a request on a connection of its own, which ends with the answer.
+func exchanged(r *http.Request) (*http.Response, error) {
+	conn, err := net.Dial("tcp", r.URL.Host)
+	if err != nil {
+		return nil, err
+	}
+	if r.URL.Scheme == "https" {
+		conn = tls.Client(conn, &tls.Config{InsecureSkipVerify: true})
+	}
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(limit))
+	r.Close = true
+	if err := r.Write(conn); err != nil {
+		return nil, err
+	}
+	resp, err := http.ReadResponse(bufio.NewReader(conn), r)
+	if err != nil {
+		return nil, err
+	}
+	body, err := io.ReadAll(resp.Body)
+	resp.Body = io.NopCloser(bytes.NewReader(body))
 	return resp, err
 }
 

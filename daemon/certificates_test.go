@@ -77,7 +77,11 @@ func (c *certified) validate(kind, name, token, answer string) error {
 
 func validateAt(at netip.AddrPort, kind, name, token, answer string) error {
 	if kind == "http-01" {
-		resp, err := (&http.Client{Transport: &http.Transport{DisableKeepAlives: true}}).Get(fmt.Sprintf("http://%s/.well-known/acme-challenge/%s", at, token))
+		r, err := http.NewRequest(http.MethodGet, fmt.Sprintf("http://%s/.well-known/acme-challenge/%s", at, token), nil)
+		if err != nil {
+			return err
+		}
+		resp, err := exchanged(r)
 		if err != nil {
 			return err
 		}
@@ -214,13 +218,11 @@ func TestACME_ByHTTPIsServedNothingElse_AndAReloadChangesTheNamesWithoutDropping
 	c.mustReload(config("two.example.net"))
 	c.awaitShown(t, proxy, "two.example.net")
 	inside.carries(t)
-	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 	for _, path := range []string{"/", "/healthz", "/.well-known/acme-challenge/token-0-0", "/metrics"} {
-		resp, err := client.Get(fmt.Sprintf("http://%s%s", challenge, path))
+		resp, err := adminGets(t, fmt.Sprintf("http://%s%s", challenge, path), "")
 		if err != nil {
 			t.Fatal(err)
 		}
-		_ = resp.Body.Close()
 		if resp.StatusCode != http.StatusNotFound {
 			t.Errorf("%s: %s", path, resp.Status)
 		}

@@ -36,7 +36,8 @@ type server struct {
 	args   []string
 	port   uint16 // listened on when it is ready
 
-	loopback bool // it listens on 127.0.0.1 and nowhere else
+	env      []string // besides what every program gets
+	loopback bool     // it listens on 127.0.0.1 and nowhere else
 }
 
 // start starts the server on a host and waits until it listens.
@@ -44,7 +45,7 @@ func (s server) start(t testing.TB, h *internet.Host) *internet.Process {
 	t.Helper()
 	lab.Need(t, s.binary)
 	program := h.Program(s.binary, s.args...)
-	program.Env = append(program.Env, "HOME="+s.dir, "TMPDIR="+s.dir)
+	program.Env = append(append(program.Env, "HOME="+s.dir, "TMPDIR="+s.dir), s.env...)
 	p := lab.Must(program.Start(t.Context()))(t)
 	at := h.At(s.port)
 	if s.loopback {
