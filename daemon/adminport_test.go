@@ -88,17 +88,17 @@ func TestListenAdmin_AsksForUsersOverTLS_FromTheReloadOn(t *testing.T) {
 
 func TestMetrics_CountTheHandshakesThatFailed(t *testing.T) {
 	dir := doorFiles(t)
-	proxy, dot, doh, admin := freePort(t), freePort(t), freePort(t), freePort(t)
+	proxy, dot, doh, admin, gateway := freePort(t), freePort(t), freePort(t), freePort(t), freePort(t)
 	files := fmt.Sprintf("tls: {cert: %q, key: %q}", filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem"))
-	l := newLive(t, fmt.Sprintf("listen: {proxy: {address: %q, %s}, dns: [{address: \"tls://%s\", %s}, {address: \"https://%s\", %s}], admin: [\"127.0.0.1:0\", {address: %q, %s}]}\n",
-		proxy, files, dot, files, doh, files, admin, files)).start().awaitReady()
-	for _, at := range []fmt.Stringer{proxy, dot, doh, admin} {
+	l := newLive(t, fmt.Sprintf("listen: {proxy: {address: %q, %s}, dns: [{address: \"tls://%s\", %s}, {address: \"https://%s\", %s}], admin: [\"127.0.0.1:0\", {address: %q, %s}], gateway: {address: %q, %s}}\ngateway: {path: /a/, to: \"https://%s/\"}\n",
+		proxy, files, dot, files, doh, files, admin, files, gateway, files, hostName)).start().awaitReady()
+	for _, at := range []fmt.Stringer{proxy, dot, doh, admin, gateway} {
 		// The client trusts nobody.
 		if _, err := tls.Dial("tcp", at.String(), &tls.Config{ServerName: "other.example"}); err == nil {
 			t.Fatalf("%s has a certificate for any name", at)
 		}
 	}
-	for _, line := range []string{`{listener="proxy"} 1`, `{listener="dns"} 2`, `{listener="admin"} 1`} {
+	for _, line := range []string{`{listener="proxy"} 1`, `{listener="dns"} 2`, `{listener="admin"} 1`, `{listener="gateway"} 1`} {
 		for until := time.Now().Add(limit); ; time.Sleep(time.Millisecond) { // the far side of a handshake learns of its end a little later
 			_, body := l.get("/metrics")
 			if strings.Contains(body, "watertight_tls_handshakes_failed_total"+line) {

@@ -39,7 +39,7 @@ func (d *Daemon) state() metrics.State {
 	s := metrics.State{
 		Ready: ready, Connections: port.Open + d.transparent.Open(), Tunnels: d.tunnels.Load(),
 		OverLimit: port.Refused, Unknown: port.Unknown, Faults: port.Panics,
-		Handshakes: map[string]uint64{string(kindProxy): port.Handshakes, string(kindAdmin): d.surface.Handshakes()},
+		Handshakes: map[string]uint64{string(kindProxy): port.Handshakes, string(kindAdmin): d.surface.Handshakes(), string(kindGateway): d.gateway.Handshakes()},
 	}
 	if stats := d.dnsStats(); stats != nil {
 		s.Handshakes[string(kindDNS)] = stats.Handshakes

@@ -9,6 +9,7 @@ package gateway
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"io"
 	"log"
@@ -75,6 +76,8 @@ type Gateway struct {
 
 	conns    atomic.Int64 // connections of clients, tunnels among them
 	requests atomic.Int64
+
+	handshakes atomic.Uint64 // of TLS that failed
 
 	inside  *pipeListener
 	started sync.Once
@@ -185,8 +188,14 @@ func (g *Gateway) count(c net.Conn, s http.ConnState) {
 		}
 	case http.StateClosed, http.StateHijacked: // a tunnel counts itself
 		g.conns.Add(-1)
+		if secure, ok := c.(*tls.Conn); ok && !secure.ConnectionState().HandshakeComplete {
+			g.handshakes.Add(1)
+		}
 	}
 }
+
+// Handshakes counts those of TLS that failed, since the gateway was made.
+func (g *Gateway) Handshakes() uint64 { return g.handshakes.Load() }
 
 // Drain ends the gateway, whose listeners have ended or are about to. Requests get the drain limit, and what is left is
 // cut. It returns when the last has ended.
