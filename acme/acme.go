@@ -63,6 +63,8 @@ type Setting struct {
 	Store Store
 	// Dial connects to the directory. Its error says why it cannot.
 	Dial func(ctx context.Context, t name.Target) (net.Conn, error)
+	// Way is what Dial leads by. Where a later setting has another, what is under way by this one ends.
+	Way any
 	// Await waits until Dial has a prospect of success; the error says what is missing.
 	Await func(ctx context.Context) error
 }
@@ -153,7 +155,7 @@ func same(a, b *Setting) bool {
 	if a == nil || b == nil {
 		return a == b
 	}
-	return a.equal(b.Account) && a.Store.Path("x") == b.Store.Path("x") && slices.EqualFunc(a.Names, b.Names, slices.Equal)
+	return a.equal(b.Account) && a.Way == b.Way && a.Store.Path("x") == b.Store.Path("x") && slices.EqualFunc(a.Names, b.Names, slices.Equal)
 }
 
 // keyOf is the same for the same names, in whatever order.

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"encoding/json"
 	"errors"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -12,6 +13,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"watertight/name"
 )
 
 func TestACertificateIsObtainedByTheDialFunctionAloneAndShown(t *testing.T) {
@@ -327,6 +330,9 @@ func TestOfTwoProgramsOneAsksAndTheOtherShowsWhatItKept(t *testing.T) {
 		if n := len(w.authority.Begun()); n != 1 {
 			t.Errorf("%d orders", n)
 		}
+		if s := w.m.Status()[0]; s.LastError != "" {
+			t.Errorf("%+v", s)
+		}
 		w.store.set(func(s *store) { s.locked = false })
 	})
 }
@@ -356,6 +362,28 @@ func TestAnotherSettingEndsWhatIsUnderWay(t *testing.T) {
 		}
 		if w.shown() != nil {
 			t.Error("a listener of names that are not in force shows a certificate")
+		}
+	})
+}
+
+func TestAnotherWayEndsWhatIsUnderWayByTheFirst(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.setting.Way = "first"
+		w.authority.Validate = func(kind, name, token, answer string) error {
+			time.Sleep(time.Second)
+			return w.validate(kind, name, token, answer)
+		}
+		w.run()
+		w.after(time.Second / 2)
+		next := *w.setting
+		next.Way = "second"
+		next.Dial = func(context.Context, name.Target) (net.Conn, error) { return nil, errors.New("the second is dead") }
+		if err := w.m.Set(&next); err != nil {
+			t.Fatal(err)
+		}
+		w.after(10 * time.Minute)
+		if s := w.m.Status()[0]; !s.NotAfter.IsZero() || !strings.Contains(s.LastError, "the second is dead") {
+			t.Errorf("%+v", s)
 		}
 	})
 }

@@ -132,7 +132,9 @@ func (c *certificate) load(s Store) {
 		return
 	}
 	c.kept, c.seen = k, string(text)
-	c.use(current)
+	if c.use(current); current != nil && time.Now().Before(c.renew) {
+		c.why, c.again = "", time.Time{} // another program has renewed it
+	}
 }
 
 // use puts a certificate in force. c.mu is held.

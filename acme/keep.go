@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 )
 
@@ -40,6 +41,9 @@ func (m *Manager) keep(ctx context.Context, s *Setting, certs []*certificate) {
 			if unlock, err = s.Store.Lock(lockName); err != nil {
 				unlock = nil
 				for _, c := range certs {
+					if time.Until(c.due()) > 0 {
+						continue
+					}
 					c.waits(fmt.Errorf("another program keeps certificates in the same directory, or it cannot be locked: %w", err), floor)
 					c.load(s.Store) // it may have renewed them
 				}
@@ -67,15 +71,17 @@ func earliest(certs []*certificate) (first *certificate) {
 // pause waits, but for no longer than until one of the certificates is woken.
 func pause(ctx context.Context, d time.Duration, certs []*certificate) {
 	inner, stop := context.WithTimeout(ctx, d)
+	var watching sync.WaitGroup
+	defer watching.Wait() // so that no wake is taken by who does not look any more
 	defer stop()
 	for _, c := range certs {
-		go func() {
+		watching.Go(func() {
 			select {
 			case <-c.wake:
 				stop()
 			case <-inner.Done():
 			}
-		}()
+		})
 	}
 	<-inner.Done()
 }

@@ -82,6 +82,18 @@ func (d *Daemon) certificates(c *config.Config) (*acme.Setting, error) {
 	return s, nil
 }
 
+// obtain puts in force what a configuration has obtained, by the channel of its generation.
+func (d *Daemon) obtain(s *acme.Setting, g *generation) error {
+	if s != nil {
+		for _, r := range g.channels {
+			if r.Name() == g.config.ACME.Channel {
+				s.Way = r
+			}
+		}
+	}
+	return d.acme.Set(s)
+}
+
 // toAuthority gives the channel to the authority, of the generation in force. The caller releases that.
 func (d *Daemon) toAuthority() (*generation, *running, error) {
 	g := d.board.acquire()

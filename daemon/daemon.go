@@ -254,7 +254,7 @@ func (d *Daemon) begin(live context.Context) error {
 		g.discard(nil)
 		return err
 	}
-	if err := d.acme.Set(certificates); err != nil {
+	if err := d.obtain(certificates, g); err != nil {
 		d.closeControl()
 		serving.closeUnless(nil)
 		g.discard(nil)
@@ -385,7 +385,7 @@ func (d *Daemon) replace(ctx context.Context, c *config.Config) error {
 	d.board.swap(g)
 	d.renew(g)
 	d.settle(c)
-	if err := d.acme.Set(certificates); err != nil {
+	if err := d.obtain(certificates, g); err != nil {
 		d.o.Log.Error("the certificates to obtain could not be changed", "error", err) // the configuration was checked
 	}
 	serving.serve(d.live, d.serve)
