@@ -70,6 +70,10 @@ func (p *proxy) http2(t testing.TB) *http2Client {
 			p.served.Go(func() {
 				g := gate.NewGuest(c, p.keeper, p.inForce)
 				g.Conn = &gate.Secure{Conn: tls.Server(c, config), Socket: c}
+				if c := g.Conn.(*gate.Secure).Conn; c.Handshake() == nil && c.ConnectionState().NegotiatedProtocol == "http/1.1" {
+					p.ServeConn(ctx, g, nil)
+					return
+				}
 				p.HTTP2().ServeConn(ctx, g, nil)
 			})
 		}

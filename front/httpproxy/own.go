@@ -20,6 +20,9 @@ func (s *session) plain(ctx context.Context, q *httphead.Request) (more bool) {
 	if q.Target == "*" && q.Method == "OPTIONS" {
 		return s.options(q)
 	}
+	if path, ok := s.asksUDP(q); ok {
+		return s.connectUDP(ctx, q, path)
+	}
 	if q.Target[0] == '/' || q.Target == "*" {
 		return s.reject(q, event.DoorHTTP, name.Target{}, s.notAServer())
 	}

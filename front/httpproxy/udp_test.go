@@ -138,10 +138,37 @@ func udp3(t *testing.T, p *proxy, path string, inDatagrams bool) udpFlow {
 	return f
 }
 
+// udp1 asks for a flow over HTTP/1.1 inside TLS.
+func (h *http2Client) udp1(t *testing.T, target string) udpFlow {
+	t.Helper()
+	conn, err := tls.Dial("tcp", h.addr, &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"http/1.1"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	_ = conn.SetDeadline(time.Now().Add(patience))
+	_, err = io.WriteString(conn, "GET "+target+" HTTP/1.1\r\nHost: proxy.example\r\nConnection: Upgrade\r\nUpgrade: connect-udp\r\nCapsule-Protocol: ?1\r\n"+
+		basicOf("alice:")+"\r\n\r\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := bufio.NewReader(conn)
+	resp, err := http.ReadResponse(r, &http.Request{Method: "GET"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return udpFlow{
+		resp: resp, next: masque.NewReader(r).Next, end: func() { conn.CloseWrite() },
+		send: func(b []byte) error { _, err := conn.Write(masque.AppendCapsule(nil, b)); return err },
+	}
+}
+
 // flows asks for one by every way that there is.
 func flows(t *testing.T, p *proxy, path string, f func(*testing.T, udpFlow)) {
 	h := p.http2(t)
 	t.Run("HTTP/2", func(t *testing.T) { f(t, h.udp2(t, path, "alice:")) })
+	t.Run("HTTP/1.1", func(t *testing.T) { f(t, h.udp1(t, path)) })
+	t.Run("HTTP/1.1, in absolute form", func(t *testing.T) { f(t, h.udp1(t, "https://proxy.example"+path)) })
 	t.Run("HTTP/3, in datagrams", func(t *testing.T) { f(t, udp3(t, p, path, true)) })
 	t.Run("HTTP/3, in capsules", func(t *testing.T) { f(t, udp3(t, p, path, false)) })
 }
@@ -150,7 +177,7 @@ func TestDatagramsTravelByConnectUDP(t *testing.T) {
 	port := udpEcho(t)
 	p := serve(t, nil)
 	flows(t, p, "/.well-known/masque/udp/echo.example/"+port+"/", func(t *testing.T, f udpFlow) {
-		if f.resp.StatusCode != 200 || f.resp.Header.Get("Capsule-Protocol") != "?1" {
+		if f.resp.StatusCode != 200 && f.resp.StatusCode != 101 || f.resp.Header.Get("Capsule-Protocol") != "?1" {
 			t.Fatalf("%s %v", f.resp.Status, f.resp.Header)
 		}
 		for _, text := range []string{"one", "", strings.Repeat("x", 1200)} {
