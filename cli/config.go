@@ -14,11 +14,11 @@ import (
 func newConfig() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "config",
-		Short: "Check a configuration, show it in full, print its schema",
+		Short: "Check a configuration, show it in full, print its schema, import a tunnel",
 		Args:  noArgs,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(newConfigCheck(), newConfigShow(), newConfigSchema())
+	cmd.AddCommand(newConfigCheck(), newConfigShow(), newConfigSchema(), newConfigImport())
 	return cmd
 }
 

@@ -177,7 +177,7 @@ func TestPool_WithWhatNoMemberCouldProveIsRefused(t *testing.T) {
 func TestPool_CarriesNoTunnel(t *testing.T) {
 	text := "channels: {p: {resolve: exit, proxy: {pool: socks5://a.example}}, vpn: {over: p, resolver: {upstreams: [quad9]}, wireguard: {private_key_file: vpn.key, address: 10.2.0.2/32, peers: [{public_key: '" + keyB + "', endpoint: '192.0.2.1:51820', allowed_ips: 0.0.0.0/0}]}}}\nroutes: [{to: '*', channel: vpn}]\n"
 	_, err := Parse("watertight.yaml", []byte(text), testHost(nil, map[string]string{"vpn.key": keyA}))
-	if err == nil || !strings.Contains(err.Error(), "WireGuard travels in datagrams, and a pool carries connections only") {
+	if err == nil || !strings.Contains(err.Error(), "does not go from member to member of a pool") {
 		t.Error(err)
 	}
 }

@@ -264,7 +264,7 @@ func (l *loader) checkTunnels(c *Config) {
 		}
 		err := channel.CarryTunnel(&ch.WireGuard.Tunnel, proxies)
 		if err == nil && pooled {
-			err = errors.New("WireGuard travels in datagrams, and a pool carries connections only")
+			err = errors.New("all users share a tunnel and its one flow, which does not go from member to member of a pool")
 		}
 		if err != nil {
 			l.problem(at, fmt.Sprintf("the tunnel of `%s` cannot be carried: %v", ch.Name, err), "let it stand over `direct`, or over a channel that carries such datagrams")

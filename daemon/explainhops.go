@@ -79,8 +79,12 @@ func toldTo(upTo []leg, said route.Explained) []string {
 	}
 	id := said.Identity
 	for _, place := range []struct{ name, value string }{
-		{credential.User, id.User}, {credential.Session, id.Session}, {credential.Country, id.Country},
-		{credential.State, id.State}, {credential.City, id.City}, {credential.TTL, id.TTL},
+		{credential.User, id.User},
+		{credential.Session, id.Session},
+		{credential.Country, id.Country},
+		{credential.State, id.State},
+		{credential.City, id.City},
+		{credential.TTL, id.TTL},
 	} {
 		asked := slices.ContainsFunc(l.proxies(), func(p hop.Proxy) bool {
 			return p.Template.Has(place.name) && (place.name != credential.User || p.Template.Provider() == "")
