@@ -13,6 +13,7 @@ import (
 
 // TestMain makes the test binary the program itself when it is started as "watertight", which stands in PATH.
 func TestMain(m *testing.M) {
+	child()
 	if filepath.Base(os.Args[0]) != "watertight" { // the environment of the tests is their own
 		for _, v := range []string{
 			"http_proxy", "https_proxy", "all_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY",
