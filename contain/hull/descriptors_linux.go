@@ -24,7 +24,7 @@ func (p Plan) checkDescriptors() error {
 		if what != "" {
 			return &Error{
 				Part: PartDescriptors, Reason: fmt.Sprintf("descriptor %d is %s", fd, what),
-				Mend: "redirect it to a file, a pipe or /dev/null, or allow it with --allow-inherited",
+				Mend: "redirect it to a file, a pipe or /dev/null",
 			}
 		}
 	}

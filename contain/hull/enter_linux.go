@@ -4,9 +4,6 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
-	"runtime"
-
-	"golang.org/x/sys/unix"
 )
 
 // Hull is what stands around the program, complete but for the program.
@@ -26,9 +23,6 @@ func Enter(plan Plan) (*Hull, error) {
 	}
 	if os.Getpid() != 1 {
 		return nil, &Error{Part: PartNamespaces, Reason: "this process is not the first of its process namespace"}
-	}
-	if err := dieWithParent(); err != nil {
-		return nil, err
 	}
 	if err := plan.checkDescriptors(); err != nil {
 		return nil, err
@@ -80,21 +74,6 @@ func Enter(plan Plan) (*Hull, error) {
 
 // Report says what was done. What Landlock holds is known after [Hull.Start].
 func (h *Hull) Report() Report { return h.report }
-
-// dieWithParent has the kernel end this process, and with it all in its process namespace, when the thread of the
-// parent ends that started it. What contain.Start asked for was lost when this process got its capabilities.
-func dieWithParent() error {
-	failed := make(chan error, 1)
-	go func() {
-		runtime.LockOSThread() // the request belongs to this thread, which must not end
-		failed <- unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL), 0, 0, 0)
-		select {}
-	}()
-	if err := <-failed; err != nil {
-		return &Error{Part: PartNamespaces, Reason: "the life of the program cannot be tied to this one's", Err: err}
-	}
-	return nil
-}
 
 // IsError says whether err tells why a program was not started, and gives it.
 func IsError(err error) (*Error, bool) {

@@ -58,13 +58,13 @@ func TestAFileIsFoundWhereverItsFileSystemIsMounted(t *testing.T) {
 	const mounts = `1 0 8:1 /deploy / rw - ext4 /dev/sda rw
 2 1 8:1 / /sysroot rw - ext4 /dev/sda rw
 3 1 0:9 / /run rw - tmpfs none rw
-4 1 0:9 /user /home/jail/run rw - tmpfs none rw
+4 1 0:9 /user /srv/jail/run rw - tmpfs none rw
 5 1 8:2 / /var rw - ext4 /dev/sdb rw
 6 1 8:1 /deploy/srv/x.sock /bound.sock rw - ext4 /dev/sda rw
 `
 	for path, want := range map[string][]string{
 		"/srv/x.sock":     {"/sysroot/deploy/srv/x.sock", "/bound.sock"},
-		"/run/user/1/bus": {"/home/jail/run/1/bus"},
+		"/run/user/1/bus": {"/srv/jail/run/1/bus"},
 		"/run/nscd":       nil,
 		"/runner":         {"/sysroot/deploy/runner"},
 		"/bound.sock":     {"/srv/x.sock", "/sysroot/deploy/srv/x.sock"},
