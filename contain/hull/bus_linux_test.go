@@ -13,7 +13,7 @@ import (
 func TestAMessageBusIsOutOfReach(t *testing.T) {
 	for _, program := range []string{"dbus-daemon", "dbus-send"} {
 		if _, err := exec.LookPath(program); err != nil {
-			t.Skipf("NOT TESTED: no %s", program)
+			lacking(t, "no "+program)
 		}
 	}
 	users(t, func(t *testing.T, l *launch) {

@@ -31,7 +31,7 @@ func Enter(plan Plan) (*Hull, error) {
 		return nil, err
 	}
 	v := &view{plan: plan, allowed: map[string]string{}}
-	listed, cut, err := hostSockets()
+	listed, err := hostSockets()
 	if err != nil {
 		return nil, err
 	}
@@ -56,14 +56,14 @@ func Enter(plan Plan) (*Hull, error) {
 			return nil, err
 		}
 	}
-	found, cutSearch := v.search()
+	found, cut := v.search()
 	if err := v.audit(v.cover(append(listed, found...))); err != nil {
 		return nil, err
 	}
 	if err := os.Remove(v.empty); err != nil {
 		return nil, &Error{Part: PartMounts, Reason: "no room for files", Err: err}
 	}
-	v.report.Cut = cut || cutSearch
+	v.report.Cut = cut
 	// By its path: the directory that was inherited is one of the host, even below a mask.
 	if err := os.Chdir(plan.Dir); err != nil {
 		return nil, &Error{Part: PartMounts, Reason: "the working directory cannot be entered", Err: err}

@@ -248,6 +248,67 @@ func TestTmpIsPrivateAndWhatIsNamedIsThere(t *testing.T) {
 	})
 }
 
+func TestLinksAmongTheMaskedDirectoriesAreFollowed(t *testing.T) {
+	users(t, func(t *testing.T, l *launch) {
+		if err := unix.Mount("tmpfs", "/var", "tmpfs", 0, "mode=755"); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { unix.Unmount("/var", unix.MNT_DETACH) })
+		for at, to := range map[string]string{"/var/run": "../run", "/var/tmp": "/run/of-var/tmp", "/run/current": "/usr"} {
+			if err := os.Symlink(to, at); err != nil {
+				t.Fatal(err)
+			}
+		}
+		t.Cleanup(func() { os.Remove("/run/current"); os.RemoveAll("/run/of-var") })
+		if err := os.MkdirAll("/run/of-var/tmp", 0o755); err != nil {
+			t.Fatal(err)
+		}
+		listen(t, "unix", "/run/of-var/x.sock")
+		l.env = []string{"PATH=/usr/bin:/bin", "HOME=/tmp"}
+		script := "touch /var/tmp/file /tmp/other && echo written; ls /run/of-var; readlink /run/current; " + program + " role:connect /var/run/of-var/x.sock"
+		want(t, "contained", l.run("/bin/sh", "-c", script), "written\ntmp\n/usr\nclosed /var/run/of-var/x.sock")
+	})
+}
+
+func TestAProgramThatTheMasksHideIsNotFoundAndTheMendIsSaid(t *testing.T) {
+	users(t, func(t *testing.T, l *launch) {
+		dir := l.dirIn("/tmp")
+		if err := os.Symlink("/bin/true", dir+"/tool"); err != nil {
+			t.Fatal(err)
+		}
+		l.env = []string{"PATH=" + dir, "HOME=/"}
+		for _, name := range []string{"tool", dir + "/tool"} {
+			refused(t, l.run(name), "--bind")
+		}
+		l.spec.Plan.Binds = []string{dir}
+		if r := l.run("tool"); r.code != 0 {
+			t.Errorf("%+v", r)
+		}
+	})
+}
+
+func TestSocketsThatNoProcessHereHoldsAreFound(t *testing.T) {
+	users(t, func(t *testing.T, l *launch) {
+		// A socket without a listener looks like one of a program that is not seen from here, as the host's from a container.
+		from, deep := l.dirIn("/srv"), filepath.Join(l.dirIn("/srv"), "a/b/c")
+		if err := os.MkdirAll(deep, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := unix.Mount(from, deep, "", unix.MS_BIND, ""); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { unix.Unmount(deep, unix.MNT_DETACH) })
+		ln, err := net.ListenUnix("unix", &net.UnixAddr{Name: from + "/x.sock", Net: "unix"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ln.SetUnlinkOnClose(false)
+		ln.Close()
+		want(t, "on the host", l.open().run("/usr/bin/stat", "-c", "%F", deep+"/x.sock"), "socket")
+		want(t, "contained", l.run("/usr/bin/stat", "-c", "%F", from+"/x.sock", deep+"/x.sock"), "regular empty file\nregular empty file")
+	})
+}
+
 func TestSocketsInASharedTmpAreCovered(t *testing.T) {
 	users(t, func(t *testing.T, l *launch) {
 		path := l.dirIn("/tmp") + "/x.sock"

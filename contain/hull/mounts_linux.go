@@ -78,6 +78,7 @@ func (v *view) arrange() error {
 			resolved = append(resolved, mask{at, m.mode, m.keep})
 		}
 	}
+	slices.SortStableFunc(resolved, func(a, b mask) int { return len(a.path) - len(b.path) }) // outer ones first
 	if err := v.keepPaths(resolved); err != nil {
 		return err
 	}
@@ -87,7 +88,12 @@ func (v *view) arrange() error {
 		}
 	}()
 	links := topLinks("/run")
-	for _, m := range resolved {
+	for i, m := range resolved {
+		if slices.ContainsFunc(resolved[:i], func(other mask) bool { return below(m.path, other.path) }) {
+			if err := os.MkdirAll(m.path, 0o755); err != nil { // by now it is in a mask itself
+				return &Error{Part: PartMounts, Reason: "cannot make " + m.path, Err: err}
+			}
+		}
 		if err := unix.Mount("tmpfs", m.path, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, m.mode); err != nil {
 			return &Error{Part: PartMounts, Reason: "cannot mask " + m.path, Err: err, Mend: mendNamespaces}
 		}
@@ -119,9 +125,12 @@ func (v *view) keepPaths(masks []mask) error {
 		return mask{}, false
 	}
 	var paths []string
-	for _, own := range []struct{ path, what, mend string }{
-		{v.plan.Dir, "the working directory", "start it from another directory, or share it with --share-tmp or --bind"},
-		{valueOf(v.plan.Env, "HOME"), "the home directory", "share it with --bind, or set HOME to another directory"},
+	for _, own := range []struct {
+		path, what, mend string
+		scratch          bool // a home that is /tmp itself is there to be written to, and may be empty
+	}{
+		{v.plan.Dir, "the working directory", "start it from another directory, or share it with --share-tmp or --bind", false},
+		{valueOf(v.plan.Env, "HOME"), "the home directory", "share it with --bind, or set HOME to another directory", true},
 	} {
 		at, err := filepath.EvalSymlinks(own.path)
 		if own.path == "" || err != nil {
@@ -129,6 +138,9 @@ func (v *view) keepPaths(masks []mask) error {
 		}
 		m, masked := under(at)
 		if !masked || slices.ContainsFunc(v.plan.Binds, func(bind string) bool { return below(at, bind) }) {
+			continue
+		}
+		if at == m.path && own.scratch {
 			continue
 		}
 		if !m.keep || at == m.path {

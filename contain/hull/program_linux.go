@@ -1,6 +1,7 @@
 package hull
 
 import (
+	"cmp"
 	"errors"
 	"os"
 	"os/signal"
@@ -89,19 +90,14 @@ func (h *Hull) begin(p *Program, path string, args []string) error {
 
 // find gives the path of a program.
 func (h *Hull) find(name string) (string, error) {
-	mend := ""
 	if strings.ContainsRune(name, '/') {
-		for _, mask := range h.report.Masked {
-			if at, err := filepath.Abs(name); err == nil && below(at, mask) {
-				mend = mask + " is private to the program; show what it needs with --bind"
-			}
-		}
 		if err := unix.Access(name, unix.X_OK); err != nil {
-			return "", &Error{Part: PartProgram, Reason: "cannot execute " + trimmed(name), Err: err, Mend: mend}
+			at, _ := filepath.Abs(name)
+			return "", &Error{Part: PartProgram, Reason: "cannot execute " + trimmed(name), Err: err, Mend: h.mendMasked(at)}
 		}
 		return name, nil
 	}
-	denied := error(unix.ENOENT)
+	denied, mend := error(unix.ENOENT), ""
 	for _, dir := range filepath.SplitList(valueOf(h.env, "PATH")) {
 		if !filepath.IsAbs(dir) { // what lies in the working directory is named with a slash
 			continue
@@ -109,6 +105,7 @@ func (h *Hull) find(name string) (string, error) {
 		path := filepath.Join(dir, name)
 		info, err := os.Stat(path)
 		if err != nil || info.IsDir() {
+			mend = cmp.Or(mend, h.mendMasked(dir))
 			continue
 		}
 		if err := unix.Access(path, unix.X_OK); err != nil {
@@ -117,7 +114,17 @@ func (h *Hull) find(name string) (string, error) {
 		}
 		return path, nil
 	}
-	return "", &Error{Part: PartProgram, Reason: "cannot find " + trimmed(name) + " in PATH", Err: denied}
+	return "", &Error{Part: PartProgram, Reason: "cannot find " + trimmed(name) + " in PATH", Err: denied, Mend: mend}
+}
+
+// mendMasked says what to do where a path lies below a mask.
+func (h *Hull) mendMasked(path string) string {
+	for _, mask := range h.report.Masked {
+		if below(path, mask) {
+			return mask + " is private to the program: show what it needs of it with --bind"
+		}
+	}
+	return ""
 }
 
 // PID is the program's process number in its own process namespace.

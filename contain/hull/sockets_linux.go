@@ -16,7 +16,7 @@ import (
 
 // Limits of the search for sockets.
 const (
-	maxNetworks = 256    // network namespaces whose lists are read
+	maxNetworks = 4096   // network namespaces whose lists are read
 	maxEntries  = 20_000 // directory entries that are looked at
 	maxCovered  = 4096   // sockets that are covered
 	searchTime  = 150 * time.Millisecond
@@ -24,14 +24,15 @@ const (
 
 // hostSockets lists the paths of the UNIX sockets of every network namespace that a process which is seen here is in,
 // but for this one's own, which is new. It reads the host's /proc, and must run before that is replaced.
-func hostSockets() (paths []string, cut bool, err error) {
+func hostSockets() (paths []string, err error) {
+	tooMany := &Error{Part: PartSockets, Reason: "the host has more sockets than can be tried"}
 	own, err := inode("/proc/self/net/unix")
 	if err != nil {
-		return nil, false, &Error{Part: PartSockets, Reason: "the sockets of the host cannot be listed", Err: err, Mend: "have /proc mounted"}
+		return nil, &Error{Part: PartSockets, Reason: "the sockets of the host cannot be listed", Err: err, Mend: "have /proc mounted"}
 	}
 	entries, err := os.ReadDir("/proc")
 	if err != nil {
-		return nil, false, &Error{Part: PartSockets, Reason: "the sockets of the host cannot be listed", Err: err, Mend: "have /proc mounted"}
+		return nil, &Error{Part: PartSockets, Reason: "the sockets of the host cannot be listed", Err: err, Mend: "have /proc mounted"}
 	}
 	read := map[uint64]bool{own: true}
 	for _, e := range entries {
@@ -45,24 +46,27 @@ func hostSockets() (paths []string, cut bool, err error) {
 			continue
 		}
 		if len(read) > maxNetworks {
-			return paths, true, nil
+			return nil, tooMany
 		}
 		file, err := os.Open(name)
 		if err != nil {
 			continue
 		}
 		read[network] = true
-		found, more := readUnix(file)
+		found, cut := readUnix(file)
 		_ = file.Close()
-		paths, cut = append(paths, found...), cut || more
+		if cut {
+			return nil, tooMany
+		}
+		paths = append(paths, found...)
 	}
 	if len(read) == 1 {
-		return nil, false, &Error{
+		return nil, &Error{
 			Part: PartSockets, Reason: "no process of the host is seen in /proc, so its sockets cannot be listed",
 			Mend: "mount /proc without hidepid, or with a gid= that this user is in",
 		}
 	}
-	return paths, cut, nil
+	return paths, nil
 }
 
 func inode(path string) (uint64, error) {
@@ -94,8 +98,14 @@ func (v *view) search() (paths []string, cut bool) {
 		queue = append(queue, place{"/tmp", 3}, place{"/var/tmp", 3})
 	}
 	for _, m := range v.mounts {
+		if m.root == "/" { // a file system of its own, which the rest of the search looks into
+			continue
+		}
+		// What engines of containers bring in from the host, whose programs are not seen from here.
 		if info, err := os.Lstat(m.point); err == nil && info.Mode().Type() == fs.ModeSocket {
 			paths = append(paths, m.point)
+		} else if err == nil && info.IsDir() {
+			queue = append(queue, place{m.point, 2})
 		}
 	}
 	queue = append(queue, place{"/srv", 2}, place{"/opt", 2}, place{"/var", 3}, place{"/etc", 2})
