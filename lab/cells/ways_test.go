@@ -4,12 +4,14 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
 
 	"watertight/capture"
 	"watertight/fault"
+	wayout "watertight/hop"
 	"watertight/lab"
 	"watertight/lab/internet"
 	"watertight/lab/proxytest"
@@ -54,6 +56,9 @@ func ways() []way {
 			w.datagrams = w.datagrams && k.datagrams()
 			w.sealed = w.sealed && (k.tls != nil || i > 0)
 			w.noIPv6 = w.noIPv6 || k.scheme == namesOnly.scheme
+		}
+		if last := kinds[len(kinds)-1]; last.scheme == wayout.SchemeH2 {
+			w.datagrams = wayout.Proxy{Scheme: wayout.SchemeH2}.CarriesDatagrams() // in its connection: what it stands on carries that
 		}
 		w.name, w.open, w.families = strings.Join(names, " then "), func() ground { return &chain{kinds: kinds} }, both
 		if w.noIPv6 {
@@ -113,7 +118,7 @@ type chain struct {
 	byName bool // the last hop is given the names
 
 	hops     []*hop
-	quic     []*proxytest.H3Proxy
+	close    []func() // takes each hop away
 	resolver *internet.Resolver
 }
 
@@ -127,22 +132,25 @@ func (c *chain) arrange(t testing.TB, s *lab.Scene) {
 		if k.scheme == "socks5+tls" {
 			h.bound = "bound-" + s.Canary // A7: nobody may look it up
 		}
-		if k.scheme != "h3" {
-			h.open(t, k)
-			continue
+		noted := func(dial func(context.Context, netip.AddrPort) (net.Conn, error)) proxytest.Dial {
+			return func(target name.Target) (net.Conn, error) {
+				h.note(target)
+				return h.reach(context.Background(), target, dial)
+			}
 		}
-		p := proxytest.ServeH3(lab.Must(h.ListenUDP(k.port))(t), h.cert, proxytest.H3Options{
-			Connect: func(target name.Target) (net.Conn, error) {
-				h.note(target)
-				return h.reach(context.Background(), target, h.Dial)
-			},
-			Packets: func(target name.Target) (net.Conn, error) {
-				h.note(target)
-				return h.reach(context.Background(), target, h.DialUDP)
-			},
-		})
-		t.Cleanup(func() { p.Close() })
-		c.quic = append(c.quic, p)
+		switch k.scheme {
+		case "h2":
+			l, p := listen(t, h.Host, k.port), proxytest.NewH2(proxytest.H2Options{Connect: noted(h.Dial), Packets: noted(h.DialUDP)})
+			p.Serve(l, h.cert)
+			c.close = append(c.close, func() { _ = l.Close(); p.Close() })
+		case "h3":
+			p := proxytest.ServeH3(lab.Must(h.ListenUDP(k.port))(t), h.cert, proxytest.H3Options{Connect: noted(h.Dial), Packets: noted(h.DialUDP)})
+			c.close = append(c.close, func() { _ = p.Close() })
+			t.Cleanup(func() { p.Close() })
+		default:
+			h.open(t, k)
+			c.close = append(c.close, func() { h.close(t) })
+		}
 	}
 	c.resolver = lab.Must(s.AddResolver("dns2.example.net"))(t)
 	first := c.hops[0].peers(c.kinds[0])
@@ -181,11 +189,7 @@ func (c *chain) named(host string) bool {
 // die takes the first hop away: whoever went around it would arrive.
 func (c *chain) die(t testing.TB, _ *lab.Scene) {
 	t.Helper()
-	if c.kinds[0].scheme == "h3" {
-		lab.Must(0, c.quic[0].Close())(t)
-		return
-	}
-	c.hops[0].close(t)
+	c.close[0]()
 }
 
 type pooled struct{ pool }
