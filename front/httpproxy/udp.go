@@ -52,7 +52,7 @@ func (v *visit) connectUDP(w http.ResponseWriter, r *http.Request) {
 		v.reject(w, r, event.DoorConnectUDP, target, loop())
 		return
 	}
-	f, err := v.d.dialFlow(r.Context(), route.Request{Door: event.DoorConnectUDP, Client: v.guest.Client, Identity: v.identity, Target: target})
+	f, err := v.d.dialFlow(r.Context(), r.Context(), route.Request{Door: event.DoorConnectUDP, Client: v.guest.Client, Identity: v.identity, Target: target})
 	if err != nil {
 		httphead.Refusal{Fault: fault.Of(err)}.Serve(w)
 		return
@@ -85,8 +85,8 @@ type outing struct {
 // touch notes that the flow is used.
 func (f *outing) touch() { f.used.Store(time.Now().UnixNano()) }
 
-// dialFlow opens a flow.
-func (d *Door) dialFlow(ctx context.Context, r route.Request) (*outing, error) {
+// dialFlow opens a flow that lives as long as ctx; watched bounds its opening alone.
+func (d *Door) dialFlow(ctx, watched context.Context, r route.Request) (*outing, error) {
 	f := &outing{}
 	var end context.CancelFunc
 	f.ctx, end = context.WithCancel(ctx)
@@ -101,8 +101,11 @@ func (d *Door) dialFlow(ctx context.Context, r route.Request) (*outing, error) {
 		d.flows.GiveBack(place)
 		end()
 	}
+	watched, cancel := context.WithCancel(watched)
+	defer cancel()
+	defer context.AfterFunc(f.ctx, cancel)()
 	var err error
-	if f.far, err = d.o.Packets.DialPacket(f.ctx, r); err != nil {
+	if f.far, err = d.o.Packets.DialPacket(watched, r); err != nil {
 		f.giveBack()
 		return nil, err
 	}

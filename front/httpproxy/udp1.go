@@ -54,7 +54,7 @@ func (s *session) connectUDP(ctx context.Context, q *httphead.Request, path stri
 	if !s.r.HasAhead() {
 		watched, stop = s.guest.WatchHangUp(ctx)
 	}
-	far, err := s.d.dialFlow(watched, r)
+	far, err := s.d.dialFlow(ctx, watched, r)
 	stop()
 	switch {
 	case err != nil && errors.Is(context.Cause(watched), wire.ErrHungUp):
@@ -62,9 +62,9 @@ func (s *session) connectUDP(ctx context.Context, q *httphead.Request, path stri
 	case err != nil:
 		return s.refuse(q, fault.Of(err))
 	}
-	defer s.d.flows.GiveBack()
+	defer far.giveBack()
 	if err := s.write(switched); err != nil {
-		_ = far.Close() // the client is gone
+		_ = far.far.Close() // the client is gone
 		return false
 	}
 	_ = s.conn.SetDeadline(time.Time{})
