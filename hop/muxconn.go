@@ -29,6 +29,9 @@ const (
 	muxPong = 4 * time.Second
 )
 
+// streamWindow is how much is held of one tunnel whose reader is slow, in octets.
+const streamWindow = 1 << 20
+
 // noExtended is how the library says that the other side does not take extended CONNECT.
 const noExtended = "extended connect not supported"
 
@@ -63,14 +66,18 @@ func newMuxConn(l *link, conn *tls.Conn) (*muxConn, error) {
 	}
 	heard := &settling{Conn: conn, settled: make(chan struct{}), ended: make(chan struct{})}
 	// The transport dials nothing: it is handed the one connection.
-	transport := &http2.Transport{
-		DialTLSContext: func(context.Context, string, string, *tls.Config) (net.Conn, error) {
-			return nil, errors.New("a connection to a proxy is made by the channel alone")
-		},
-		DisableCompression: true,
-		MaxHeaderListSize:  connect.MaxHead,
-		ReadIdleTimeout:    muxPing, PingTimeout: muxPong, WriteByteTimeout: muxPing + muxPong,
+	dial := func(context.Context, string, string) (net.Conn, error) {
+		return nil, errors.New("a connection to a proxy is made by the channel alone")
 	}
+	transport, err := http2.ConfigureTransports(&http.Transport{
+		Proxy: nil, DialContext: dial, DialTLSContext: dial, DisableCompression: true,
+		HTTP2: &http.HTTP2Config{MaxReceiveBufferPerStream: streamWindow},
+	})
+	if err != nil {
+		return nil, l.lost(err, false)
+	}
+	transport.MaxHeaderListSize = connect.MaxHead
+	transport.ReadIdleTimeout, transport.PingTimeout, transport.WriteByteTimeout = muxPing, muxPong, muxPing+muxPong
 	over, err := transport.NewClientConn(heard)
 	if err != nil {
 		return nil, l.lost(err, false)

@@ -5,6 +5,7 @@ package http2
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -61,7 +62,10 @@ func serve(t *testing.T, o Options) (net.Conn, *Conn) {
 // ordinary is the library's client over a connection.
 func ordinary(t *testing.T, conn net.Conn) *http2.ClientConn {
 	t.Helper()
-	c, err := (&http2.Transport{DisableCompression: true, AllowHTTP: true}).NewClientConn(conn)
+	c, err := (&http2.Transport{
+		DisableCompression: true, AllowHTTP: true,
+		DialTLSContext: func(context.Context, string, string, *tls.Config) (net.Conn, error) { return nil, net.ErrClosed },
+	}).NewClientConn(conn)
 	if err != nil {
 		t.Fatal(err)
 	}

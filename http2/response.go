@@ -122,6 +122,7 @@ func (w *response) Write(b []byte) (int, error) {
 	if w.bare {
 		return len(b), nil
 	}
+	_ = w.s.SetWriteDeadline(time.Now().Add(w.s.c.o.StallTimeout)) // a client that makes no room is not waited for
 	return w.s.Write(b)
 }
 

@@ -14,7 +14,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"time"
 
 	"watertight/event"
 	"watertight/fault"
@@ -35,6 +34,12 @@ func (v *visit) plain(w http.ResponseWriter, r *http.Request) {
 			"this client does not tunnel TLS through a proxy; use one that does, or `watertight exec`"))
 		return
 	}
+	if !isVisible(r.RequestURI) || !isVisible(r.Host) || strings.ContainsAny(r.Host, "/?#") {
+		// Written into a line of HTTP/1.1 it would be read in another way.
+		v.reject(w, r, event.DoorHTTP, name.Target{}, badRequest("the URL has octets that no URL has, or a host that is none",
+			"percent-encode the octets of the path and the query that are not visible ASCII"))
+		return
+	}
 	q := requestOf(r)
 	f := fetch{visit: v, w: w, r: r, q: q, forwards: -1}
 	var refusal *fault.Error
@@ -52,6 +57,11 @@ func (v *visit) plain(w http.ResponseWriter, r *http.Request) {
 	default:
 		f.serve()
 	}
+}
+
+// isVisible says whether all octets are visible ASCII.
+func isVisible(s string) bool {
+	return !strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' })
 }
 
 // requestOf writes a request as HTTP/1.1 has it, its fields sorted by name.
@@ -198,13 +208,11 @@ func (f *fetch) respond(resp *http.Response) {
 		h.Set("Content-Length", strconv.FormatInt(resp.ContentLength, 10))
 	}
 	f.w.WriteHeader(resp.StatusCode)
-	rc := http.NewResponseController(f.w)
 	buf := responseBuffers.Get().(*responseBuffer)
 	defer responseBuffers.Put(buf)
 	for {
 		n, err := resp.Body.Read(buf[:])
 		if n > 0 {
-			_ = rc.SetWriteDeadline(time.Now().Add(f.d.o.StallTimeout))
 			if _, err := f.w.Write(buf[:n]); err != nil {
 				panic(http.ErrAbortHandler)
 			}
@@ -221,7 +229,6 @@ func (f *fetch) respond(resp *http.Response) {
 			h[http.TrailerPrefix+k] = values
 		}
 	}
-	_ = rc.SetWriteDeadline(time.Now().Add(f.d.o.StallTimeout))
 }
 
 // fail answers for an origin that did not.

@@ -72,6 +72,21 @@ func TestOverHTTP2AnHTTPSURLIsNeverFetched(t *testing.T) {
 	}
 }
 
+func TestOverHTTP2WhatWouldBeReadInAnotherWayByTheOriginIsRefused(t *testing.T) {
+	p := serve(t, nil)
+	h := p.http2(t)
+	for _, c := range []struct{ host, path string }{
+		{"a.example:80", "/x HTTP/1.1"}, {"a.example:80", "/\xc3\xa4"}, {"a.example/x?", "/"}, {"a.example#", "/"}, {"u@a.example", "/"}, {"a.example b", "/"},
+	} {
+		if status := h.asks(t, ":method", "GET", ":scheme", "http", ":authority", c.host, ":path", c.path); status != "400" {
+			t.Errorf("%q %q: %s", c.host, c.path, status)
+		}
+	}
+	if asked := p.dialer.requests(); len(asked) > 0 {
+		t.Errorf("asked %+v", asked)
+	}
+}
+
 func TestOverHTTP2WhatAnOriginDoesNotAnswerIsSaid(t *testing.T) {
 	p := serve(t, func(o *Options) { o.StallTimeout = 200 * time.Millisecond })
 	h := p.http2(t)

@@ -35,6 +35,31 @@ type framed struct {
 // ended asks for a tunnel.
 func (h *http2Client) ended(t *testing.T, target string) *framed {
 	t.Helper()
+	return h.framed(t, ":method", "CONNECT", ":authority", target)
+}
+
+// asks sends a request in frames, and gives the status of its response, or how it was reset.
+func (h *http2Client) asks(t *testing.T, fields ...string) string {
+	t.Helper()
+	f := h.framed(t, fields...)
+	f.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
+	for {
+		got, err := f.ReadFrame()
+		if err != nil {
+			t.Fatal(err)
+		}
+		switch got := got.(type) {
+		case *http2.MetaHeadersFrame:
+			return got.PseudoValue("status")
+		case *http2.RSTStreamFrame:
+			return got.ErrCode.String()
+		}
+	}
+}
+
+// framed begins a stream.
+func (h *http2Client) framed(t *testing.T, fields ...string) *framed {
+	t.Helper()
 	conn, err := tls.Dial("tcp", h.addr, &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"h2"}})
 	if err != nil {
 		t.Fatal(err)
@@ -44,8 +69,9 @@ func (h *http2Client) ended(t *testing.T, target string) *framed {
 	f := &framed{Framer: http2.NewFramer(conn, conn), t: t, conn: conn}
 	var block bytes.Buffer
 	enc := hpack.NewEncoder(&block)
-	_ = enc.WriteField(hpack.HeaderField{Name: ":method", Value: "CONNECT"})
-	_ = enc.WriteField(hpack.HeaderField{Name: ":authority", Value: target})
+	for i := 0; i < len(fields); i += 2 {
+		_ = enc.WriteField(hpack.HeaderField{Name: fields[i], Value: fields[i+1]})
+	}
 	_, _ = io.WriteString(conn, http2.ClientPreface)
 	_ = f.WriteSettings()
 	if err := f.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: block.Bytes(), EndHeaders: true}); err != nil {

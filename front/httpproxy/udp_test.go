@@ -66,7 +66,9 @@ func (h *http2Client) udp2(t *testing.T, path, user string) udpFlow {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := new(xhttp2.Transport).NewClientConn(conn)
+	c, err := (&xhttp2.Transport{
+		DialTLSContext: func(context.Context, string, string, *tls.Config) (net.Conn, error) { return nil, net.ErrClosed },
+	}).NewClientConn(conn)
 	if err != nil {
 		t.Fatal(err)
 	}
