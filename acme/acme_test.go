@@ -246,64 +246,6 @@ func TestWhatCannotBeKeptIsNotAskedFor(t *testing.T) {
 	})
 }
 
-func TestADirectoryLeadsToNoOtherHost(t *testing.T) {
-	inWorld(t, func(w *world) {
-		w.authority.Elsewhere = "inside.example:8443"
-		w.run()
-		w.after(time.Minute)
-		if slices.ContainsFunc(w.dialled, func(to string) bool { return to != "ca.example:443" }) || len(w.dialled) == 0 {
-			t.Errorf("%v were dialled", w.dialled)
-		}
-		if !strings.Contains(w.log.String(), "leads to another host") {
-			t.Errorf("%s", &w.log)
-		}
-	})
-}
-
-func TestADirectoryIsNotLeftByARedirect(t *testing.T) {
-	inWorld(t, func(w *world) {
-		w.authority.Refuse = func(rw http.ResponseWriter, r *http.Request) bool {
-			http.Redirect(rw, r, "https://inside.example/dir", http.StatusFound)
-			return true
-		}
-		w.run()
-		w.after(2 * time.Minute)
-		if slices.ContainsFunc(w.dialled, func(to string) bool { return to != "ca.example:443" }) || w.m.Status()[0].Failures == 0 {
-			t.Errorf("%v were dialled", w.dialled)
-		}
-	})
-}
-
-func TestADirectoryHasToProveWhoItIs(t *testing.T) {
-	inWorld(t, func(w *world) {
-		w.setting.Roots = w.authority.Pool()
-		w.run()
-		w.after(time.Minute)
-		if _, _, all := w.authority.Account(); all != 0 || w.shown() != nil || !strings.Contains(w.log.String(), "certificate signed by unknown authority") {
-			t.Errorf("%s", &w.log)
-		}
-	})
-}
-
-func TestAnAnswerOfAnAuthorityHasALimit(t *testing.T) {
-	inWorld(t, func(w *world) {
-		w.authority.Refuse = func(rw http.ResponseWriter, _ *http.Request) bool {
-			rw.WriteHeader(http.StatusForbidden)
-			for range 3 * maxAnswer / 1024 {
-				if _, err := rw.Write(make([]byte, 1024)); err != nil {
-					return true
-				}
-			}
-			return true
-		}
-		w.run()
-		w.after(time.Minute)
-		if s := w.m.Status()[0]; s.Failures == 0 || len(s.LastError) > 2000 {
-			t.Errorf("%+v", s)
-		}
-	})
-}
-
 func TestOfTwoProgramsOneAsksAndTheOtherShowsWhatItKept(t *testing.T) {
 	inWorld(t, func(w *world) {
 		w.store.set(func(s *store) { s.locked = true })
