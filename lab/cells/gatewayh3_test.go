@@ -3,14 +3,11 @@ package cells
 import (
 	"context"
 	"crypto/tls"
-	"errors"
-	"net"
 	"net/http"
 	"slices"
 	"strings"
 	"testing"
 
-	"github.com/quic-go/quic-go"
 	"github.com/quic-go/quic-go/http3"
 
 	"watertight/capture"
@@ -156,20 +153,7 @@ func aLeakyGatewayOverHTTP3IsCaught(t *testing.T) {
 	t.Error("no datagram to the origin was seen")
 }
 
-// leakyHTTP3 is the transport of such a gateway.
+// leakyHTTP3 is the transport of such a gateway: without Dial it resolves and dials by itself.
 func leakyHTTP3() http.RoundTripper {
-	return &http3.Transport{
-		TLSClientConfig: &tls.Config{InsecureSkipVerify: true},
-		Dial: func(ctx context.Context, at string, c *tls.Config, q *quic.Config) (*quic.Conn, error) {
-			to, err := net.ResolveUDPAddr("udp", at)
-			if err != nil {
-				return nil, err
-			}
-			socket, err := net.ListenUDP("udp", nil)
-			if err != nil {
-				return nil, errors.Join(errors.New("no socket"), err)
-			}
-			return (&quic.Transport{Conn: socket}).Dial(ctx, to, c, q)
-		},
-	}
+	return &http3.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}
 }
