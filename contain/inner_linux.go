@@ -29,6 +29,8 @@ const (
 // when told to. It ends with the program, or with the process outside; and all that is inside ends with it.
 type inner struct {
 	pair    *net.UnixConn
+	v6      bool          // that there is an IPv6 network
+	hull    chan entered  // nil before it is asked for; it is made while the resolvers are asked outside
 	program *hull.Program // once it is started
 
 	dialling chan struct{} // has an element for each connection that is being made
@@ -54,8 +56,14 @@ func runInner(command []string) int {
 		}
 		closeAll(sockets) // none is expected
 		switch {
-		case o.Start != nil && in.program == nil:
-			if err := in.start(command, o.Start); err != nil {
+		case o.Setup != nil && in.hull == nil:
+			in.hull = make(chan entered, 1)
+			go func() {
+				h, err := hull.Enter(o.Setup.plan(in.v6))
+				in.hull <- entered{h, err}
+			}()
+		case o.Start && in.hull != nil && in.program == nil:
+			if err := in.start(command); err != nil {
 				return in.fail(err)
 			}
 			go in.await()
@@ -87,6 +95,7 @@ func (in *inner) openNetwork() error {
 		return networkFault(err)
 	}
 	defer s.Close() // those outside have their own
+	in.v6 = s.TCP6 != nil
 	var kinds []string
 	var sockets []syscall.Conn
 	for kind, socket := range s.All() {
@@ -126,13 +135,20 @@ func (in *inner) open(o order) error {
 // maxDialling bounds the connections that are being made at one time.
 const maxDialling = 64
 
-// start makes the hull and starts the program in it.
-func (in *inner) start(command []string, s *Setup) (err error) {
-	h, err := hull.Enter(s.plan())
-	if err != nil {
-		return err
+// entered is the hull, or why there is none.
+type entered struct {
+	hull *hull.Hull
+	err  error
+}
+
+// start starts the program, in the hull once that is made.
+func (in *inner) start(command []string) error {
+	e := <-in.hull
+	if e.err != nil {
+		return e.err
 	}
-	if in.program, err = h.Start(command); err != nil {
+	var err error
+	if in.program, err = e.hull.Start(command); err != nil {
 		return err
 	}
 	return say(in.pair, word{Started: true})

@@ -54,9 +54,9 @@ func (e *NotStarted) Error() string { return e.Err.Error() }
 // Unwrap gives the reason.
 func (e *NotStarted) Unwrap() error { return e.Err }
 
-// Begin makes the namespaces of a program, in which its network is made at once. env is its environment. It gets this process's
+// Begin makes the namespaces of a program, in which its network and its hull are made at once. env is its environment. It gets this process's
 // input, output and errors, and its terminal.
-func Begin(command, env []string) (*Program, error) {
+func Begin(command, env []string, setup Setup) (*Program, error) {
 	if len(command) == 0 || command[0] == "" {
 		return nil, errors.New("contain: a program has no name")
 	}
@@ -83,6 +83,12 @@ func Begin(command, env []string) (*Program, error) {
 		if errors.Is(err, ErrForbidden) {
 			err = forbidden(err)
 		}
+		return nil, &NotStarted{ExitUncontained, err}
+	}
+	if err := say(here, order{Setup: &setup}); err != nil {
+		_ = here.Close()
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
 		return nil, &NotStarted{ExitUncontained, err}
 	}
 	p := &Program{
@@ -269,10 +275,10 @@ func (p *Program) ask(o order) (*os.File, error) {
 	}
 }
 
-// Start makes the hull and starts the program in it. The error is a [*NotStarted] or that of ctx; the program never ran then, or
+// Start starts the program, once its hull is made. The error is a [*NotStarted] or that of ctx; the program never ran then, or
 // does not any more once Close has returned.
-func (p *Program) Start(ctx context.Context, how Setup) error {
-	if err := say(p.pair, order{Start: &how}); err != nil {
+func (p *Program) Start(ctx context.Context) error {
+	if err := say(p.pair, order{Start: true}); err != nil {
 		return &NotStarted{ExitUncontained, err}
 	}
 	select {

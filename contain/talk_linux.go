@@ -10,6 +10,7 @@ import (
 	"syscall"
 
 	"watertight/contain/hull"
+	"watertight/contain/network"
 	"watertight/wire"
 )
 
@@ -27,13 +28,14 @@ type order struct {
 	Dial string         `json:"dial,omitempty"`
 	To   netip.AddrPort `json:"to,omitzero"`
 
-	Start *Setup `json:"start,omitempty"`
+	// Setup is what the program is to find around it, and is said once. Start starts it then.
+	Setup *Setup `json:"setup,omitempty"`
+	Start bool   `json:"start,omitempty"`
 }
 
 // Setup says how a program is to be started: what it finds around it. Nothing but what is named is open to it.
 type Setup struct {
 	Dir        string   `json:"dir"`                  // the working directory, an absolute path
-	ResolvConf string   `json:"resolv_conf"`          // the text of its /etc/resolv.conf
 	KeepEnv    []string `json:"keep_env,omitempty"`   // variables that it gets though they are in [hull.Dangerous]
 	Binds      []string `json:"binds,omitempty"`      // files and directories that it sees though they lie where nothing is shown
 	Sockets    []string `json:"sockets,omitempty"`    // UNIX sockets of the host that it may reach
@@ -41,10 +43,15 @@ type Setup struct {
 	Namespaces bool     `json:"namespaces,omitempty"` // it may make namespaces of its own, as browsers do
 }
 
-// plan is the hull for it. The environment is that of the first process inside.
-func (s *Setup) plan() hull.Plan {
+// plan is the hull for it. The environment is that of the first process inside. The resolvers are addresses that nobody has, whose
+// questions are heard as all are.
+func (s *Setup) plan(v6 bool) hull.Plan {
+	servers := "nameserver " + network.Server4.String() + "\n"
+	if v6 {
+		servers += "nameserver " + network.Server6.String() + "\n"
+	}
 	return hull.Plan{
-		Dir: s.Dir, Env: os.Environ(), ResolvConf: s.ResolvConf, KeepEnv: s.KeepEnv, Binds: s.Binds, Sockets: s.Sockets,
+		Dir: s.Dir, Env: os.Environ(), ResolvConf: servers, KeepEnv: s.KeepEnv, Binds: s.Binds, Sockets: s.Sockets,
 		ShareTmp: s.ShareTmp, Namespaces: s.Namespaces,
 	}
 }

@@ -30,7 +30,7 @@ type ExecOptions struct {
 	RealAddresses bool
 	// Command is the program with its arguments, and Env its environment.
 	Command, Env []string
-	// Setup is what the program finds around it. Its ResolvConf is set here.
+	// Setup is what the program finds around it.
 	Setup contain.Setup
 	// Publish are ports of the program that are reachable on this host.
 	Publish []Publish
@@ -58,7 +58,7 @@ func Exec(ctx context.Context, o ExecOptions) (syscall.WaitStatus, error) {
 	if err := o.validate(); err != nil {
 		return 0, err
 	}
-	program, err := contain.Begin(o.Command, o.Env) // it makes its network while the resolvers are asked
+	program, err := contain.Begin(o.Command, o.Env, o.Setup) // it makes its network and its hull while the resolvers are asked
 	if err != nil {
 		return 0, err
 	}
@@ -86,9 +86,7 @@ func Exec(ctx context.Context, o ExecOptions) (syscall.WaitStatus, error) {
 	if err := probe(ctx, program.Dial, sockets.TCP6 != nil); err != nil {
 		return 0, &contain.NotStarted{Code: contain.ExitUncontained, Err: err}
 	}
-	setup := o.Setup
-	setup.ResolvConf = resolvConf(sockets.TCP6 != nil)
-	if err := program.Start(ctx, setup); err != nil {
+	if err := program.Start(ctx); err != nil {
 		return 0, err
 	}
 	defer hull.Terminal()()

@@ -126,15 +126,6 @@ func (h *hold) serve(s network.Sockets, replies transparent.ReplyFrom, realAddre
 	return nil
 }
 
-// resolvConf is the program's: its resolvers are addresses that nobody has, whose questions come to the door as all do.
-func resolvConf(v6 bool) string {
-	text := "nameserver " + network.Server4.String() + "\n"
-	if v6 {
-		text += "nameserver " + network.Server6.String() + "\n"
-	}
-	return text
-}
-
 // close ends the door, which is of no use without the program, and the channels.
 func (h *hold) close() {
 	h.stop()
