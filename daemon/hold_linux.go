@@ -29,8 +29,6 @@ type hold struct {
 	log    *slog.Logger
 	access *accesslog.Log
 
-	door *contained.Door
-
 	ctx     context.Context
 	stop    context.CancelFunc
 	serving sync.WaitGroup

@@ -25,13 +25,20 @@ const probeWait = 10 * time.Second
 // probe asks a question from inside, as the program will, of a resolver that does not exist: the answer proves that what the
 // program sends comes to us, and what we reply to it.
 func probe(ctx context.Context, dial func(network string, to netip.AddrPort) (net.Conn, error), v6 bool) error {
+	six := make(chan error, 1)
+	go func() {
+		if !v6 {
+			six <- nil
+			return
+		}
+		six <- probeFrom(ctx, dial, anyResolver6)
+	}()
 	if err := probeFrom(ctx, dial, anyResolver4); err != nil {
+		<-six
 		return fmt.Errorf("a question from inside over IPv4 had no answer: %w", err)
 	}
-	if v6 {
-		if err := probeFrom(ctx, dial, anyResolver6); err != nil {
-			return fmt.Errorf("a question from inside over IPv6 had no answer: %w", err)
-		}
+	if err := <-six; err != nil {
+		return fmt.Errorf("a question from inside over IPv6 had no answer: %w", err)
 	}
 	return nil
 }
