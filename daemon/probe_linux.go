@@ -23,7 +23,8 @@ var (
 const probeWait = 10 * time.Second
 
 // probe asks a question from inside, as the program will, of a resolver that does not exist: the answer proves that what the
-// program sends comes to us, and what we reply to it.
+// program sends comes to us, and what we reply to it. It is one that we answer ourselves: whether the resolvers of the channels do
+// is known by then, and the exit of a channel with `resolve: exit` is not to be asked.
 func probe(ctx context.Context, dial func(network string, to netip.AddrPort) (net.Conn, error), v6 bool) error {
 	six := make(chan error, 1)
 	go func() {
@@ -53,7 +54,7 @@ func probeFrom(ctx context.Context, dial func(string, netip.AddrPort) (net.Conn,
 	if err := conn.SetDeadline(time.Now().Add(probeWait)); err != nil {
 		return err
 	}
-	q, id := dnswire.Question{Name: "", Type: dnswire.NS}, uint16(rand.Uint32())
+	q, id := dnswire.Question{Name: "localhost", Type: dnswire.A}, uint16(rand.Uint32())
 	query, err := dnswire.Query(q, id, 0)
 	if err != nil {
 		return err
@@ -71,7 +72,7 @@ func probeFrom(ctx context.Context, dial func(string, netip.AddrPort) (net.Conn,
 		return err
 	}
 	if answer.RCode == dnswire.ServFail {
-		return errors.New("the channel's resolver failed")
+		return errors.New("it failed")
 	}
 	return nil
 }

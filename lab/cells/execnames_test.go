@@ -126,3 +126,26 @@ func TestExec_WithRealAddressesTheNameIsStillWhatIsCarried(t *testing.T) {
 		})
 	}
 }
+
+// Where a proxy carries connections alone, datagrams are refused at once; and where it resolves, nobody else does.
+func TestExec_ThroughAProxyNothingIsResolvedBeforeIt(t *testing.T) {
+	lab.Need(t, "python3")
+	const script = `python3 -I -c "$1" "$2"; exec curl --silent --show-error --fail --max-time 15 --cacert "$3" "https://$2/"`
+	for _, resolve := range []string{"here", "exit"} {
+		t.Run("resolve: "+resolve, func(t *testing.T) {
+			s := lab.NewScene(t, internet.V4)
+			far := &farChannel{kind: kinds[1]}
+			far.arrange(t, s)
+			if resolve == "exit" {
+				s.Asking = []*internet.Host{far.hop.Host}
+			}
+			e := s.Gather(t, lab.Run(t, contained(t, s, far.config(s, resolve), "sh", "-c", script, "sh", plainUDP, s.Canary, s.CAFile)))
+			for _, leak := range s.Leaks(e) {
+				t.Error("LEAK:", leak)
+			}
+			if !e.Delivered || e.Client.Code != 0 || !strings.Contains(e.Client.Text(), "ConnectionRefusedError") {
+				t.Errorf("the call did not arrive, or its datagram was not refused: %s", e.Client.Text())
+			}
+		})
+	}
+}
