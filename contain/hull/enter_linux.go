@@ -51,7 +51,7 @@ func Enter(plan Plan) (*Hull, error) {
 		}
 		listed = append(listed, aliases(v.mounts, path)...)
 	}
-	for _, step := range []func() error{v.arrange, v.resolution, queues, sys, proc} {
+	for _, step := range []func() error{v.arrange, v.resolution, queues, sys, v.proc} {
 		if err := step(); err != nil {
 			return nil, err
 		}

@@ -85,10 +85,13 @@ func (e *Error) Unwrap() error { return e.Err }
 // Report says what was done. It is for the user's eyes: the parts that hold only on some kernels are named with what
 // they hold here.
 type Report struct {
-	Masked   []string `json:"masked"`   // directories that are private and empty at first
-	Covered  []string `json:"covered"`  // sockets outside these that were covered one by one
-	Allowed  []string `json:"allowed"`  // sockets that may be reached
-	Tried    int      `json:"tried"`    // sockets that were tried from inside
-	Cut      bool     `json:"cut"`      // the search for sockets that no process here holds ended at its limit
-	Landlock string   `json:"landlock"` // what Landlock holds, or why it holds nothing
+	Masked  []string `json:"masked"`  // directories that are private and empty at first
+	Covered []string `json:"covered"` // sockets outside these that were covered one by one
+	Allowed []string `json:"allowed"` // sockets that may be reached
+	Tried   int      `json:"tried"`   // sockets that were tried from inside
+	Cut     bool     `json:"cut"`     // the search for sockets that no process here holds ended at its limit
+	// SharedProc says that /proc is the one of this process, as in containers that mask parts of theirs: its processes are
+	// seen, and not reached.
+	SharedProc bool   `json:"shared_proc"`
+	Landlock   string `json:"landlock"` // what Landlock holds, or why it holds nothing
 }

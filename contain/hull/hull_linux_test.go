@@ -4,6 +4,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -105,17 +106,27 @@ func TestSocketsAreCoveredUnderEveryMountThatShowsThem(t *testing.T) {
 	})
 }
 
-func TestAHostWhereAFreshProcIsForbiddenIsARefusal(t *testing.T) {
+func TestWhereProcIsMaskedOthersAreSeenAndNotReached(t *testing.T) {
 	users(t, func(t *testing.T, l *launch) {
 		if os.Getuid() != 0 {
 			t.Skip("NOT TESTED: only root masks parts of /proc")
 		}
-		cmd := l.cmd("/bin/true")
-		if err := unix.Mount("/dev/null", "/proc/timer_list", "", unix.MS_BIND, ""); err != nil { // as container engines do
+		listen(t, "unix", "/run/behind.sock")
+		const path = "/proc/timer_list"
+		if err := unix.Mount("/dev/null", path, "", unix.MS_BIND, ""); err != nil { // as engines of containers do
 			t.Fatal(err)
 		}
-		t.Cleanup(func() { unix.Unmount("/proc/timer_list", 0) })
-		refused(t, l.do(cmd), "systempaths=unconfined")
+		t.Cleanup(func() { unix.Unmount(path, 0) })
+		r := l.role("processes", "/run/behind.sock")
+		if strings.Contains(r.out, "open") || strings.Contains(r.out, "2 processes") || !strings.Contains(r.out, "processes") {
+			t.Errorf("contained: %+v", r)
+		}
+		self := strconv.Itoa(os.Getpid()) // of the same user, where that is root
+		r = l.run("/bin/sh", "-c", "cat /proc/"+self+"/environ || stat -L /proc/"+self+"/fd/0 || stat -L /proc/"+self+"/ns/net || ls /proc/"+self+"/cwd/ || cat /proc/"+self+"/maps || ls /proc/self/fd >/dev/null && echo own")
+		want(t, "contained", r, "own")
+		if r := l.role("write", "/proc/sys/kernel/core_pattern", "/proc/"+self+"/mem"); strings.Contains(r.out, "done") {
+			t.Errorf("contained: %+v", r)
+		}
 	})
 }
 

@@ -13,17 +13,25 @@ import (
 
 const maxFile = 32 << 20 // octets that are read of a file in /etc
 
-// proc mounts a /proc of the program's own process namespace: with the host's, other processes of the user were ways
-// to files that the masks hide (/proc/N/root). What in it speaks to the whole kernel is read-only: by one file of
-// them root has the kernel start a program outside (core_pattern(5)).
-func proc() error {
+// proc mounts a /proc of the program's own process namespace. What in it speaks to the whole kernel is read-only: by
+// one file of them root has the kernel start a program outside (core_pattern(5)).
+//
+// Where the one that is there is masked in parts, as engines of containers do, the kernel gives no fresh one, and that
+// one stays. Then other processes of the container are seen, and not reached: for all that leads to their files,
+// memory and descriptors the kernel asks for a right in their user namespace (ptrace(2), access mode checking).
+func (v *view) proc() error {
 	const flags = unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC
-	if err := unix.Mount("proc", "/proc", "proc", flags, ""); err != nil {
-		return &Error{
-			Part: PartProc, Reason: "a fresh /proc cannot be mounted", Err: err,
-			Mend: "a container that masks parts of its own /proc forbids it: start the container with those shown " +
-				"(docker: --security-opt systempaths=unconfined; podman: --security-opt unmask=ALL; Kubernetes: procMount: Unmasked)",
+	var err error
+	for _, more := range []uintptr{0, unix.MS_NOATIME} { // what is locked of the one that is there has to be the same
+		if err = unix.Mount("proc", "/proc", "proc", flags|more, ""); err == nil {
+			break
 		}
+	}
+	switch {
+	case errors.Is(err, unix.EPERM):
+		v.report.SharedProc = true
+	case err != nil:
+		return &Error{Part: PartProc, Reason: "a fresh /proc cannot be mounted", Err: err, Mend: mendNamespaces}
 	}
 	for _, name := range []string{"sys", "sysrq-trigger", "irq", "bus", "fs", "acpi", "scsi"} {
 		path := "/proc/" + name
