@@ -65,7 +65,11 @@ func Enter(plan Plan) (*Hull, error) {
 	}
 	v.report.Cut = cut
 	// By its path: the directory that was inherited is one of the host, even below a mask.
-	if err := os.Chdir(plan.Dir); err != nil {
+	err = os.Chdir(plan.Dir)
+	if err != nil && v.dir != "" { // a link to it was below a mask
+		err = os.Chdir(v.dir)
+	}
+	if err != nil {
 		return nil, &Error{Part: PartMounts, Reason: "the working directory cannot be entered", Err: err}
 	}
 	env, _ := Environment(plan.Env, plan.KeepEnv)

@@ -254,6 +254,16 @@ func TestTmpIsPrivateAndWhatIsNamedIsThere(t *testing.T) {
 		}
 		l.spec.Plan.Binds = []string{dir}
 		want(t, "with the directory", l.run("/bin/sh", "-c", "test -e "+dir+" && echo there"), "there")
+		l.spec.Plan.Binds = []string{"/dev/shm"}
+		shared := l.dirIn("/dev/shm")
+		want(t, "with a private directory as a whole", l.run("/usr/bin/stat", "-c", "%F", shared), "directory")
+		link := filepath.Join(dir, "link")
+		if err := os.Symlink("/srv", link); err != nil {
+			t.Fatal(err)
+		}
+		l.spec.Plan.Dir = link
+		want(t, "in a directory by a link that is hidden", l.run("/bin/pwd", "-P"), "/srv")
+		l.spec.Plan.Dir = work
 		l.spec.Plan.Binds = []string{"/tmp/nothing-here"}
 		refused(t, l.run("/bin/true"), "--bind /tmp/nothing-here")
 	})

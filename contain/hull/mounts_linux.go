@@ -21,6 +21,7 @@ type view struct {
 	masks   []string          // resolved paths of the directories that are masked
 	kept    []keptPath        // what lies below a mask and is to be seen all the same
 	empty   string            // an empty file to cover sockets with, removed in the end
+	dir     string            // the working directory, without links; empty where it is not there
 	allowed map[string]string // resolved path of an allowed socket → as it was asked for
 	report  Report
 }
@@ -41,15 +42,19 @@ type mask struct {
 
 // masksOf lists what is masked, in this order. Where a path is a link, what it leads to is masked.
 func (v *view) masksOf() []mask {
-	masks := []mask{{"/run", "mode=755", false}, {"/var/run", "mode=755", false}, {"/dev/shm", "mode=1777", true}}
-	for _, tmp := range []string{"/tmp", "/var/tmp"} {
-		if !v.plan.ShareTmp && !slices.Contains(v.plan.Binds, tmp) {
-			masks = append(masks, mask{tmp, "mode=1777", true})
-		}
+	masks := []mask{{"/run", "mode=755", false}, {"/var/run", "mode=755", false}}
+	private := []mask{{"/dev/shm", "mode=1777", true}}
+	if !v.plan.ShareTmp {
+		private = append(private, mask{"/tmp", "mode=1777", true}, mask{"/var/tmp", "mode=1777", true})
 	}
 	for _, m := range v.mounts {
 		if m.byName() {
-			masks = append(masks, mask{m.point, "mode=755", true})
+			private = append(private, mask{m.point, "mode=755", true})
+		}
+	}
+	for _, m := range private {
+		if !slices.Contains(v.plan.Binds, m.path) { // else it is asked for as a whole
+			masks = append(masks, m)
 		}
 	}
 	return masks
@@ -135,6 +140,9 @@ func (v *view) keepPaths(masks []mask) error {
 		at, err := filepath.EvalSymlinks(own.path)
 		if own.path == "" || err != nil {
 			continue // the working directory is entered later, and must be there then
+		}
+		if own.path == v.plan.Dir {
+			v.dir = at
 		}
 		m, masked := under(at)
 		if !masked || slices.ContainsFunc(v.plan.Binds, func(bind string) bool { return below(at, bind) }) {
