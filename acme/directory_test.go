@@ -65,4 +65,3 @@ func TestAnAnswerOfAnAuthorityHasALimit(t *testing.T) {
 		}
 	})
 }
-
