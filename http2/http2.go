@@ -156,13 +156,15 @@ func (c *Conn) talk(ctx context.Context) error {
 		return ErrEnded
 	}
 	for first := true; ; first = false {
-		f, err := c.framer.ReadFrame()
+		head, f, err := c.read()
 		settings, ok := f.(*http2.SettingsFrame)
 		switch {
 		case err == nil && first && (!ok || settings.IsAck()):
 			err = http2.ConnectionError(http2.ErrCodeProtocol)
 		case err == nil:
-			err = c.take(ctx, f)
+			if err = c.take(ctx, f); first && err == nil {
+				c.calm()
+			}
 		case errors.Is(err, http2.ErrFrameTooLarge):
 			err = http2.ConnectionError(http2.ErrCodeFrameSize)
 		}
@@ -172,6 +174,9 @@ func (c *Conn) talk(ctx context.Context) error {
 		)
 		switch {
 		case errors.As(err, &ofStream):
+			if head.Type == http2.FrameHeaders {
+				c.began(ofStream.StreamID)
+			}
 			err = c.reset(ofStream.StreamID, ofStream.Code)
 		case errors.As(err, &ofConn):
 			_ = c.goAway(http2.ErrCode(ofConn))
@@ -179,6 +184,26 @@ func (c *Conn) talk(ctx context.Context) error {
 		}
 		if err != nil {
 			return err
+		}
+	}
+}
+
+// read reads a frame. What it is, its head says also where the rest is malformed.
+func (c *Conn) read() (head http2.FrameHeader, f http2.Frame, err error) {
+	if head, err = c.framer.ReadFrameHeader(); err == nil {
+		f, err = c.framer.ReadFrameForHeader(head)
+	}
+	return head, f, err
+}
+
+// began notes a stream whose request was malformed: what else comes of it is passed over.
+func (c *Conn) began(id uint32) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if id > c.highest {
+		c.highest = id
+		if !c.said {
+			c.last = id
 		}
 	}
 }
@@ -250,7 +275,6 @@ func (c *Conn) takeSettings(f *http2.SettingsFrame) error {
 	if err != nil {
 		return err
 	}
-	c.calm()
 	return c.write(func() error {
 		if table >= 0 {
 			c.fields.SetMaxDynamicTableSize(uint32(table))

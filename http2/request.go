@@ -84,7 +84,7 @@ func (c *Conn) takeFields(ctx context.Context, f *http2.MetaHeadersFrame) error 
 	}
 	c.handlers.Go(func() {
 		defer func() {
-			cancel()
+			s.fail(ErrEnded) // nobody reads what is left of it, and the connection gets its room back
 			c.mu.Lock()
 			c.serving--
 			c.mu.Unlock()
@@ -99,7 +99,7 @@ func (c *Conn) takeFields(ctx context.Context, f *http2.MetaHeadersFrame) error 
 func (c *Conn) takeTrailers(s *Stream, f *http2.MetaHeadersFrame) error {
 	wrong := http2.StreamError{StreamID: f.StreamID, Code: http2.ErrCodeProtocol}
 	if s == nil {
-		return nil // it ended a moment ago
+		return http2.StreamError{StreamID: f.StreamID, Code: http2.ErrCodeStreamClosed}
 	}
 	if !f.StreamEnded() || len(f.PseudoFields()) > 0 || f.Truncated {
 		return wrong

@@ -171,42 +171,42 @@ func (c *Conn) giveBack(n int) {
 
 // takeData takes what the client sends over a stream.
 func (c *Conn) takeData(f *http2.DataFrame) error {
+	kept, err := c.keepData(f)
+	c.giveBack(int(f.Length) - kept)
+	return err
+}
+
+// keepData keeps it for who reads the stream, and says how many octets that are.
+func (c *Conn) keepData(f *http2.DataFrame) (kept int, err error) {
 	size, data := int(f.Length), f.Data()
+	wrong := func(code http2.ErrCode) error { return http2.StreamError{StreamID: f.StreamID, Code: code} }
 	c.mu.Lock()
+	defer c.mu.Unlock()
 	s := c.streams[f.StreamID]
-	if s == nil || s.heard {
-		idle := f.StreamID > c.highest
-		c.mu.Unlock()
-		switch {
-		case idle:
-			return http2.ConnectionError(http2.ErrCodeProtocol)
-		case s != nil:
-			return http2.StreamError{StreamID: f.StreamID, Code: http2.ErrCodeStreamClosed}
-		}
-		c.giveBack(size) // it was on its way when the stream ended
-		return nil
+	switch {
+	case s == nil && f.StreamID > c.highest:
+		return 0, http2.ConnectionError(http2.ErrCodeProtocol)
+	case s == nil:
+		return 0, nil // it was on its way when the stream ended
+	case s.heard:
+		return 0, wrong(http2.ErrCodeStreamClosed)
+	case size > s.room:
+		return 0, wrong(http2.ErrCodeFlowControl)
 	}
-	if size > s.room {
-		c.mu.Unlock()
-		return http2.StreamError{StreamID: f.StreamID, Code: http2.ErrCodeFlowControl}
+	if s.declared >= 0 {
+		if s.declared -= int64(len(data)); s.declared < 0 || f.StreamEnded() && s.declared > 0 {
+			return 0, wrong(http2.ErrCodeProtocol) // RFC 9113, section 8.1.1
+		}
 	}
 	s.room -= size
 	s.in.Write(data)
 	s.taken += size - len(data) // padding
-	if s.declared >= 0 {
-		if s.declared -= int64(len(data)); s.declared < 0 || f.StreamEnded() && s.declared > 0 {
-			c.mu.Unlock()
-			return http2.StreamError{StreamID: f.StreamID, Code: http2.ErrCodeProtocol} // RFC 9113, section 8.1.1
-		}
-	}
 	if f.StreamEnded() {
 		s.heard = true
 		s.ends()
 	}
-	c.mu.Unlock()
 	signal(s.arrived)
-	c.giveBack(size - len(data))
-	return nil
+	return len(data), nil
 }
 
 // Write sends octets. It returns when the last of them was handed to the connection.
@@ -254,8 +254,6 @@ func (s *Stream) reserve(n int, end bool) (granted int, last bool, err error) {
 	case s.broken != nil:
 		s.poke()
 		return 0, false, s.broken
-	case s.told && end && n == 0:
-		return 0, false, nil
 	case s.told:
 		return 0, false, net.ErrClosed
 	case n > 0:
@@ -282,6 +280,9 @@ func (s *Stream) CloseWrite() error {
 		return nil
 	}
 	_, err := s.send(nil, true)
+	if err == net.ErrClosed {
+		return nil // another has ended it meanwhile
+	}
 	s.c.calm()
 	return err
 }
