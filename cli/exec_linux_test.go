@@ -135,8 +135,12 @@ func TestExec_TellsAProgramAtOnceWhatIsNotCarried(t *testing.T) {
 	} {
 		args, want = append(args, c.asked), want+c.told+"\n"
 	}
-	if out, errs, _ := outcome(t, w.exec(os.Getuid(), args...)); out != want {
+	out, errs, _ := outcome(t, w.exec(os.Getuid(), args...))
+	if out != want {
 		t.Errorf("%q\n%s, want\n%s: %s", args[5:], out, want, errs)
+	}
+	if !strings.Contains(errs, "POLICY_CLIENT_RESOLVED 4") {
+		t.Errorf("at the end it says %q", errs)
 	}
 	if n := len(w.asked()); n != 0 {
 		t.Errorf("an origin was reached %d times", n)

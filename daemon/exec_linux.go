@@ -68,6 +68,7 @@ func Exec(ctx context.Context, o ExecOptions) (syscall.WaitStatus, error) {
 		return 0, err
 	}
 	defer h.close()
+	defer h.report()
 	if err := h.ready(ctx); err != nil {
 		return 0, err
 	}

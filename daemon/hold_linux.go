@@ -14,6 +14,7 @@ import (
 	"watertight/config"
 	"watertight/contain"
 	"watertight/contain/network"
+	"watertight/event"
 	"watertight/fault"
 	"watertight/front/contained"
 	"watertight/front/transparent"
@@ -28,6 +29,8 @@ type hold struct {
 	only   string // the channel that carries everything; empty leaves it to the routes
 	log    *slog.Logger
 	access *accesslog.Log
+	sink   event.Sink  // the log, and told
+	told   event.Tally // what the program was not given, which it cannot tell from a fault of the network
 
 	ctx     context.Context
 	stop    context.CancelFunc
@@ -47,6 +50,9 @@ func newHold(o ExecOptions) (*hold, error) {
 	if h.access, err = accesslog.New(h.log, c.Log.Names); err != nil {
 		return nil, err
 	}
+	if h.sink, err = event.Tee(h.access, ofProgram{&h.told}); err != nil {
+		return nil, err
+	}
 	m, err := newDiary(stateDir(c, o.State), h.log)
 	if err != nil {
 		return nil, InvalidError{err}
@@ -54,7 +60,7 @@ func newHold(o ExecOptions) (*hold, error) {
 	if m != nil {
 		m.reads = true
 	}
-	if h.g, err = build(c, shared{ground: o.Ground, sink: h.access, floor: m.floor(), diary: m}, nil); err != nil {
+	if h.g, err = build(c, shared{ground: o.Ground, sink: h.sink, floor: m.floor(), diary: m}, nil); err != nil {
 		return nil, InvalidError{err}
 	}
 	h.board.swap(h.g)
@@ -94,7 +100,7 @@ func (h *hold) ready(ctx context.Context) error {
 // serve serves the program's sockets, and closes them, until close.
 func (h *hold) serve(s network.Sockets, replies transparent.ReplyFrom, realAddresses bool) error {
 	door, err := contained.New(contained.Options{
-		Board: &h.board, Relay: relay.Pipe, Sink: h.access, Logger: h.access.Sparing(),
+		Board: &h.board, Relay: relay.Pipe, Sink: h.sink, Logger: h.access.Sparing(),
 		Connections: h.g.config.Limits.Connections, Flows: maxTransparentFlows,
 		RealAddresses: realAddresses, NoIPv6: s.TCP6 == nil,
 	})
@@ -130,6 +136,23 @@ func (h *hold) close() {
 	h.serving.Wait()
 	h.g.inFlight.Wait()
 	h.g.discard(nil)
+}
+
+// ofProgram passes on what became of the connections and datagrams of a contained program.
+type ofProgram struct{ *event.Tally }
+
+// Request passes on those of the program's own sockets. What became of a question, the program was told.
+func (p ofProgram) Request(r *event.Request) {
+	if r.Door == event.DoorExec || r.Door == event.DoorExecUDP {
+		p.Tally.Request(r)
+	}
+}
+
+// report says, once the program has ended, how much of what it sent was refused or failed.
+func (h *hold) report() {
+	if codes := h.told.String(); codes != "" {
+		h.log.Warn("the program was refused connections or datagrams, or they failed", "codes", codes, "each", "--log-level info")
+	}
 }
 
 func namesOfChannels(c *config.Config) string {

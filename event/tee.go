@@ -7,7 +7,7 @@ import (
 
 // Doors gives every door, for sinks that count by door and for documentation.
 func Doors() []Door {
-	return []Door{DoorCONNECT, DoorHTTP, DoorSOCKS4, DoorSOCKS5, DoorResolve, DoorDNS, DoorSOCKS5UDP, DoorTransparent, DoorTransparentUDP, DoorGateway, DoorExec, DoorExecUDP}
+	return []Door{DoorCONNECT, DoorHTTP, DoorSOCKS4, DoorSOCKS5, DoorResolve, DoorDNS, DoorSOCKS5UDP, DoorConnectUDP, DoorTransparent, DoorTransparentUDP, DoorGateway, DoorExec, DoorExecUDP}
 }
 
 // tee gives each event to every one of its sinks.
