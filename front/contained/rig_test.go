@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -267,6 +268,13 @@ func (in *inside) succeeds(script string) string {
 		in.t.Fatalf("%v: %s", err, out)
 	}
 	return out
+}
+
+// log gives what was dialled, and what the network's resolver was asked.
+func (b *board) log() (dialed, asked []string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return slices.Clone(b.dialed), slices.Clone(b.asked)
 }
 
 // code gives the code of the last request that a door of the program's reported.

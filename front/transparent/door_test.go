@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -46,6 +47,12 @@ func (in *inside) Dial(_ context.Context, r route.Request) (net.Conn, error) {
 		return nil, in.err
 	}
 	return net.Dial("tcp", in.origin)
+}
+
+func (in *inside) requests() []route.Request {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	return slices.Clone(in.asked)
 }
 
 func (in *inside) DialPacket(context.Context, route.Request) (net.Conn, error) {
@@ -379,13 +386,13 @@ func TestWhatIsKnownBeforeTheClientSaysAnythingIsNotWaitedFor(t *testing.T) {
 		conn := tt.in.meantFor(t, "203.0.113.7:22", nil)
 		says(t, conn, helloOf(t, "other.example")) // it is not looked at
 		tt.want.Door, tt.want.Client = event.DoorTransparent, conn.LocalAddr().(*net.TCPAddr).AddrPort()
-		if len(tt.in.asked) != 1 || tt.in.asked[0] != tt.want {
-			t.Errorf("%s: asked for %+v", title, tt.in.asked)
+		if asked := tt.in.requests(); len(asked) != 1 || asked[0] != tt.want {
+			t.Errorf("%s: asked for %+v", title, asked)
 		}
 	}
 	in := &inside{sealed: true, given: given("api.example"), origin: echo(t)}
 	says(t, in.meantFor(t, meant, nil), helloOf(t, "api.example"))
-	if len(in.asked) != 1 || in.asked[0].Target != name.Must("api.example:443") {
-		t.Errorf("what was given out: asked for %+v", in.asked)
+	if asked := in.requests(); len(asked) != 1 || asked[0].Target != name.Must("api.example:443") {
+		t.Errorf("what was given out: asked for %+v", asked)
 	}
 }
