@@ -20,12 +20,8 @@ const HopWireGuard = "wireguard"
 // CarryTunnel gives an error that names the hop where one of the proxies underneath a tunnel cannot carry it, or says where
 // all of them leave no room for its datagrams.
 func CarryTunnel(tunnel *wireguard.Config, proxies []hop.Proxy) error {
-	for _, p := range proxies {
-		for _, c := range carriers {
-			if c.Hop == p.Scheme && !c.Datagrams {
-				return fmt.Errorf("WireGuard travels in datagrams, and the hop %v carries connections only", p)
-			}
-		}
+	if p, blocked := hop.Blocker(proxies); blocked {
+		return fmt.Errorf("WireGuard travels in datagrams, and the hop %v carries connections only", p)
 	}
 	if room := hop.RoomBehind(0, proxies); len(proxies) > 0 && room < tunnel.Room() {
 		return fmt.Errorf("its datagrams have up to %d octets, and the %d hops underneath leave room for %d: an `mtu` of %d fits", tunnel.Room(), len(proxies), room, room-tunnel.Room()+tunnel.MTU)

@@ -253,12 +253,12 @@ func (l *loader) checkTunnels(c *Config) {
 			continue
 		}
 		at := l.at("channels." + ch.Name + ".wireguard")
-		var proxies []hop.Proxy
+		var proxies []hop.Proxy // from the ground up
 		pooled := false
 		for name := ch.Over; name != ""; {
 			below, _ := c.Channel(name)
 			pooled = pooled || below.Pool != nil
-			if proxies, name = append(proxies, below.Proxies...), below.Over; below.WireGuard != nil {
+			if proxies, name = append(slices.Clone(below.Proxies), proxies...), below.Over; below.WireGuard != nil {
 				break // it carries datagrams, or it is refused itself
 			}
 		}

@@ -212,6 +212,25 @@ func TestWireGuard_WhatCouldNotWorkIsRefused(t *testing.T) {
 	}
 }
 
+func TestWireGuard_GoesThroughWhatTakesDatagramsInAConnection(t *testing.T) {
+	over := func(channels string) string {
+		return strings.Replace(tunnel("mtu: 1280, "+onePeer, "tls://9.9.9.9"), "  vpn:\n", channels+"  vpn:\n    over: below\n", 1)
+	}
+	const resolver = ", resolver: {upstreams: [tls://9.9.9.9]}}\n"
+	for want, text := range map[string]string{
+		"":                              over("  below: {proxy: [\"http://192.0.2.1:3128\", \"h2://192.0.2.2\"]" + resolver),
+		"192.0.2.1:3128 carries connec": over("  below: {proxy: [\"h2://192.0.2.2\", \"http://192.0.2.1:3128\"]" + resolver),
+		// The last hop counts, whichever channel it is of.
+		"leave room for 1300": over("  ground: {proxy: \"h2://192.0.2.2\"" + resolver + "  below: {over: ground, proxy: \"h3://192.0.2.3\"" + resolver),
+	} {
+		_, ps := tunnels(t, text)
+		found := slices.ContainsFunc(ps, func(p Problem) bool { return strings.Contains(p.Error(), want) })
+		if want == "" && len(ps) > 0 || want != "" && !found {
+			t.Errorf("want %q in %v\nof\n%s", want, ps, text)
+		}
+	}
+}
+
 func TestWireGuard_TellsNoProxyUnderneathOfACountry(t *testing.T) {
 	_, ps := tunnels(t, `
 channels:
