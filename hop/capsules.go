@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -14,6 +15,9 @@ import (
 
 // capsulesRoom is how many datagrams wait to be sent; those over it are lost, as with a socket of the kernel.
 const capsulesRoom = 64
+
+// capsulesOctets is how much that may be together.
+const capsulesOctets = 1 << 20
 
 // putCapsules takes in what comes in capsules (RFC 9297, section 3.5), and says why no more does.
 func (i *inbox) putCapsules(l *link, from io.Reader) error {
@@ -36,6 +40,7 @@ type capsuleFlow struct {
 	l      *link
 	stream net.Conn
 	out    chan []byte
+	queued atomic.Int64 // octets in out
 }
 
 func newCapsuleFlow(l *link, stream net.Conn) *capsuleFlow {
@@ -50,6 +55,7 @@ func (f *capsuleFlow) pump() {
 	for {
 		select {
 		case capsule := <-f.out:
+			f.queued.Add(-int64(len(capsule)))
 			if _, err := f.stream.Write(capsule); err != nil {
 				f.stop(fault.New(fault.HopRefused, f.l.label+" takes no more datagrams", err))
 				return
@@ -75,9 +81,15 @@ func (f *capsuleFlow) Write(b []byte) (int, error) {
 	if len(b) > masque.MaxPayload {
 		return 0, &net.OpError{Op: "write", Net: "udp", Err: syscall.EMSGSIZE}
 	}
+	if f.queued.Load()+int64(masque.CapsuleOverhead+len(b)) > capsulesOctets {
+		return len(b), nil
+	}
+	capsule := masque.AppendCapsule(make([]byte, 0, masque.CapsuleOverhead+len(b)), b)
+	f.queued.Add(int64(len(capsule)))
 	select {
-	case f.out <- masque.AppendCapsule(make([]byte, 0, masque.CapsuleOverhead+len(b)), b):
+	case f.out <- capsule:
 	default:
+		f.queued.Add(-int64(len(capsule)))
 	}
 	return len(b), nil
 }

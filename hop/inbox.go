@@ -4,15 +4,20 @@ import (
 	"net"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
 // inboxRoom is how many datagrams wait for their reader; those over it are lost, as with a socket of the kernel.
 const inboxRoom = 256
 
+// inboxOctets is how much that may be together. What is sent in capsules may be far longer than what a network carries.
+const inboxOctets = 1 << 20
+
 // inbox is where datagrams wait that came inside of something else.
 type inbox struct {
 	in    chan []byte
+	held  atomic.Int64 // octets in it
 	ended chan struct{}
 
 	mu    sync.Mutex
@@ -27,9 +32,14 @@ func newInbox() *inbox {
 
 // put leaves a datagram, which is not copied.
 func (i *inbox) put(b []byte) {
+	if i.held.Add(int64(len(b))) > inboxOctets {
+		i.held.Add(-int64(len(b)))
+		return
+	}
 	select {
 	case i.in <- b:
 	default:
+		i.held.Add(-int64(len(b)))
 	}
 }
 
@@ -83,6 +93,7 @@ func (i *inbox) wait(b []byte, until time.Time, moved <-chan struct{}) (n int, o
 	}
 	select {
 	case d := <-i.in:
+		i.held.Add(-int64(len(d)))
 		if len(d) > len(b) {
 			return 0, false, nil
 		}
