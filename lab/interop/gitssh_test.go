@@ -22,23 +22,29 @@ func gitServer(commit *string) func(t testing.TB, s *lab.Scene) *site {
 		t.Helper()
 		w := &site{host: lab.Must(s.AddHost("forge"))(t), ports: []uint16{portSSH}, root: t.TempDir()}
 		*commit = repository(t, s, w)
-		_, key, err := ed25519.GenerateKey(rand.Reader)
-		must(t, err)
-		config := &ssh.ServerConfig{NoClientAuth: true}
-		config.AddHostKey(lab.Must(ssh.NewSignerFromKey(key))(t))
-		l := lab.Must(w.host.Listen(portSSH))(t)
-		go func() {
-			for {
-				conn, err := l.Accept()
-				if err != nil {
-					return
-				}
-				go fetches(t, w, conn, config)
-			}
-		}()
+		servesSSH(t, w)
 		must(t, s.Authority.Publish(s.Canary, w.host))
 		return w
 	}
+}
+
+// servesSSH lets anyone into the site who wants to fetch.
+func servesSSH(t testing.TB, w *site) {
+	t.Helper()
+	_, key, err := ed25519.GenerateKey(rand.Reader)
+	must(t, err)
+	config := &ssh.ServerConfig{NoClientAuth: true}
+	config.AddHostKey(lab.Must(ssh.NewSignerFromKey(key))(t))
+	l := lab.Must(w.host.Listen(portSSH))(t)
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go fetches(t, w, conn, config)
+		}
+	}()
 }
 
 // fetches serves one connection: sessions whose one command is git-upload-pack (RFC 4254, section 6.5).
