@@ -31,7 +31,7 @@ func newExplain() *cobra.Command {
 			"http://127.0.0.1:8088/openai/v1, is explained as the request that the gateway sends on.\n\n" +
 			"--user gives the name that a client would give, with its labels: USER-session-ID-country-CC. It decides about routes of\n" +
 			"users, and about what proxies with a template are told. No password is asked for, and whether a door would take the\n" +
-			"name without one is not looked at.",
+			"name without one is not looked at. At the gateway the user of an entry goes before it, and so does one in the URL's path.",
 		Args: argsBetween(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := o.load()
@@ -47,11 +47,8 @@ func newExplain() *cobra.Command {
 				return usageError{fmt.Errorf("--user: %w", err)}
 			}
 			var e *daemon.Explanation
-			if plain && daemon.IsGateway(c, target) {
-				if user != "" {
-					return usageError{errors.New("--user: the gateway knows no users")}
-				}
-				e, err = daemon.ExplainGateway(c, pathOf(args[0]))
+			if daemon.IsGateway(c, target, plain) {
+				e, err = daemon.ExplainGateway(c, pathOf(args[0]), id)
 			} else {
 				e, err = daemon.ExplainFor(c, target, plain, id)
 			}

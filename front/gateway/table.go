@@ -137,17 +137,33 @@ func (m match) originForm(query string, asked bool) string {
 	return m.toBase + m.rest + "?" + query
 }
 
-// Locate gives the origin to which a path of the gateway leads, and the entry for it. The error is a [*fault.Error].
-func (t *Table) Locate(path string) (name.Target, *Entry, error) {
-	_, path, f := cutCredentials(path)
+// Locate gives the origin to which a path of the gateway leads, the entry for it, and for whom such a request of the client
+// id is: for the user of the entry, else for who the path says that the client is, else for id. No proof is asked for. The
+// error is a [*fault.Error].
+func (t *Table) Locate(path string, id client.Identity) (name.Target, *Entry, client.Identity, error) {
+	said, path, f := cutCredentials(path)
 	if f != nil {
-		return name.Target{}, nil, f
+		return name.Target{}, nil, id, f
+	}
+	if said != "" {
+		c, f := ofPath(said)
+		if f != nil {
+			return name.Target{}, nil, id, f
+		}
+		named, err := client.Parse(c.Username)
+		if err != nil {
+			return name.Target{}, nil, id, fault.New(fault.BadRequest, err.Error(), err)
+		}
+		id = named
 	}
 	m, f := t.match(path)
 	if f != nil {
-		return m.target, nil, f
+		return m.target, nil, id, f
 	}
-	return m.target, m.entry, nil
+	if m.entry.Identity != (client.Identity{}) {
+		id = m.entry.Identity
+	}
+	return m.target, m.entry, id, nil
 }
 
 // match finds the entry for a path as it was written: the longest path that it is below.
