@@ -284,7 +284,7 @@ func (l *loader) period(n *node, path string, row *Key, set *time.Duration) {
 	d, err := time.ParseDuration(t.value)
 	least, most := time.Duration(row.min)*time.Second, time.Duration(row.max)*time.Second
 	if err != nil || d < least || d > most {
-		l.problem(n.pos, fmt.Sprintf("`%s` is not a duration from %s to %s", path, short(least), short(most)), "write a number with its unit, such as 500ms, 30s or 5m; the default is "+row.Default)
+		l.problem(n.pos, fmt.Sprintf("`%s` is not a duration from %s to %s", path, short(least), short(most)), "write a number with its unit, such as 500ms, 30s or 5m"+orDefault(row))
 		return
 	}
 	*set = d
@@ -301,7 +301,7 @@ func choice[T ~string](l *loader, n *node, path string, row *Key, set *T) {
 		return
 	}
 	what := fmt.Sprintf("`%s` can be %s, not `%s`", path, either(row.choices), l.say(path, t.value))
-	mend := "write one of them; the default is " + row.Default
+	mend := "write one of them" + orDefault(row)
 	if near, ok := Nearest(t.value, row.choices); ok && !t.secret {
 		mend = "did you mean `" + near + "`?"
 	}
