@@ -143,6 +143,9 @@ func TestEveryRowOfTheLeakCatalogue_hasAStatusThatCanBeChecked(t *testing.T) {
 	}
 	known := map[string]bool{}
 	for _, row := range rows {
+		if known[row[1]] {
+			t.Errorf("%s stands there twice", row[1])
+		}
 		known[row[1]] = true
 		cells := strings.Split(row[2], " | ")
 		for _, doubt := range e.doubts(row[1], strings.TrimSpace(cells[len(cells)-1])) {
