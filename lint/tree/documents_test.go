@@ -159,27 +159,6 @@ func TestEveryRowOfTheLeakCatalogue_hasAStatusThatCanBeChecked(t *testing.T) {
 	}
 }
 
-// Two rows of one thing say two things of it, sooner or later.
-func TestATableOfTheDocuments_hasOneRowForOneThing(t *testing.T) {
-	for document, cells := range map[string]int{"docs/leaks.md": 2, "docs/dependencies.md": 1} {
-		seen := map[string]int{}
-		for i, line := range strings.Split(read(t, document), "\n") {
-			row := strings.Split(line, "|")
-			if len(row) < cells+2 || !strings.Contains(line, "`") {
-				continue
-			}
-			thing := strings.Join(row[1:cells+1], "|")
-			if before := seen[thing]; before > 0 {
-				t.Errorf("%s: the lines %d and %d are about the same:%s", document, before, i+1, thing)
-			}
-			seen[thing] = i + 1
-		}
-		if len(seen) < 5 {
-			t.Errorf("%s has %d rows", document, len(seen))
-		}
-	}
-}
-
 func TestAStatusIsDoubted_ifWhatItNamesIsNotThere(t *testing.T) {
 	e := gather(t)
 	for status, good := range map[string]bool{
