@@ -28,7 +28,7 @@ func newExec() *cobra.Command {
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		var err error
 		if setup.Dir, err = os.Getwd(); err != nil {
-			return err
+			return notStarted(args[0], fmt.Errorf("the working directory is gone, or may not be entered: %w\nstart it from another directory", err))
 		}
 		publish, err := publishOf(ports)
 		if err != nil {

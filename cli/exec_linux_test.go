@@ -149,10 +149,15 @@ func TestExec_TellsAProgramAtOnceWhatIsNotCarried(t *testing.T) {
 
 func TestExec_GivesTheProgramsExitCode(t *testing.T) {
 	w := execWorld(t)
+	script := filepath.Join(w.dir, "script") // its first line names no interpreter
+	if err := os.WriteFile(script, []byte("exit $1\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
 	for _, c := range []struct {
 		want    int
 		command []string
 	}{
+		{4, []string{script, "4"}},
 		{0, []string{"true"}},
 		{7, []string{"sh", "-c", "exit 7"}},
 		{128 + 9, []string{"sh", "-c", "kill -9 $$"}},
@@ -161,7 +166,7 @@ func TestExec_GivesTheProgramsExitCode(t *testing.T) {
 		{126, []string{"/etc/passwd"}},
 		{2, []string{"sh", "-c", "exit 2"}},
 	} {
-		out, errs, code := outcome(t, w.exec(os.Getuid(), append([]string{"--"}, c.command...)...))
+		out, errs, code := outcome(t, w.exec(os.Getuid(), append([]string{"--bind", w.dir, "--"}, c.command...)...))
 		if code != c.want || out != "" || (errs != "") != (c.want == 126 || c.want == 127) {
 			t.Errorf("%v: exit code %d, want %d: %s%s", c.command, code, c.want, out, errs)
 		}
@@ -210,9 +215,23 @@ func TestExec_NeverStartsAProgramThatItCannotContain(t *testing.T) {
 			t.Errorf("%s: exit code %d: %s%s", title, code, out, errs)
 		}
 	}
+	// In a directory that is not there.
+	gone := exec.Command("bash", "-c", `mkdir "$0/gone" && cd "$0/gone" && rmdir "$0/gone" && exec -a watertight "$@"`, w.dir, lab.Must(os.Executable())(t), "exec", "-c", w.config(), "--", "touch", touch)
+	text, err := gone.CombinedOutput()
+	if gone.ProcessState.ExitCode() != 125 || !strings.Contains(string(text), "touch was not started: the working directory is gone") {
+		t.Errorf("no working directory: %v: %s", err, text)
+	}
+	// In a chroot.
+	if os.Getuid() == 0 {
+		root := exec.Command("unshare", "-m", "bash", "-c", `mount --rbind / "$0" && exec chroot "$0" bash -c 'exec -a watertight "$@"' sh "$@"`, t.TempDir(), lab.Must(os.Executable())(t), "exec", "-c", w.config(), "--", "touch", touch)
+		text, err = root.CombinedOutput()
+		if root.ProcessState.ExitCode() != 125 || !strings.Contains(string(text), "in a chroot there are none") {
+			t.Errorf("a chroot: %v: %s", err, text)
+		}
+	}
 	// In a namespace where no more of them are allowed.
 	none := exec.Command("unshare", "-Ur", "bash", "-c", `echo 0 > /proc/sys/user/max_user_namespaces && exec -a watertight "$@"`, "sh", lab.Must(os.Executable())(t), "exec", "-c", w.config(), "--", "touch", touch)
-	text, err := none.CombinedOutput()
+	text, err = none.CombinedOutput()
 	if none.ProcessState.ExitCode() != 125 || !strings.Contains(string(text), "sysctl user.max_user_namespaces") {
 		t.Errorf("no namespaces: %v: %s", err, text)
 	}

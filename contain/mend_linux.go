@@ -1,6 +1,7 @@
 package contain
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -23,16 +24,22 @@ var obstacles = []obstacle{
 	{"/proc/sys/kernel/apparmor_restrict_unprivileged_userns", "1", "AppArmor leaves programs without rights in user namespaces of their own: give this one a profile with `userns,` (docs/exec.md has it), or `sudo sysctl kernel.apparmor_restrict_unprivileged_userns=0`", false},
 }
 
-// forbidden adds to an error what about this host is the reason for it, as far as that can be seen.
-func forbidden(err error) error {
-	if why := hindrance(os.ReadFile, os.Geteuid() == 0); why != "" {
+// forbidden adds to an error what about this host is the reason for it, as far as that can be seen; otherwise this, if anything.
+func forbidden(err error, otherwise string) error {
+	if why := cmp.Or(hindrance(os.ReadFile, os.Geteuid() == 0), otherwise); why != "" {
 		return fmt.Errorf("%w\n%s", err, why)
 	}
 	return err
 }
 
+// perhapsChroot is the reason that cannot be seen from inside (user_namespaces(7), EPERM).
+const perhapsChroot = "no setting of this host is known to forbid it; in a chroot there are none: enter the tree as its root mount, as `bwrap --bind TREE / --dev /dev --proc /proc` does"
+
 // hindrance looks for what holds namespaces up.
 func hindrance(read func(string) ([]byte, error), root bool) string {
+	if b, err := read("/etc/resolv.conf"); err == nil && strings.HasPrefix(string(b), resolvers(false)) {
+		return "this is inside `watertight exec` already, which holds all that is started in it: start the program as it is"
+	}
 	for _, o := range obstacles {
 		b, err := read(o.path)
 		if err == nil && strings.TrimSpace(string(b)) == o.value && (o.root || !root) {
@@ -49,7 +56,7 @@ func hindrance(read func(string) ([]byte, error), root bool) string {
 func networkFault(err error) error {
 	switch {
 	case errors.Is(err, unix.EPERM), errors.Is(err, unix.EACCES):
-		return forbidden(fmt.Errorf("make the network: %w: %w", ErrForbidden, err))
+		return forbidden(fmt.Errorf("make the network: %w: %w", ErrForbidden, err), "")
 	case errors.Is(err, unix.ENOENT), errors.Is(err, unix.EOPNOTSUPP), errors.Is(err, unix.EPROTONOSUPPORT), errors.Is(err, unix.EAFNOSUPPORT):
 		return fmt.Errorf("make the network: %w\nthis kernel has no nf_tables with TPROXY, or may not load it: `sudo modprobe -a nf_tables nft_tproxy`, and both names in a file of /etc/modules-load.d to last", err)
 	}

@@ -22,6 +22,8 @@ func TestHindrance_NamesTheSettingAndItsMend(t *testing.T) {
 		{"/proc/sys/kernel/apparmor_restrict_unprivileged_userns", "1\n", true, ""},
 		{"/proc/self/status", "Name:\tx\nSeccomp:\t2\n", true, "--security-opt seccomp=unconfined"},
 		{"/proc/self/status", "Name:\tx\nSeccomp:\t0\n", true, ""},
+		{"/etc/resolv.conf", resolvers(true), true, "inside `watertight exec` already"},
+		{"/etc/resolv.conf", "nameserver 192.0.2.1\n", true, ""},
 	} {
 		got := hindrance(func(path string) ([]byte, error) {
 			if path == c.file {

@@ -81,7 +81,7 @@ func Begin(command, env []string, setup Setup) (*Program, error) {
 	if err := Start(cmd); err != nil {
 		_ = here.Close()
 		if errors.Is(err, ErrForbidden) {
-			err = forbidden(err)
+			err = forbidden(err, perhapsChroot)
 		}
 		return nil, &NotStarted{ExitUncontained, err}
 	}

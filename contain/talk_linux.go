@@ -46,14 +46,19 @@ type Setup struct {
 // plan is the hull for it. The environment is that of the first process inside. The resolvers are addresses that nobody has, whose
 // questions are heard as all are.
 func (s *Setup) plan(v6 bool) hull.Plan {
-	servers := "nameserver " + network.Server4.String() + "\n"
-	if v6 {
-		servers += "nameserver " + network.Server6.String() + "\n"
-	}
 	return hull.Plan{
-		Dir: s.Dir, Env: os.Environ(), ResolvConf: servers, KeepEnv: s.KeepEnv, Binds: s.Binds, Sockets: s.Sockets,
+		Dir: s.Dir, Env: os.Environ(), ResolvConf: resolvers(v6), KeepEnv: s.KeepEnv, Binds: s.Binds, Sockets: s.Sockets,
 		ShareTmp: s.ShareTmp, Namespaces: s.Namespaces,
 	}
+}
+
+// resolvers is the text of /etc/resolv.conf.
+func resolvers(v6 bool) string {
+	text := "nameserver " + network.Server4.String() + "\n"
+	if v6 {
+		text += "nameserver " + network.Server6.String() + "\n"
+	}
+	return text
 }
 
 // word is what the first process inside has to say.

@@ -143,6 +143,8 @@ func TestASocketIsReachedWhereItIsAllowed(t *testing.T) {
 			"open /run/allowed.sock\nopen "+elsewhere+"\nclosed "+other)
 		l.spec.Plan.Sockets = []string{"/run/nothing.sock"}
 		refused(t, l.role("connect"), "--allow-socket /run/nothing.sock")
+		l.spec.Plan.Sockets = []string{"/etc/passwd"}
+		refused(t, l.role("connect"), "--allow-socket /etc/passwd is no socket")
 		l.spec.Plan.Sockets, l.spec.Plan.Binds = nil, []string{"/run/allowed.sock"}
 		refused(t, l.role("connect"), "--allow-socket")
 	})

@@ -171,6 +171,9 @@ func (v *view) keepPaths(masks []mask) error {
 		if err != nil {
 			return &Error{Part: PartSockets, Reason: "--allow-socket " + socket, Err: err, Mend: "name a socket that is there"}
 		}
+		if info, err := os.Lstat(at); err != nil || info.Mode().Type() != fs.ModeSocket {
+			return &Error{Part: PartSockets, Reason: "--allow-socket " + socket + " is no socket", Err: err, Mend: "files and directories are shown with --bind"}
+		}
 		v.allowed[at] = socket
 		v.report.Allowed = append(v.report.Allowed, at)
 		if _, masked := under(at); masked && !slices.ContainsFunc(paths, func(dir string) bool { return below(at, dir) }) {

@@ -80,13 +80,20 @@ func (h *Hull) begin(p *Program, path string, args []string) error {
 		}
 		files[fd] = uintptr(fd)
 	}
-	pid, err := syscall.ForkExec(path, args, &syscall.ProcAttr{Env: h.env, Files: files})
+	attr := &syscall.ProcAttr{Env: h.env, Files: files}
+	pid, err := syscall.ForkExec(path, args, attr)
+	if errors.Is(err, unix.ENOEXEC) { // a script whose first line names no interpreter is the shell's (POSIX.1-2024, execvp)
+		pid, err = syscall.ForkExec(shell, append([]string{shell, path}, args[1:]...), attr)
+	}
 	if err != nil {
 		return &Error{Part: PartProgram, Reason: "cannot execute " + trimmed(path), Err: err}
 	}
 	p.pid = pid
 	return nil
 }
+
+// shell is what runs a script that says nothing about it.
+const shell = "/bin/sh"
 
 // find gives the path of a program.
 func (h *Hull) find(name string) (string, error) {
