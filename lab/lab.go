@@ -14,6 +14,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -75,6 +76,14 @@ func Main(m *testing.M, roles ...Role) {
 	}
 	errForbidden = err
 	os.Exit(m.Run())
+}
+
+// Outside says whether this process is the test binary before [Main] has put it into namespaces: the one moment at which a
+// test can get something from the network. It is none of its roles, nor on the way to another program.
+func Outside() bool {
+	_, role := os.LookupEnv(roleVar)
+	flags := slices.ContainsFunc(os.Args[1:], func(arg string) bool { return strings.HasPrefix(arg, "-test.") })
+	return flags && !role && os.Getenv(insideVar) == ""
 }
 
 // inside runs this same command in new namespaces. An error means that nothing was run.

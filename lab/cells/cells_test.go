@@ -29,6 +29,9 @@ func TestMain(m *testing.M) {
 	if err := flag.Set("test.parallel", parallel); err != nil { // before the command line is read
 		panic(err)
 	}
+	if lab.Outside() {
+		fetch("TestHostile_WhatOthersDoNotHoldIsHeld")
+	}
 	lab.Main(m,
 		lab.Role{Name: lab.OrdinaryRole, Run: ordinary.Main},
 		lab.Role{Name: lab.WatertightRole, Run: func(args []string) int {
