@@ -101,15 +101,12 @@ func (c *Conn) takeTrailers(s *Stream, f *http2.MetaHeadersFrame) error {
 	if s == nil {
 		return http2.StreamError{StreamID: f.StreamID, Code: http2.ErrCodeStreamClosed}
 	}
-	if !f.StreamEnded() || len(f.PseudoFields()) > 0 || f.Truncated {
-		return wrong
-	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if s.heard {
+	switch {
+	case s.heard:
 		return http2.StreamError{StreamID: f.StreamID, Code: http2.ErrCodeStreamClosed}
-	}
-	if s.declared > 0 {
+	case !f.StreamEnded(), len(f.PseudoFields()) > 0, f.Truncated, s.declared > 0:
 		return wrong
 	}
 	s.trailer = http.Header{}

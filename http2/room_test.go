@@ -149,3 +149,13 @@ func TestAMalformedRequestLeavesTheOthersOfItsConnection(t *testing.T) {
 		return ok && d.StreamEnded()
 	})
 }
+
+func TestFieldsBehindTheEndOfARequestAreRefusedAsThat(t *testing.T) {
+	hold := make(chan struct{})
+	conn, _ := serve(t, options(func(w http.ResponseWriter, r *http.Request) { <-hold }))
+	defer close(hold)
+	f := newPeer(t, conn)
+	f.get(1, "/")
+	f.get(1, "/again")
+	f.wantReset(1, http2.ErrCodeStreamClosed)
+}
