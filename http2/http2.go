@@ -248,7 +248,7 @@ func (c *Conn) takeSettings(f *http2.SettingsFrame) error {
 	if f.IsAck() {
 		return nil
 	}
-	table := -1
+	var tables []uint32 // all sizes count, not the last alone (RFC 7541, section 4.2)
 	err := f.ForeachSetting(func(s http2.Setting) error {
 		if err := s.Valid(); err != nil {
 			return err
@@ -257,7 +257,7 @@ func (c *Conn) takeSettings(f *http2.SettingsFrame) error {
 		defer c.mu.Unlock()
 		switch s.ID {
 		case http2.SettingHeaderTableSize:
-			table = int(min(s.Val, tableSize))
+			tables = append(tables, min(s.Val, tableSize))
 		case http2.SettingMaxFrameSize:
 			c.largest = int(min(s.Val, frameSize))
 		case http2.SettingInitialWindowSize:
@@ -276,8 +276,8 @@ func (c *Conn) takeSettings(f *http2.SettingsFrame) error {
 		return err
 	}
 	return c.write(func() error {
-		if table >= 0 {
-			c.fields.SetMaxDynamicTableSize(uint32(table))
+		for _, size := range tables {
+			c.fields.SetMaxDynamicTableSize(size)
 		}
 		return c.framer.WriteSettingsAck()
 	})

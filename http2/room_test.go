@@ -159,3 +159,22 @@ func TestFieldsBehindTheEndOfARequestAreRefusedAsThat(t *testing.T) {
 	f.get(1, "/again")
 	f.wantReset(1, http2.ErrCodeStreamClosed)
 }
+
+func TestATableThatWasEmptiedAndGrownAtOnceIsEmptied(t *testing.T) {
+	conn, _ := serve(t, options(func(w http.ResponseWriter, r *http.Request) { w.Header().Set("X-Some", "thing") }))
+	f := newPeer(t, conn)
+	isHead := func(got http2.Frame) bool { _, ok := got.(*http2.HeadersFrame); return ok }
+	f.get(1, "/")
+	f.until(isHead)
+	if err := f.WriteSettings(http2.Setting{ID: http2.SettingHeaderTableSize, Val: 0}, http2.Setting{ID: http2.SettingHeaderTableSize, Val: 4096}); err != nil {
+		t.Fatal(err)
+	}
+	f.get(3, "/")
+	f.until(func(got http2.Frame) bool {
+		h, ok := got.(*http2.HeadersFrame)
+		if ok && h.HeaderBlockFragment()[0] != 0x20 {
+			t.Errorf("the block begins with %#x: the least size is not said", h.HeaderBlockFragment()[0])
+		}
+		return ok
+	})
+}
