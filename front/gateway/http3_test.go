@@ -12,6 +12,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/quic-go/quic-go/http3"
@@ -323,9 +324,9 @@ func (f readerFunc) Read(b []byte) (int, error) { return f(b) }
 
 func TestARequestThatBreaksOffOverHTTP3IsSentAgainOnlyWhereThatCannotDoItTwice(t *testing.T) {
 	for method, again := range map[string]bool{"GET": true, "DELETE": true, "POST": false, "PATCH": false} {
-		asked := 0
+		var asked atomic.Int32
 		w := newWorld(t, func(rw http.ResponseWriter, r *http.Request) {
-			if asked++; asked == 2 {
+			if asked.Add(1) == 2 {
 				panic(http.ErrAbortHandler)
 			}
 			proto(rw, r)
@@ -335,8 +336,8 @@ func TestARequestThatBreaksOffOverHTTP3IsSentAgainOnlyWhereThatCannotDoItTwice(t
 		c := w.client(false)
 		w.do(c, w.request("GET", "/openai/", nil))
 		resp, body := w.do(c, w.request(method, "/openai/", nil))
-		if want := map[bool]int{true: 3, false: 2}[again]; (resp.StatusCode == 200) != again || asked != want {
-			t.Errorf("%s: %s %s, asked %d times", method, resp.Status, body, asked)
+		if want := map[bool]int32{true: 3, false: 2}[again]; (resp.StatusCode == 200) != again || asked.Load() != want {
+			t.Errorf("%s: %s %s, asked %d times", method, resp.Status, body, asked.Load())
 		}
 		if !again {
 			w.refusal(resp, body, fault.OriginFailed)
