@@ -55,7 +55,7 @@ var Keys = []Key{
 		Doc: "Your word that an address beyond loopback may be served without TLS and users.",
 	},
 	{Path: "listen.proxy.tls", form: formMap, Doc: "TLS 1.3 at the port, with HTTP/2 for clients that ask for it."},
-	{Path: "listen.proxy.tls.cert", form: formText, Doc: "A PEM file: the certificate with its chain. Read again at every reload."},
+	{Path: "listen.proxy.tls.cert", form: formText, Doc: "A PEM file: the certificate with its chain. Read again when it changes."},
 	{Path: "listen.proxy.tls.key", form: formText, Doc: "A PEM file: the certificate's key."},
 	{
 		Path: "listen.proxy.tls.acme", form: formText, list: true,
@@ -88,7 +88,7 @@ var Keys = []Key{
 	},
 	{Path: "listen.dns.address", form: formText, Doc: "IP:PORT for UDP and TCP, tls://IP:PORT, quic://IP:PORT, or https://IP:PORT/dns-query."},
 	{Path: "listen.dns.tls", form: formMap, Doc: "The certificate of an address that begins with tls://, quic:// or https://."},
-	{Path: "listen.dns.tls.cert", form: formText, Doc: "A PEM file: the certificate with its chain. Read again at every reload."},
+	{Path: "listen.dns.tls.cert", form: formText, Doc: "A PEM file: the certificate with its chain. Read again when it changes."},
 	{Path: "listen.dns.tls.key", form: formText, Doc: "A PEM file: the certificate's key."},
 	{
 		Path: "listen.dns.tls.acme", form: formText, list: true,
@@ -116,7 +116,7 @@ var Keys = []Key{
 		Doc: "Web pages that may use it, as https://HOST[:PORT]; those of other sites are refused.",
 	},
 	{Path: "listen.gateway.tls", form: formMap, Doc: "TLS 1.3 at the gateway."},
-	{Path: "listen.gateway.tls.cert", form: formText, Doc: "A PEM file: the certificate with its chain. Read again at every reload."},
+	{Path: "listen.gateway.tls.cert", form: formText, Doc: "A PEM file: the certificate with its chain. Read again when it changes."},
 	{Path: "listen.gateway.tls.key", form: formText, Doc: "A PEM file: the certificate's key."},
 	{
 		Path: "listen.gateway.tls.acme", form: formText, list: true,
@@ -137,7 +137,7 @@ var Keys = []Key{
 	},
 	{Path: "listen.admin.address", form: formText, Doc: "IP:PORT to listen on."},
 	{Path: "listen.admin.tls", form: formMap, Doc: "TLS 1.3 at the port."},
-	{Path: "listen.admin.tls.cert", form: formText, Doc: "A PEM file: the certificate with its chain. Read again at every reload."},
+	{Path: "listen.admin.tls.cert", form: formText, Doc: "A PEM file: the certificate with its chain. Read again when it changes."},
 	{Path: "listen.admin.tls.key", form: formText, Doc: "A PEM file: the certificate's key."},
 	{
 		Path: "listen.admin.tls.acme", form: formText, list: true,

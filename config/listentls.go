@@ -100,7 +100,10 @@ func (l *loader) serverTLS(files *keyFiles, path string) (t ServerTLS) {
 		return t
 	default:
 		t.CertFile, t.KeyFile = l.relative(files.cert), l.relative(files.key)
-		if t.Certificate, err = l.keyPair(files, t.CertFile, t.KeyFile); err != nil {
+		if t.Certificate, err = readPair(l.host, t, files.cert, files.key); err == nil && l.host.Exposed(t.KeyFile) {
+			l.warn(files.pos, fmt.Sprintf("every user of this host may read or change the key %s", files.key), "chmod 600 "+files.key)
+		}
+		if err != nil {
 			l.problem(files.pos, "the certificate cannot be used: "+err.Error(), "give PEM files: the certificate with its chain, and the key that belongs to it")
 		}
 	}
@@ -126,18 +129,20 @@ func (c *Config) tlsTree(at string, t ServerTLS) entries {
 	return files
 }
 
-// keyPair reads a certificate with its chain, and its key. The error holds nothing of what is in the files.
-func (l *loader) keyPair(f *keyFiles, cert, key string) (*tls.Certificate, error) {
-	certPEM, err := l.host.ReadFile(cert, maxKeyFile)
+// Read gives the certificate with its chain and its key, as the files have them now. The error holds nothing of what is in them.
+func (t ServerTLS) Read(h Host) (*tls.Certificate, error) {
+	return readPair(h, t, t.CertFile, t.KeyFile)
+}
+
+// readPair is Read for files that an error is to call cert and key.
+func readPair(h Host, t ServerTLS, cert, key string) (*tls.Certificate, error) {
+	certPEM, err := h.ReadFile(t.CertFile, maxKeyFile)
 	if err != nil {
-		return nil, fmt.Errorf("the file %s cannot be read: %s", f.cert, reason(err))
+		return nil, fmt.Errorf("the file %s cannot be read: %s", clip(cert), reason(err))
 	}
-	keyPEM, err := l.host.ReadFile(key, maxKeyFile)
+	keyPEM, err := h.ReadFile(t.KeyFile, maxKeyFile)
 	if err != nil {
-		return nil, fmt.Errorf("the file %s cannot be read: %s", f.key, reason(err))
-	}
-	if l.host.Exposed(key) {
-		l.warn(f.pos, fmt.Sprintf("every user of this host may read or change the key %s", f.key), "chmod 600 "+f.key)
+		return nil, fmt.Errorf("the file %s cannot be read: %s", clip(key), reason(err))
 	}
 	pair, err := tls.X509KeyPair(certPEM, keyPEM)
 	return &pair, err

@@ -26,10 +26,11 @@ type wishes struct {
 	config.Listen
 	validations  netip.AddrPort // of kindACME; not valid: none
 	certificates *acme.Manager  // of those that name what they are obtained for
+	files        followedFiles  // of the others
 }
 
 func (d *Daemon) wishes(c *config.Config) wishes {
-	return wishes{Listen: c.Listen, validations: c.ACME.HTTP, certificates: d.acme}
+	return wishes{Listen: c.Listen, validations: c.ACME.HTTP, certificates: d.acme, files: followedFiles{}}
 }
 
 // certify completes what a listener speaks with the certificate of its files, or with the one that is obtained for it.
@@ -38,7 +39,7 @@ func (a wishes) certify(c *tls.Config, t config.ServerTLS) *tls.Config {
 		return a.certificates.Secure(c, t.Names)
 	}
 	if t.Certificate != nil {
-		c.Certificates = []tls.Certificate{*t.Certificate}
+		c.GetCertificate = a.files.follow(t)
 	}
 	return c
 }

@@ -191,7 +191,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 	background.Go(func() { d.announce(ctx) })
 	background.Go(func() { d.watchNetwork(live) })
 	background.Go(func() { d.keepTime(live) })
-	background.Go(func() { d.watchLists(live) })
+	background.Go(func() { d.watchFiles(live) })
 	background.Go(func() { d.acme.Run(ctx) })
 
 	<-ctx.Done()

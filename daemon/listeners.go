@@ -67,6 +67,8 @@ type listeners struct {
 	ways map[*listener]*mixed.Way
 	// terms are those of each of the gateway then.
 	terms map[*listener]*gateway.Terms
+	// files are those with the certificates of all that do not obtain theirs.
+	files followedFiles
 	// done counts the listeners being served, over all configurations.
 	done *sync.WaitGroup
 }
@@ -106,7 +108,7 @@ func (a wishes) serverTLS(t config.ServerTLS) *tls.Config {
 // openListeners gives the listeners of a configuration: those of before that it still names, and new ones. Those that
 // the service manager passed stay, whatever the configuration names. On an error none is opened.
 func openListeners(c wishes, before *listeners) (*listeners, error) {
-	next := &listeners{done: before.done, certificates: map[*listener]*tls.Config{}, ways: map[*listener]*mixed.Way{}, terms: map[*listener]*gateway.Terms{}}
+	next := &listeners{done: before.done, files: c.files, certificates: map[*listener]*tls.Config{}, ways: map[*listener]*mixed.Way{}, terms: map[*listener]*gateway.Terms{}}
 	var all []wanted
 	for _, at := range c.Proxy {
 		w := c.want(kindProxy, config.DNSListener{Listener: at.Listener})

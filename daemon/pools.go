@@ -11,8 +11,8 @@ import (
 	"watertight/metrics"
 )
 
-// listEvery is how often lists of proxies are looked at for a change.
-const listEvery = 3 * time.Second
+// filesEvery is how often lists of proxies, and files with certificates, are looked at for a change.
+const filesEvery = 3 * time.Second
 
 // renew gives the pools of a generation the members that its configuration has: those of a channel that was taken over may be
 // others. It is called when the generation is in force.
@@ -45,13 +45,15 @@ func stampOf(path string) stamp {
 	return stamp{info.Size(), info.ModTime(), info.Mode()}
 }
 
-// watchLists reads a pool's list again when it changes, until ctx ends. A list that is bad changes nothing.
-func (d *Daemon) watchLists(ctx context.Context) {
+// watchFiles reads a pool's list and the certificates of listeners again when they change, until ctx ends. What is bad changes
+// nothing.
+func (d *Daemon) watchFiles(ctx context.Context) {
 	known := map[string]stamp{}
 	for {
 		d.rereadLists(known)
+		d.rereadCertificates()
 		select {
-		case <-time.After(listEvery):
+		case <-time.After(filesEvery):
 		case <-ctx.Done():
 			return
 		}
