@@ -54,8 +54,8 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 		return exitFine
 	}
 	code := complain(err, stderr)
-	if own := errors.As(err, new(quietError)); cmd.Name() == "exec" && code == exitUsage && !own {
-		return exitUncontained // 2 would be the program's own
+	if cmd.Name() == "exec" && !errors.As(err, new(quietError)) && !errors.As(err, new(codeError)) {
+		return exitUncontained // another code would be the program's own
 	}
 	return code
 }

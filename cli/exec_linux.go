@@ -46,6 +46,9 @@ func newExec() *cobra.Command {
 			Publish: publish,
 			Signals: signals,
 		})
+		if err != nil && ctx.Err() != nil {
+			err = fmt.Errorf("interrupted: %w", err)
+		}
 		if err != nil {
 			return notStarted(args[0], err)
 		}
