@@ -110,8 +110,15 @@ func (h *hop) open(t testing.TB, k kind) {
 				return
 			}
 			h.mu.Lock()
-			h.conns = append(h.conns, conn)
+			closed := h.listener != l // since it was accepted
+			if !closed {
+				h.conns = append(h.conns, conn)
+			}
 			h.mu.Unlock()
+			if closed {
+				_ = conn.Close()
+				return
+			}
 			go h.serve(t.Context(), k, conn)
 		}
 	}()
@@ -121,13 +128,15 @@ func (h *hop) open(t testing.TB, k kind) {
 func (h *hop) close(t testing.TB) {
 	t.Helper()
 	h.mu.Lock()
-	defer h.mu.Unlock()
-	lab.Must(0, h.listener.Close())(t)
-	for _, conn := range h.conns {
+	listener, conns, relay := h.listener, h.conns, h.relay
+	h.listener, h.conns, h.relay = nil, nil, nil
+	h.mu.Unlock()
+	lab.Must(0, listener.Close())(t)
+	for _, conn := range conns {
 		_ = conn.Close()
 	}
-	if h.relay != nil {
-		_ = h.relay.Close()
+	if relay != nil {
+		_ = relay.Close() // which waits for what it does, and that may want the lock
 	}
 }
 
