@@ -291,6 +291,34 @@ func TestExec_ProgramEndsWithTheOneThatCarriesIt(t *testing.T) {
 	}
 }
 
+// overruns holds connections by several processes, more than there can be descriptors for them outside, and ends.
+const overruns = `
+import os, socket, sys
+host, port = sys.argv[1].split(":")
+children = [os.fork() for _ in range(2)] # four processes
+held = []
+for _ in range(60):
+    try: held.append(socket.create_connection((host, int(port)), 1))
+    except OSError: pass
+for child in children:
+    if child: os.waitpid(child, 0)
+`
+
+func TestExec_AProgramThatWantsMoreConnectionsThanThereAreDescriptorsIsServedWhenItEndsThem(t *testing.T) {
+	lab.Need(t, "python3", "curl", "bash")
+	w := execWorld(t)
+	inner := w.exec(os.Getuid(), "--", "sh", "-c", `python3 -I -c "$1" "$2" && exec curl --silent --show-error --retry 5 --retry-all-errors "http://$2/hello"`, "sh", overruns, w.plain)
+	cmd := exec.Command("bash", append([]string{"-c", `ulimit -n 100; exec -a watertight "$@"`, "sh", lab.Must(os.Executable())(t)}, inner.Args[1:]...)...)
+	cmd.Dir, cmd.Env = inner.Dir, inner.Env
+	out, errs, code := outcome(t, cmd)
+	if out != "hello from "+w.plain+" /hello\n" || code != 0 {
+		t.Errorf("%q, exit code %d: %s", out, code, errs)
+	}
+	if !strings.Contains(errs, "cannot accept connections for now") {
+		t.Errorf("INVALID: the descriptors were enough: %s", errs)
+	}
+}
+
 func TestExec_PublishedPortsAreReachable(t *testing.T) {
 	lab.Need(t, "python3")
 	w := execWorld(t)
