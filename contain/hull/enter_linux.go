@@ -56,7 +56,7 @@ func Enter(plan Plan) (*Hull, error) {
 			return nil, err
 		}
 	}
-	found, cut := v.search()
+	found, cut := v.search(listed)
 	if err := v.audit(v.cover(append(listed, found...))); err != nil {
 		return nil, err
 	}

@@ -35,6 +35,7 @@ func hostSockets() (paths []string, err error) {
 		return nil, &Error{Part: PartSockets, Reason: "the sockets of the host cannot be listed", Err: err, Mend: "have /proc mounted"}
 	}
 	read := map[uint64]bool{own: true}
+	from := directories{}
 	for _, e := range entries {
 		if _, err := strconv.Atoi(e.Name()); err != nil {
 			continue
@@ -42,7 +43,11 @@ func hostSockets() (paths []string, err error) {
 		// The file of each network has a number of its own (proc_pid_net(5)).
 		name := "/proc/" + e.Name() + "/net/unix"
 		network, err := inode(name)
-		if err != nil || read[network] {
+		if err != nil {
+			continue
+		}
+		from.add(network, e.Name())
+		if read[network] {
 			continue
 		}
 		if len(read) > maxNetworks {
@@ -53,12 +58,13 @@ func hostSockets() (paths []string, err error) {
 			continue
 		}
 		read[network] = true
-		found, cut := readUnix(file)
+		found, relative, cut := readUnix(file)
 		_ = file.Close()
 		if cut {
 			return nil, tooMany
 		}
 		paths = append(paths, found...)
+		from.relative(network, relative)
 	}
 	if len(read) == 1 {
 		return nil, &Error{
@@ -66,7 +72,7 @@ func hostSockets() (paths []string, err error) {
 			Mend: "mount /proc without hidepid, or with a gid= that this user is in",
 		}
 	}
-	return paths, nil
+	return append(paths, from.found()...), nil
 }
 
 func inode(path string) (uint64, error) {
@@ -88,9 +94,10 @@ type place struct {
 }
 
 // search finds socket files that no list names: of programs in namespaces that are not seen from here, whose sockets
-// were brought to this file system. It reads directories in breadth, until a limit is met.
-func (v *view) search() (paths []string, cut bool) {
-	queue := []place{{"/", 1}, {v.plan.Dir, 2}, {valueOf(v.plan.Env, "HOME"), 3}}
+// were brought to this file system, or which are not where they are listed. It reads directories in breadth, until a
+// limit is met.
+func (v *view) search(listed []string) (paths []string, cut bool) {
+	queue := append(beside(listed), place{"/", 1}, place{v.plan.Dir, 2}, place{valueOf(v.plan.Env, "HOME"), 3})
 	for _, bind := range v.plan.Binds {
 		queue = append(queue, place{bind, 3})
 	}
@@ -110,13 +117,13 @@ func (v *view) search() (paths []string, cut bool) {
 	}
 	queue = append(queue, place{"/srv", 2}, place{"/opt", 2}, place{"/var", 3}, place{"/etc", 2})
 	deadline := time.Now().Add(searchTime)
-	seen := map[string]bool{}
+	seen := map[string]int{}
 	for looked := 0; len(queue) > 0; queue = queue[1:] {
 		at := queue[0]
-		if !clean(at.dir) || seen[at.dir] || at.dir == "/proc" || at.dir == "/sys" {
+		if !clean(at.dir) || seen[at.dir] >= at.depth || at.dir == "/proc" || at.dir == "/sys" {
 			continue
 		}
-		seen[at.dir] = true
+		seen[at.dir] = at.depth
 		if time.Now().After(deadline) || looked > maxEntries {
 			return paths, true
 		}

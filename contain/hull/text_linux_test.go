@@ -87,9 +87,9 @@ short /x
 `
 
 func TestSocketsAreReadFromTheKernelsList(t *testing.T) {
-	paths, cut := hull.ReadUnix(strings.NewReader(unixTable))
-	if cut || !slices.Equal(paths, []string{"/run/a b.sock", "/log"}) {
-		t.Errorf("%q, cut %v", paths, cut)
+	paths, relative, cut := hull.ReadUnix(strings.NewReader(unixTable))
+	if cut || !slices.Equal(paths, []string{"/run/a b.sock", "/log"}) || !slices.Equal(relative, []string{"relative.sock"}) {
+		t.Errorf("%q and %q, cut %v", paths, relative, cut)
 	}
 }
 
@@ -157,9 +157,9 @@ func FuzzMounts(f *testing.F) {
 func FuzzUnixTable(f *testing.F) {
 	f.Add(unixTable)
 	f.Fuzz(func(t *testing.T, text string) {
-		paths, _ := hull.ReadUnix(strings.NewReader(text))
-		for _, path := range paths {
-			if !strings.HasPrefix(path, "/") || !strings.Contains(text, path) {
+		paths, relative, _ := hull.ReadUnix(strings.NewReader(text))
+		for _, path := range append(paths, relative...) {
+			if !strings.Contains(text, path) || strings.HasPrefix(path, "/") == slices.Contains(relative, path) || path[0] == '@' {
 				t.Errorf("%q", path)
 			}
 		}

@@ -13,15 +13,18 @@ const (
 )
 
 // readUnix reads the list of a network's UNIX sockets, /proc/N/net/unix (proc_pid_net(5)), and gives the paths that
-// they are bound to in the file system, each once. A path that a socket was given from its program's working
-// directory cannot be told, and is passed over. What is beyond the limits makes cut true.
-func readUnix(r io.Reader) (paths []string, cut bool) {
+// they are bound to in the file system, each once: those that are whole, and those that a socket was given from its
+// program's working directory. What is beyond the limits makes cut true.
+func readUnix(r io.Reader) (paths, relative []string, cut bool) {
 	lines := bufio.NewScanner(r)
 	lines.Buffer(make([]byte, maxSocketLine), maxSocketLine)
 	seen := map[string]bool{}
 	for lines.Scan() {
 		// Num RefCount Protocol Flags Type St Inode Path, and a path may have spaces.
 		rest := lines.Text()
+		if strings.HasPrefix(rest, "Num ") { // the first line
+			continue
+		}
 		for range 7 {
 			rest = strings.TrimLeft(rest, " ")
 			i := strings.IndexByte(rest, ' ')
@@ -31,14 +34,18 @@ func readUnix(r io.Reader) (paths []string, cut bool) {
 			}
 			rest = rest[i+1:]
 		}
-		if !strings.HasPrefix(rest, "/") || seen[rest] {
+		if rest == "" || rest[0] == '@' || seen[rest] { // without a name, or with an abstract one
 			continue
 		}
-		if len(paths) == maxSockets {
-			return paths, true
+		if len(seen) == maxSockets {
+			return paths, relative, true
 		}
 		seen[rest] = true
-		paths = append(paths, rest)
+		if rest[0] == '/' {
+			paths = append(paths, rest)
+		} else {
+			relative = append(relative, rest)
+		}
 	}
-	return paths, lines.Err() != nil
+	return paths, relative, lines.Err() != nil
 }
