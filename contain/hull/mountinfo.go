@@ -63,10 +63,12 @@ func unescape(text string) string {
 	return b.String()
 }
 
-// byName says that whoever names a path below the mount makes a program of the host look the name up: the automounter
-// with a map whose keys are free (autofs(5)), of which `-hosts` on /net takes names of hosts.
+// byName says that whoever names a path below the mount makes the host look the name up: the automounter with a map whose
+// keys are free (autofs(5)), of which `-hosts` on /net takes names of hosts; the kernel's own client of AFS with a dynamic
+// root, below which stand cells by their names; and afuse, an automounter of users.
 func (m mount) byName() bool {
-	return m.kind == "autofs" && strings.Contains(","+m.super+",", ",indirect,")
+	has := func(option string) bool { return strings.Contains(","+m.super+",", ","+option+",") }
+	return m.kind == "autofs" && has("indirect") || m.kind == "afs" && has("dyn") || m.kind == "fuse.afuse"
 }
 
 // aliases gives the other paths under which the file at path is seen, by mounts that show the same part of its file
