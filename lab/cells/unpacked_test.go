@@ -30,6 +30,9 @@ var unpackedPackages = []string{"nscd", "systemd-resolved", "libsystemd-shared"}
 func fetch(test string) {
 	pattern := ""
 	for i, arg := range os.Args {
+		if strings.HasPrefix(strings.TrimLeft(arg, "-"), "test.list") {
+			return
+		}
 		if text, ok := strings.CutPrefix(strings.TrimLeft(arg, "-"), "test.run="); ok {
 			pattern = text
 		} else if strings.TrimLeft(arg, "-") == "test.run" && i+1 < len(os.Args) {
@@ -104,7 +107,10 @@ func needDaemons(t testing.TB) (d daemons) {
 	t.Helper()
 	dir := os.Getenv(unpackedVar)
 	if why, none := strings.CutPrefix(dir, "no: "); none || dir == "" {
-		lab.Lacking(t, "nscd and systemd-resolved, which are not installed but unpacked: %s", why)
+		if os.Getenv("CI") != "true" { // what scripts/test-packages finds installed says nothing of these
+			t.Skipf("NOT TESTED: nscd and systemd-resolved, which are unpacked and not installed, are not to be had: %s", why)
+		}
+		lab.Lacking(t, "nscd and systemd-resolved, which are unpacked and not installed: %s", why)
 	}
 	for _, where := range []struct {
 		to       *string
