@@ -265,6 +265,22 @@ func TestExec_PassesSignalsOn(t *testing.T) {
 	}
 }
 
+func TestExec_LeavesIgnoredWhatNohupIgnores(t *testing.T) {
+	lab.Need(t, "bash")
+	w := execWorld(t)
+	for _, c := range []struct {
+		ignored string
+		want    uint64 // a bit for each signal, as in proc_pid_status(5)
+	}{{"HUP", 1 << 0}, {"HUP INT", 1<<0 | 1<<1}, {"", 0}} {
+		script := `for s in $0; do trap "" $s; done; exec -a watertight "$@"`
+		out, errs, code := outcome(t, exec.Command("bash", "-c", script, c.ignored, lab.Must(os.Executable())(t), "exec", "-c", w.config(), "--", "grep", "SigIgn", "/proc/self/status"))
+		got, err := strconv.ParseUint(strings.TrimSpace(strings.TrimPrefix(out, "SigIgn:")), 16, 64)
+		if err != nil || code != 0 || got&3 != c.want {
+			t.Errorf("%q: %q, exit code %d: %s", c.ignored, out, code, errs)
+		}
+	}
+}
+
 func TestExec_ProgramEndsWithTheOneThatCarriesIt(t *testing.T) {
 	w := execWorld(t)
 	reader, writer, err := os.Pipe()

@@ -14,7 +14,11 @@ import (
 func forProgram(parent context.Context) (ctx context.Context, signals <-chan syscall.Signal, stop func()) {
 	ctx, cancel := context.WithCancel(parent)
 	caught := make(chan os.Signal, 16)
-	signal.Notify(caught, syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTERM, syscall.SIGUSR1, syscall.SIGUSR2)
+	for _, s := range []os.Signal{syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTERM, syscall.SIGUSR1, syscall.SIGUSR2} {
+		if !signal.Ignored(s) { // as nohup(1) has it, and a shell for what it runs behind: the program ignores it too
+			signal.Notify(caught, s)
+		}
+	}
 	passed := make(chan syscall.Signal, 16)
 	done := make(chan struct{})
 	go func() {
