@@ -34,7 +34,7 @@ type Proxy struct {
 
 // Errors of [ParseProxy]. None of them shows a part of its input that could be a credential.
 var (
-	ErrScheme     = errors.New("write socks5://HOST:PORT, http://HOST:PORT or https://HOST, h2://, socks5+tls:// or socks4a://")
+	ErrScheme     = errors.New("write socks5://HOST:PORT, http://HOST:PORT or https://HOST, h2://, h3://, socks5+tls:// or socks4a://")
 	ErrProxy      = errors.New("not a valid proxy")
 	ErrCredential = errors.New("not a valid user or password")
 )
