@@ -21,7 +21,7 @@ import (
 func newExec() *cobra.Command {
 	var o options
 	var channel string
-	var real bool
+	var real, attach bool
 	var ports []string
 	var setup contain.Setup
 	cmd := execCommand()
@@ -34,8 +34,23 @@ func newExec() *cobra.Command {
 		if err != nil {
 			return err
 		}
+		if err := fitsAttach(cmd, attach); err != nil {
+			return err
+		}
 		ctx, signals, stop := forProgram(cmd.Context())
 		defer stop()
+		if attach {
+			status, err := daemon.Attach(ctx, daemon.AttachOptions{
+				Find: o.socket, Channel: channel, Command: args, Env: os.Environ(), Setup: setup, Publish: publish, Signals: signals,
+				Lost: func(err error) {
+					fmt.Fprintf(cmd.ErrOrStderr(), "watertight: %s has no network any more: %v\n", args[0], err)
+				},
+			})
+			if err != nil {
+				return notStarted(args[0], err)
+			}
+			return quietError{exitOf(status)}
+		}
 		status, err := daemon.Exec(ctx, daemon.ExecOptions{
 			Load:    func() (*config.Config, error) { return config.Load(o.file, o.over) },
 			Ground:  wire.Dialer{},
@@ -65,8 +80,32 @@ func newExec() *cobra.Command {
 	f.BoolVar(&setup.ShareTmp, "share-tmp", false, "show the host's /tmp and /var/tmp, instead of private ones")
 	f.BoolVar(&setup.Namespaces, "allow-namespaces", false, "let the program make namespaces of its own, as browsers do for their sandbox")
 	f.StringArrayVar(&ports, "publish", nil, "make the port `PORT[:PORT]` (repeatable) of the program reachable on 127.0.0.1 and ::1 of this host; the second is the one inside, where it differs")
+	f.BoolVar(&attach, "attach", false, "have the running proxy carry the program, instead of channels of its own; -c or --listen say which")
+	o.addListen(cmd, "with --attach, the `ADDR` on which the running proxy listens; without it, the one that runs with the configuration is meant")
 	f.BoolVar(&real, "real-addresses", false, "let the program see the addresses of the network, instead of ones that stand for names")
 	return cmd
+}
+
+// fitsAttach refuses flags that would have no effect with --attach, or without it.
+func fitsAttach(cmd *cobra.Command, attach bool) error {
+	if !attach {
+		if cmd.Flags().Changed("listen") {
+			return usageError{errors.New("--listen names a running proxy, for --attach; exec itself opens no listener")}
+		}
+		return nil
+	}
+	for _, no := range []struct{ flags, why string }{
+		{"resolver ca via", "the running proxy has its channels, and --channel chooses one"},
+		{"log-level log-format", "the running proxy writes the log"},
+		{"real-addresses", "the running proxy cannot tell which program it gave an address to, as all have the same one of their own"},
+	} {
+		for name := range strings.FieldsSeq(no.flags) {
+			if cmd.Flags().Changed(name) {
+				return usageError{fmt.Errorf("--%s does not go with --attach: %s", name, no.why)}
+			}
+		}
+	}
+	return nil
 }
 
 // publishOf reads --publish.

@@ -37,6 +37,7 @@ func (s *Server) commands() paths {
 	delete(p, "/proxy.pac") // no browser comes by a UNIX socket
 	p["/reload"] = handling{http.MethodPost, http.HandlerFunc(s.reload)}
 	p["/cache/flush"] = handling{http.MethodPost, http.HandlerFunc(s.flush)}
+	s.addAttach(p)
 	return p
 }
 

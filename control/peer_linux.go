@@ -8,23 +8,28 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// checkPeer refuses a connection of anyone but this process's user and root (SO_PEERCRED in unix(7)).
+// checkPeer refuses a connection of anyone but this process's user and root.
 func checkPeer(conn *net.UnixConn) error {
-	raw, err := conn.SyscallConn()
+	peer, err := peerOf(conn)
 	if err != nil {
 		return err
 	}
-	var peer *unix.Ucred
+	return checkUser(peer.Uid)
+}
+
+// peerOf says who is at the other end (SO_PEERCRED in unix(7)).
+func peerOf(conn *net.UnixConn) (peer *unix.Ucred, err error) {
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return nil, err
+	}
 	var failed error
 	if err := raw.Control(func(fd uintptr) {
 		peer, failed = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
 	}); err != nil {
-		return err
+		return nil, err
 	}
-	if failed != nil {
-		return failed
-	}
-	return checkUser(peer.Uid)
+	return peer, failed
 }
 
 func checkUser(uid uint32) error {

@@ -40,6 +40,7 @@ func RenderStatus(w io.Writer, s Status) error {
 	v.row("tunnels", "%d open, %d in all", s.Tunnels.Active, s.Tunnels.Total)
 	v.requests(s.Requests)
 	v.dns(s.DNS)
+	v.contained(s.Contained)
 	v.config(s.Config)
 	v.row("host look-ups", "%d trapped", s.TrappedHostLookups)
 	if s.TrappedHostLookups > 0 {
@@ -207,6 +208,23 @@ func (v *view) dns(d *DNS) {
 	if dropped := sum(d.Dropped); dropped > 0 {
 		v.row("DNS dropped", "%d", dropped)
 		said("DNS dropped", d.Dropped)
+	}
+}
+
+// contained shows the contained programs.
+func (v *view) contained(c *ContainedPrograms) {
+	if c == nil {
+		return
+	}
+	v.row("contained", "%s, %d in all", count(uint64(len(c.List)), "program"), c.Total)
+	for _, p := range c.List {
+		by := "the routes"
+		if p.Channel != "" {
+			by = p.Channel
+		}
+		v.row("contained", "pid %d by %s: %s and %s open, %s, %s, datagrams: %d refused, %d dropped", p.PID, by,
+			count(uint64(max(p.Connections, 0)), "connection"), count(uint64(max(p.Flows, 0)), "flow"), count(uint64(max(p.Names, 0)), "name"),
+			count(p.Queries, "DNS question"), p.Refused, p.Dropped)
 	}
 }
 

@@ -16,8 +16,6 @@ import (
 	"net/http"
 	"sync/atomic"
 	"time"
-
-	"golang.org/x/net/netutil"
 )
 
 // Source is the program as this package sees it. Its methods are called from any goroutine, and at the same time.
@@ -119,7 +117,7 @@ func (s *Server) serve(ctx context.Context, l net.Listener, h http.Handler, d *D
 
 		DisableGeneralOptionsHandler: true, // `OPTIONS *` is refused like every other method
 	}
-	l = netutil.LimitListener(l, maxClients)
+	l = newSlots(l, maxClients)
 	if d != nil {
 		l = &doorListener{l, d}
 		server.ConnContext, server.ConnState = d.enter, s.handshaken

@@ -17,9 +17,11 @@ type Status struct {
 	Requests      Requests   `json:"requests"`
 	DNS           *DNS       `json:"dns,omitempty"` // nothing where no DNS is served
 	// Certificates are those that are obtained by ACME; nothing where none are.
-	Certificates       []Certificate `json:"certificates,omitempty"`
-	TrappedHostLookups uint64        `json:"trapped_host_lookups"` // anything but 0 is a fault of the program
-	Config             Config        `json:"config"`
+	Certificates []Certificate `json:"certificates,omitempty"`
+	// Contained are the programs of `watertight exec --attach`; nothing where there never was one.
+	Contained          *ContainedPrograms `json:"contained,omitempty"`
+	TrappedHostLookups uint64             `json:"trapped_host_lookups"` // anything but 0 is a fault of the program
+	Config             Config             `json:"config"`
 }
 
 // DNS is what happened at the DNS door since the program started.
@@ -28,6 +30,25 @@ type DNS struct {
 	Dropped   map[string]uint64 `json:"dropped"` // queries and connections that no channel was asked for, by reason
 	Truncated uint64            `json:"truncated"`
 	Waiting   int64             `json:"waiting"` // queries under way
+}
+
+// ContainedPrograms are those whose traffic the program carries.
+type ContainedPrograms struct {
+	Total uint64             `json:"total"` // since the program started
+	List  []ContainedProgram `json:"list"`  // now, the longest first
+}
+
+// ContainedProgram is one of them. It holds no names.
+type ContainedProgram struct {
+	PID         int       `json:"pid"`     // of its `watertight exec`; 0 where its number means nothing here
+	Channel     string    `json:"channel"` // empty where the routes say it
+	Started     time.Time `json:"started"`
+	Connections int64     `json:"connections"` // open
+	Flows       int       `json:"flows"`       // of datagrams, open
+	Names       int       `json:"names"`       // that have an address that stands for them
+	Queries     uint64    `json:"queries"`     // questions of DNS
+	Dropped     uint64    `json:"dropped"`     // datagrams over a limit
+	Refused     uint64    `json:"refused"`     // datagrams that nobody takes, and it was told so
 }
 
 // Certificate is one that is obtained for listeners.

@@ -75,6 +75,7 @@ func (d *Daemon) Status() control.Status {
 		s.DNS = &control.DNS{Queries: stats.Queries, Dropped: stats.Dropped(), Truncated: stats.Truncated, Waiting: stats.Waiting}
 	}
 	s.Certificates = d.certificateStatus()
+	s.Contained = d.guestStatus()
 	for code, n := range totals.Refused {
 		s.Requests.Refused[string(code)] = n
 	}

@@ -108,6 +108,7 @@ type Daemon struct {
 
 	surface      *control.Server
 	closeControl func()
+	guests       *guests
 
 	reloading sync.Mutex // one at a time; it also guards what follows
 	stopped   bool
@@ -128,7 +129,7 @@ func New(o Options) (*Daemon, error) {
 	if err := o.validate(); err != nil {
 		return nil, err
 	}
-	d := &Daemon{o: o, started: time.Now(), closeControl: func() {}, keeper: gate.NewKeeper()}
+	d := &Daemon{o: o, started: time.Now(), closeControl: func() {}, keeper: gate.NewKeeper(), guests: newGuests()}
 	d.history.loaded(o.Config, nil)
 	d.keeper.SetUserLimits(o.Config.Limits.PerUser)
 	var err error

@@ -3,19 +3,16 @@ package daemon
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net"
 	"strings"
 	"sync"
 
 	"watertight/accesslog"
-	"watertight/channel"
 	"watertight/config"
 	"watertight/contain"
 	"watertight/contain/network"
 	"watertight/event"
-	"watertight/fault"
 	"watertight/front/contained"
 	"watertight/front/transparent"
 	"watertight/relay"
@@ -72,27 +69,8 @@ func newHold(o ExecOptions) (*hold, error) {
 
 // ready waits until the resolver of every channel that can be used has answered once, and gives the first fault at once.
 func (h *hold) ready(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, readyToRun)
-	defer cancel()
-	var used []*channel.Channel
-	for _, r := range h.g.channels {
-		if h.only == "" || r.Name() == h.only {
-			used = append(used, r.Channel)
-		}
-	}
-	faults := make(chan error, len(used))
-	for _, c := range used {
-		go func() { faults <- settle(ctx, h.g, c) }()
-	}
-	for range used {
-		if err := <-faults; err != nil {
-			f := fault.Of(err)
-			err = errors.New(f.Message)
-			if hint := f.NextStep(); hint != "" {
-				err = fmt.Errorf("%w\n%s", err, hint)
-			}
-			return &contain.NotStarted{Code: contain.ExitUncontained, Err: err}
-		}
+	if err := answered(ctx, h.g, h.only); err != nil {
+		return &contain.NotStarted{Code: contain.ExitUncontained, Err: err}
 	}
 	return nil
 }
@@ -107,6 +85,18 @@ func (h *hold) serve(s network.Sockets, replies transparent.ReplyFrom, realAddre
 	if err != nil {
 		return errors.Join(err, s.Close())
 	}
+	sockets := socketsFor(s, replies)
+	h.serving.Go(func() {
+		if err := door.Serve(h.ctx, sockets); err != nil && h.ctx.Err() == nil {
+			h.log.Error("what the program sends is not carried any more", "error", err)
+		}
+		_ = s.Close() // what the door has not closed
+	})
+	return nil
+}
+
+// socketsFor gives a door the sockets of a program.
+func socketsFor(s network.Sockets, replies transparent.ReplyFrom) contained.Sockets {
 	sockets := contained.Sockets{
 		DNS: []*net.TCPListener{s.DNS}, DNSPackets: []*net.UDPConn{s.DNSPackets},
 		ReplyFrom: replies, Unreachable: contained.Unreachable(s.ICMP4, s.ICMP6),
@@ -121,13 +111,7 @@ func (h *hold) serve(s network.Sockets, replies transparent.ReplyFrom, realAddre
 			sockets.UDP = append(sockets.UDP, c)
 		}
 	}
-	h.serving.Go(func() {
-		if err := door.Serve(h.ctx, sockets); err != nil && h.ctx.Err() == nil {
-			h.log.Error("what the program sends is not carried any more", "error", err)
-		}
-		_ = s.Close() // what the door has not closed
-	})
-	return nil
+	return sockets
 }
 
 // close ends the door, which is of no use without the program, and the channels.

@@ -16,6 +16,7 @@ func (d *Daemon) settle(c *config.Config) {
 	}
 	d.keeper.SetUserLimits(c.Limits.PerUser)
 	d.transparent.SetConnections(c.Limits.Connections)
+	d.guests.setConnections(c.Limits.Connections)
 	err := errors.Join(
 		d.port.SetLimits(c.Limits.Connections, c.Limits.Drain),
 		d.gateway.SetLimits(c.Limits.Connections, c.Limits.Drain))
@@ -28,6 +29,7 @@ func (d *Daemon) settle(c *config.Config) {
 func (d *Daemon) drainDoors() {
 	var draining sync.WaitGroup
 	draining.Go(d.gateway.Drain)
+	draining.Go(d.guests.stop) // at once: their programs are to know
 	draining.Go(func() { d.transparent.Drain(d.drainLimit()) })
 	d.port.Drain()
 	draining.Wait()

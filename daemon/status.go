@@ -36,8 +36,9 @@ func (d *Daemon) state() metrics.State {
 	}
 	ready, _ := g.ready()
 	port := d.port.Stats()
+	inside, lost := d.guests.open()
 	s := metrics.State{
-		Ready: ready, Connections: port.Open + d.transparent.Open(), Tunnels: d.tunnels.Load(),
+		Ready: ready, Connections: port.Open + d.transparent.Open() + inside, Tunnels: d.tunnels.Load(),
 		OverLimit: port.Refused, Unknown: port.Unknown, Faults: port.Panics,
 		Handshakes: map[string]uint64{string(kindProxy): port.Handshakes, string(kindAdmin): d.surface.Handshakes(), string(kindGateway): d.gateway.Handshakes()},
 	}
@@ -47,6 +48,9 @@ func (d *Daemon) state() metrics.State {
 	}
 	if n := d.transparent.Dropped(); n > 0 {
 		s.Datagrams = append(s.Datagrams, metrics.DroppedDatagrams{Door: event.DoorTransparentUDP, Reason: "limit", Number: n})
+	}
+	if lost > 0 {
+		s.Datagrams = append(s.Datagrams, metrics.DroppedDatagrams{Door: event.DoorExecUDP, Reason: "limit", Number: lost})
 	}
 	s.Certificates = d.certificateMetrics()
 	for reason, n := range d.socks.Dropped().ByReason() {

@@ -49,6 +49,16 @@ func Inherited(fd int) (*net.UnixConn, error) {
 	return nil, errors.New("wire: pair: the descriptor is something else")
 }
 
+// PairOf makes an end of a [Pair] of a descriptor that was handed over, and closes f. Any other connection is an error.
+func PairOf(f *os.File) (*net.UnixConn, error) {
+	conn, err := connOf[*net.UnixConn](f)
+	if err == nil && conn.LocalAddr().Network() != "unixpacket" {
+		_ = conn.Close()
+		return nil, errors.New("wire: take over: a socket of another kind")
+	}
+	return conn, err
+}
+
 // HandOver sends a message, and copies of sockets with it (SCM_RIGHTS).
 func HandOver(to *net.UnixConn, message []byte, sockets ...syscall.Conn) error {
 	if len(sockets) > maxHandover {

@@ -126,6 +126,9 @@ func New(o Options) (*Door, error) {
 	return d, nil
 }
 
+// SetConnections changes the limit from now on.
+func (d *Door) SetConnections(n int) { d.traffic.SetConnections(n) }
+
 // Book is which addresses stand for names.
 func (d *Door) Book() *synthetic.Book { return d.book }
 
