@@ -67,7 +67,7 @@ func Attach(ctx context.Context, o AttachOptions) (syscall.WaitStatus, error) {
 	if err != nil {
 		return 0, &contain.NotStarted{Code: contain.ExitUncontained, Err: err}
 	}
-	a := &attached{conn: conn, replies: program.ReplyFrom, lost: o.Lost, slots: make(chan struct{}, maxReplies), gone: make(chan struct{})}
+	a := &attached{conn: conn, replies: program.ReplyFrom, slots: make(chan struct{}, maxReplies), gone: make(chan struct{})}
 	a.ctx, a.stop = context.WithCancel(context.Background())
 	defer a.close()
 	sockets, err := program.Sockets(ctx)
@@ -94,6 +94,13 @@ func Attach(ctx context.Context, o AttachOptions) (syscall.WaitStatus, error) {
 	if err := program.Start(ctx); err != nil {
 		return 0, err
 	}
+	a.busy.Go(func() {
+		select {
+		case <-a.gone:
+			o.Lost(a.why)
+		case <-a.ctx.Done():
+		}
+	})
 	defer hull.Terminal()()
 	defer forward(o.Signals, program.Signal)()
 	return program.Wait()
@@ -106,7 +113,6 @@ const maxReplies = 64
 type attached struct {
 	conn    *net.UnixConn
 	replies func(netip.AddrPort) (*net.UDPConn, error)
-	lost    func(error)
 	slots   chan struct{}
 
 	names       []string      // of the sockets that are kept
@@ -159,7 +165,6 @@ func (a *attached) listen(served chan<- struct{}) {
 	}
 	a.why = fmt.Errorf("the running proxy does not carry it any more: %w", err)
 	close(a.gone)
-	a.lost(a.why)
 	a.refuse()
 }
 
