@@ -9,10 +9,11 @@ import (
 	"watertight/lab/internet"
 )
 
-// untilCut calls until it cannot any more, says so, and then tries every other way once.
+// untilCut calls and sends a datagram, calls until it cannot any more, says so, and then tries every other way once.
 const untilCut = `
 call() { curl --silent --show-error --fail --max-time 15 --cacert "$1" "https://$2/"; }
 call "$@" || exit 1
+python3 -I -c "$5" "$2"
 echo up
 while call "$@"; do :; done
 echo cut
@@ -65,7 +66,10 @@ func TestExec_AProgramWhoseProxyIsKilledSendsNothingInClear(t *testing.T) {
 	if !e.Delivered {
 		t.Errorf("no call arrived while the proxy lived: %s", e.Client.Text())
 	}
-	_, after, _ := strings.Cut(e.Client.Stdout, "cut\n")
+	before, after, _ := strings.Cut(e.Client.Stdout, "cut\n")
+	if !strings.Contains(before, "answered ping") {
+		t.Errorf("no datagram came back while the proxy lived: %s", e.Client.Text())
+	}
 	for _, never := range []string{"a call arrived", "a resolver answered", "answered ping"} {
 		if strings.Contains(after, never) {
 			t.Errorf("without a proxy %q: %s", never, e.Client.Text())
