@@ -8,6 +8,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -114,7 +115,11 @@ func (l *launch) onTerminal(args ...string) *tty {
 	if err := cmd.Start(); err != nil {
 		l.t.Fatal(err)
 	}
-	l.t.Cleanup(func() { master.Close() })
+	late := time.AfterFunc(time.Minute, func() { _ = cmd.Process.Kill() }) // then the terminal ends, and whoever reads it
+	l.t.Cleanup(func() {
+		late.Stop()
+		master.Close()
+	})
 	return &tty{t: l.t, master: master, cmd: cmd}
 }
 
@@ -160,6 +165,8 @@ func TestATerminalWorksAsWithoutAHull(t *testing.T) {
 	users(t, func(t *testing.T, l *launch) {
 		y := l.onTerminal("/bin/sh", "-c", "stty size; cat")
 		y.await("33 77")
+		y.send("hello\n")
+		y.await("hello\r\nhello") // typed, and written: the last program is there
 		y.send("\x03")
 		y.exit(130)
 	})
@@ -168,14 +175,16 @@ func TestATerminalWorksAsWithoutAHull(t *testing.T) {
 func TestAShellHasJobControl(t *testing.T) {
 	users(t, func(t *testing.T, l *launch) {
 		y := l.onTerminal("/bin/bash", "--norc", "--noediting", "-i")
-		// What is awaited is not in what is typed, which the terminal shows too.
-		y.send("PS1='PROM''PT> '; sh -c 'echo ru''nning; exec sleep 1000'\n")
+		// What is awaited is not in what is typed, which the terminal shows too. The shell gives the terminal to the job before it
+		// goes on, and only then is ^C the job's. The job forks nothing: a process that is stopped between vfork and exec keeps its
+		// parent from stopping.
+		y.send("PS1='PROM''PT> '; sh -c 'trap \"echo conti\"\"nued\" CONT; echo ru''nning; while :; do read line; done'\n")
 		y.await("running")
 		y.send("\x1a")
 		y.await("Stopped")
 		y.await("PROMPT> ")
 		y.send("fg\n")
-		y.await("exec sleep 1000")
+		y.await("continued")
 		y.send("\x03")
 		y.await("PROMPT> ")
 		y.send("exit 5\n")
