@@ -72,7 +72,7 @@ func TestNoCapabilityIsLeftButOfRootOverFiles(t *testing.T) {
 func TestRootWorksWithTheFilesOfOthers(t *testing.T) {
 	users(t, func(t *testing.T, l *launch) {
 		if l.uid != 0 || os.Getuid() != 0 {
-			t.Skip("for root")
+			t.Skip("it is about root alone, who is tested where root runs the tests")
 		}
 		l.spec.Plan.Dir = l.dirIn("/srv")
 		want(t, "contained", l.run("/bin/sh", "-c", "chmod 755 . && touch f && chown 12:34 f && chmod 400 f && cat f && stat -c %u:%g f && setpriv --reuid 12 --regid 34 --clear-groups cat f && echo read"),
