@@ -61,40 +61,17 @@ type Header struct{ Name, Value string }
 
 // gatewayListener reads one address, or a map with what belongs to it.
 func (l *loader) gatewayListener(n *node, path string) GatewayListener {
-	var one GatewayListener
-	if n.kind != kindMap {
-		_, one.Address = l.socket(n, path)
-		l.reachable(ProxyListener{Listener: one.Listener}, n.pos, path)
-		return one
-	}
-	var files *keyFiles
-	l.fields(n, "listen.gateway", path, func(key string, n *node, path string) {
+	var g GatewayListener
+	one := l.guarded(n, "listen.gateway", path, exampleGateway, func(_ *ProxyListener, key string, n *node, path string) {
 		switch key {
-		case "address":
-			_, one.Address = l.socket(n, path)
 		case "hosts":
-			one.Hosts = l.called(n, path, parseCalled, "write HOST or HOST:PORT, as clients write it in the base URL")
+			g.Hosts = l.called(n, path, parseCalled, "write HOST or HOST:PORT, as clients write it in the base URL")
 		case "origins":
-			one.Origins = l.called(n, path, parseOrigin, "write the page's origin, such as https://app.example.com: a scheme, a host and a port if it is not the scheme's own")
-		case "tls":
-			files = l.keyFiles(n, "listen.gateway.tls", path)
-		case "users":
-			l.users(n, path, &one.Access)
-		case "token_key":
-			l.tokenKey(n, path, &one.Access)
-		case "allow_insecure":
-			l.truth(n, path, &one.AllowInsecure)
+			g.Origins = l.called(n, path, parseOrigin, "write the page's origin, such as https://app.example.com: a scheme, a host and a port if it is not the scheme's own")
 		}
 	})
-	if !l.stands(path + ".address") {
-		l.problem(n.pos, fmt.Sprintf("`%s` has no `address`", path), "write `address: "+exampleGateway+"`, or the address alone in place of the map")
-	}
-	if files != nil {
-		one.ServerTLS = l.serverTLS(files, path+".tls")
-	}
-	l.tokenFor(one.Access, path)
-	l.reachable(ProxyListener{Listener: one.Listener, ServerTLS: one.ServerTLS, Access: one.Access}, l.at(path+".address"), path+".address")
-	return one
+	g.Listener, g.ServerTLS, g.Access = one.Listener, one.ServerTLS, one.Access
+	return g
 }
 
 // Rules are what the listener asks of its clients.

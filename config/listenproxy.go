@@ -60,6 +60,23 @@ func (l Listen) Plain() int {
 
 // proxyListener reads one address of the mixed port, or a map with an address and what belongs to it.
 func (l *loader) proxyListener(n *node, row, path string) ProxyListener {
+	one := l.guarded(n, row, path, DefaultListen, func(one *ProxyListener, key string, n *node, path string) {
+		switch key {
+		case "h3":
+			l.truth(n, path, &one.H3)
+		case "proxy_protocol":
+			l.items(n, path, func(n *node, path string) { l.balancer(n, path, one) })
+		}
+	})
+	if one.H3 && !l.stands(path+".tls") {
+		l.problem(l.at(path+".h3"), fmt.Sprintf("`%s.h3` needs a certificate: HTTP/3 is never in clear", path), "write `tls: {cert: FILE, key: FILE}` beside it")
+	}
+	return one
+}
+
+// guarded reads one address, or a map with an address and what is asked of those who come there. What else the map has is handed to
+// more.
+func (l *loader) guarded(n *node, row, path, example string, more func(one *ProxyListener, key string, n *node, path string)) ProxyListener {
 	var one ProxyListener
 	if n.kind != kindMap {
 		_, one.Address = l.socket(n, path)
@@ -77,22 +94,17 @@ func (l *loader) proxyListener(n *node, row, path string) ProxyListener {
 			l.users(n, path, &one.Access)
 		case "token_key":
 			l.tokenKey(n, path, &one.Access)
-		case "h3":
-			l.truth(n, path, &one.H3)
-		case "proxy_protocol":
-			l.items(n, path, func(n *node, path string) { l.balancer(n, path, &one) })
 		case "allow_insecure":
 			l.truth(n, path, &one.AllowInsecure)
+		default:
+			more(&one, key, n, path)
 		}
 	})
 	if !l.stands(path + ".address") {
-		l.problem(n.pos, fmt.Sprintf("`%s` has no `address`", path), "write `address: "+DefaultListen+"`, or the address alone in place of the map")
+		l.problem(n.pos, fmt.Sprintf("`%s` has no `address`", path), "write `address: "+example+"`, or the address alone in place of the map")
 	}
 	if files != nil {
 		one.ServerTLS = l.serverTLS(files, path+".tls")
-	}
-	if one.H3 && files == nil {
-		l.problem(l.at(path+".h3"), fmt.Sprintf("`%s.h3` needs a certificate: HTTP/3 is never in clear", path), "write `tls: {cert: FILE, key: FILE}` beside it")
 	}
 	l.tokenFor(one.Access, path)
 	l.reachable(one, l.at(path+".address"), path+".address")
