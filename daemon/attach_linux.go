@@ -11,7 +11,6 @@ import (
 	"syscall"
 
 	"watertight/contain"
-	"watertight/contain/hull"
 	"watertight/contain/network"
 	"watertight/control"
 	"watertight/event"
@@ -78,14 +77,11 @@ func Attach(ctx context.Context, o AttachOptions) (syscall.WaitStatus, error) {
 	if err := a.handOver(ctx, sockets); err != nil {
 		return 0, &contain.NotStarted{Code: contain.ExitUncontained, Err: err}
 	}
-	ports, err := publish(o.Publish, program.Dial)
+	ports, err := reachable(ctx, program, o.Publish, v6)
 	if err != nil {
-		return 0, &contain.NotStarted{Code: contain.ExitUncontained, Err: err}
+		return 0, err
 	}
 	a.busy.Go(func() { ports.serve(a.ctx) })
-	if err := probe(ctx, program.Dial, v6); err != nil {
-		return 0, &contain.NotStarted{Code: contain.ExitUncontained, Err: err}
-	}
 	select {
 	case <-a.gone:
 		return 0, &contain.NotStarted{Code: contain.ExitUncontained, Err: a.why}
@@ -101,9 +97,7 @@ func Attach(ctx context.Context, o AttachOptions) (syscall.WaitStatus, error) {
 		case <-a.ctx.Done():
 		}
 	})
-	defer hull.Terminal()()
-	defer forward(o.Signals, program.Signal)()
-	return program.Wait()
+	return ended(program, o.Signals)
 }
 
 // maxReplies bounds the sockets that are being opened inside for the running proxy at one time.

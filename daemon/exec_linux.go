@@ -79,19 +79,35 @@ func Exec(ctx context.Context, o ExecOptions) (syscall.WaitStatus, error) {
 	if err := h.serve(sockets, program.ReplyFrom, o.RealAddresses); err != nil {
 		return 0, err
 	}
-	ports, err := publish(o.Publish, program.Dial)
+	ports, err := reachable(ctx, program, o.Publish, sockets.TCP6 != nil)
 	if err != nil {
-		return 0, &contain.NotStarted{Code: contain.ExitUncontained, Err: err}
+		return 0, err
 	}
 	h.serving.Go(func() { ports.serve(h.ctx) })
-	if err := probe(ctx, program.Dial, sockets.TCP6 != nil); err != nil {
-		return 0, &contain.NotStarted{Code: contain.ExitUncontained, Err: err}
-	}
 	if err := program.Start(ctx); err != nil {
 		return 0, err
 	}
+	return ended(program, o.Signals)
+}
+
+// reachable opens the ports of a program that is about to start, and asks a question from inside, as it will. Where both are well the
+// caller serves the ports.
+func reachable(ctx context.Context, program *contain.Program, ports []Publish, v6 bool) (*published, error) {
+	opened, err := publish(ports, program.Dial)
+	if err != nil {
+		return nil, &contain.NotStarted{Code: contain.ExitUncontained, Err: err}
+	}
+	if err := probe(ctx, program.Dial, v6); err != nil {
+		opened.close()
+		return nil, &contain.NotStarted{Code: contain.ExitUncontained, Err: err}
+	}
+	return opened, nil
+}
+
+// ended waits for a program that was started, which has the terminal and the signals meanwhile.
+func ended(program *contain.Program, signals <-chan syscall.Signal) (syscall.WaitStatus, error) {
 	defer hull.Terminal()()
-	defer forward(o.Signals, program.Signal)()
+	defer forward(signals, program.Signal)()
 	return program.Wait()
 }
 
