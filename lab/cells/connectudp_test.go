@@ -29,7 +29,7 @@ import (
 )
 
 // hyperH2 sends one datagram by connect-udp over HTTP/2, with the library of the project Hyper, and wants it back. The target is
-// HOST, or where it is told to leak the address that the host's resolver gives.
+// HOST, or where it is told to leak the address that the host's resolver gives. Told to be plain, it asks for http://HOST/ instead.
 const hyperH2 = `
 import base64, socket, ssl, sys, h2.config, h2.connection, h2.events
 host, port, ca, leak, user = sys.argv[1], sys.argv[2], sys.argv[3], sys.argv[4] == "leak", sys.argv[5]
@@ -54,10 +54,13 @@ while True:
             ready = True
             if not any(int(k) == 8 and v.new_value == 1 for k, v in e.changed_settings.items()):
                 sys.exit("no extended CONNECT")
+            allowed = ("proxy-authorization", "Basic " + base64.b64encode(user.encode()).decode())
+            if sys.argv[4] == "plain":
+                conn.send_headers(stream, [(":method", "GET"), (":scheme", "http"), (":authority", host), (":path", "/"), allowed], end_stream=True)
+                continue
             conn.send_headers(stream, [
                 (":method", "CONNECT"), (":protocol", "connect-udp"), (":scheme", "https"), (":authority", "127.0.0.1:8443"),
-                (":path", "/.well-known/masque/udp/%s/%s/" % (host, port)), ("capsule-protocol", "?1"),
-                ("proxy-authorization", "Basic " + base64.b64encode(user.encode()).decode())])
+                (":path", "/.well-known/masque/udp/%s/%s/" % (host, port)), ("capsule-protocol", "?1"), allowed])
         elif isinstance(e, h2.events.ResponseReceived):
             head = dict(e.headers)
             print("status", head[":status"], head.get("proxy-status", ""))
@@ -78,6 +81,23 @@ while True:
         elif isinstance(e, (h2.events.StreamReset, h2.events.ConnectionTerminated)):
             sys.exit("reset")
     sock.sendall(conn.data_to_send())
+`
+
+// upgradeH1 sends one by an upgrade of HTTP/1.1 inside TLS, and wants it back.
+const upgradeH1 = `
+import base64, socket, ssl, sys
+host, port, ca, user = sys.argv[1:5]
+tls = ssl.create_default_context(cafile=ca)
+tls.check_hostname = False
+sock = tls.wrap_socket(socket.create_connection(("127.0.0.1", 8443), timeout=10))
+sock.sendall(("GET /.well-known/masque/udp/%s/%s/ HTTP/1.1\r\nHost: 127.0.0.1:8443\r\nConnection: Upgrade\r\nUpgrade: connect-udp\r\n"
+    "Capsule-Protocol: ?1\r\nProxy-Authorization: Basic %s\r\n\r\n" % (host, port, base64.b64encode(user.encode()).decode())).encode())
+got = sock.makefile("rb")
+print("status", got.readline().split()[1].decode())
+while got.readline().strip():
+    pass
+sock.sendall(b"\x00\x05\x00ping")
+print("answered", got.read(7)[3:].decode())
 `
 
 // datagramDoor is a proxy port over TLS and QUIC whose clients have to say who they are.
@@ -157,16 +177,20 @@ func TestD1_DatagramsByConnectUDPTakeTheChannel(t *testing.T) {
 		}
 	})
 	for _, families := range internet.AllFamilies() {
-		for _, over := range []string{"h2", "h3"} {
+		for _, over := range []string{"h1", "h2", "h3"} {
 			t.Run("connect-udp/"+over+"/"+string(families), func(t *testing.T) {
 				s, e := packetScene(t, families)
 				with(datagramDoor(t, s, ""))(t, s)
 				var result internet.Result
 				back := ""
-				if over == "h2" {
+				switch over {
+				case "h1":
+					result = lab.Run(t, s.Client.Program("python3", "-I", "-c", upgradeH1, s.Canary, port, s.CAFile, "alice:s3cret"))
+					_, back, _ = strings.Cut(strings.TrimSpace(result.Stdout), "answered ")
+				case "h2":
 					result = sendsByHTTP2(t, s, s.Canary, port, "", "alice:s3cret")
 					_, back, _ = strings.Cut(strings.TrimSpace(result.Stdout), "answered ")
-				} else {
+				default:
 					_, back = sendsByHTTP3(t, s, s.Canary, port)
 				}
 				evidence := s.Gather(t, result)
@@ -215,8 +239,13 @@ func TestD1_DatagramsByConnectUDPTakeTheChannel(t *testing.T) {
 			{origin, port, "alice:s3cret", string(fault.PolicyClientResolved)},       // an address that nobody gave out
 			{s.Canary, port, "alice:wrong", string(fault.AuthRequired)},              // and nobody
 			{"127.0.0.1", "4433", "alice:s3cret", string(fault.PolicyPrivateTarget)}, // the host itself
+			{s.Canary, "plain", "alice:s3cret", string(fault.PolicyPlainHTTP)},       // no datagram, and in clear beyond the proxy
 		} {
-			if r := sendsByHTTP2(t, s, c.host, c.port, "", c.user); r.Code != 3 || !strings.Contains(r.Stdout, c.want) {
+			how := ""
+			if c.port == "plain" {
+				how = c.port
+			}
+			if r := sendsByHTTP2(t, s, c.host, c.port, how, c.user); r.Code != 3 || !strings.Contains(r.Stdout, c.want) {
 				t.Errorf("%s:%s for %s: %s", c.host, c.port, c.user, r.Text())
 			}
 		}
