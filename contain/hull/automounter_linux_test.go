@@ -45,6 +45,7 @@ func automounter(t *testing.T, path string) (asked func() string) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	at := int(root.Fd())
 	var names []string
 	var served sync.WaitGroup
 	served.Go(func() {
@@ -57,16 +58,16 @@ func automounter(t *testing.T, path string) (asked func() string) {
 			length := binary.NativeEndian.Uint32(packet[40:])
 			names = append(names, string(bytes.TrimRight(packet[44:44+length], "\x00")))
 			const fail = 0x9361 // AUTOFS_IOC_FAIL
-			_ = unix.IoctlSetInt(int(root.Fd()), fail, int(binary.NativeEndian.Uint32(packet[8:])))
+			_ = unix.IoctlSetInt(at, fail, int(binary.NativeEndian.Uint32(packet[8:])))
 		}
 	})
 	var once sync.Once
 	end := func() {
 		once.Do(func() {
 			const catatonic = 0x9362 // AUTOFS_IOC_CATATONIC
-			_ = unix.IoctlSetInt(int(root.Fd()), catatonic, 0)
-			root.Close()
+			_ = unix.IoctlSetInt(at, catatonic, 0)
 			served.Wait()
+			root.Close()
 			r.Close()
 			_ = unix.Unmount(path, unix.MNT_DETACH)
 			hold.Close()
