@@ -85,7 +85,11 @@ func Begin(command, env []string, setup Setup) (*Program, error) {
 		}
 		return nil, &NotStarted{ExitUncontained, err}
 	}
-	if err := say(here, order{Setup: &setup}); err != nil {
+	// Meanwhile it starts.
+	if setup.Relative, err = hull.Relative(); err == nil {
+		err = say(here, order{Setup: &setup})
+	}
+	if err != nil {
 		_ = here.Close()
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()

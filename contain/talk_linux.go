@@ -39,6 +39,7 @@ type Setup struct {
 	KeepEnv    []string `json:"keep_env,omitempty"`   // variables that it gets though they are in [hull.Dangerous]
 	Binds      []string `json:"binds,omitempty"`      // files and directories that it sees though they lie where nothing is shown
 	Sockets    []string `json:"sockets,omitempty"`    // UNIX sockets of the host that it may reach
+	Relative   []string `json:"relative,omitempty"`   // what [hull.Relative] gave
 	ShareTmp   bool     `json:"share_tmp,omitempty"`  // it sees the host's /tmp and /var/tmp
 	Namespaces bool     `json:"namespaces,omitempty"` // it may make namespaces of its own, as browsers do
 }
@@ -48,7 +49,7 @@ type Setup struct {
 func (s *Setup) plan(v6 bool) hull.Plan {
 	return hull.Plan{
 		Dir: s.Dir, Env: os.Environ(), ResolvConf: resolvers(v6), KeepEnv: s.KeepEnv, Binds: s.Binds, Sockets: s.Sockets,
-		ShareTmp: s.ShareTmp, Namespaces: s.Namespaces,
+		Relative: s.Relative, ShareTmp: s.ShareTmp, Namespaces: s.Namespaces,
 	}
 }
 

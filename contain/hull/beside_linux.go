@@ -2,58 +2,117 @@ package hull
 
 import (
 	"io/fs"
+	"iter"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"unicode/utf8"
 )
 
 // Limits of what is tried for sockets that are not where they are listed.
 const (
-	maxBeside    = 512 // directories that are read
-	maxWhereFrom = 256 // directories of programs, and as many relative paths, in each network
+	maxBeside    = 512      // directories that are read
+	maxWhereFrom = 1024     // directories of programs, and as many relative paths, in each network
+	maxRelative  = 1 << 18  // pairs of the two that are looked at
+	maxFound     = 32 << 10 // octets of paths
 )
 
-// directories are, for each network, those that its programs are in, and the paths that sockets of it were given from
-// there (proc_pid_net(5), proc_pid_cwd(5)): which is whose is not told, so each is tried with each.
-type directories map[uint64]*whereFrom
+// Relative gives the paths of those UNIX sockets of the host that were given a path from their program's working directory,
+// which is all that the kernel says of them (proc_pid_net(5)). It has to be called by the process that starts the first one
+// inside, for a program's directory is told to its own user alone, and not from within another user namespace (ptrace(2),
+// access mode checking); its result is [Plan.Relative]. Of programs of other users nothing is found.
+func Relative() (paths []string, err error) {
+	entries, err := os.ReadDir("/proc")
+	if err != nil {
+		return nil, &Error{Part: PartSockets, Reason: "the sockets of the host cannot be listed", Err: err, Mend: "have /proc mounted"}
+	}
+	networks := map[uint64]*whereFrom{}
+	for _, e := range entries {
+		if _, err := strconv.Atoi(e.Name()); err != nil {
+			continue
+		}
+		// The file of each network has a number of its own (proc_pid_net(5)).
+		list := "/proc/" + e.Name() + "/net/unix"
+		network, err := inode(list)
+		if err != nil {
+			continue
+		}
+		if networks[network] == nil {
+			if len(networks) == maxNetworks {
+				return nil, tooMany
+			}
+			networks[network] = &whereFrom{programs: map[string]bool{}}
+		}
+		if err := networks[network].add(list, "/proc/"+e.Name()+"/cwd"); err != nil {
+			return nil, err
+		}
+	}
+	left, octets := maxRelative, 0
+	for _, w := range networks {
+		for path := range w.found(&left) {
+			if !utf8.ValidString(path) { // what passes paths on could not
+				return nil, &Error{Part: PartSockets, Reason: "the socket " + trimmed(path) + " of the host has a path that is no text", Mend: "stop its program"}
+			}
+			if octets += len(path); octets > maxFound {
+				return nil, tooMany
+			}
+			paths = append(paths, path)
+		}
+	}
+	if left < 0 {
+		return nil, tooMany
+	}
+	return paths, nil
+}
 
+// whereFrom is, for one network, which directories its programs are in, and which paths sockets of it were given from there:
+// which is whose is not told, so each is tried with each.
 type whereFrom struct {
 	programs map[string]bool
 	relative []string
+	read     bool // the list
 }
 
-func (d directories) of(network uint64) *whereFrom {
-	if d[network] == nil {
-		d[network] = &whereFrom{programs: map[string]bool{}}
+// add takes a process's directory, if this user may see which it is, and the network's list of sockets, the first time that it
+// can be read.
+func (w *whereFrom) add(list, cwd string) error {
+	if dir, err := os.Readlink(cwd); err == nil && filepath.IsAbs(dir) {
+		if w.programs[dir] = true; len(w.programs) > maxWhereFrom {
+			return tooMany
+		}
 	}
-	return d[network]
-}
-
-// add takes a process's directory, if this user may see which it is.
-func (d directories) add(network uint64, process string) {
-	dir, err := os.Readlink("/proc/" + process + "/cwd")
-	if w := d.of(network); err == nil && filepath.IsAbs(dir) && len(w.programs) < maxWhereFrom {
-		w.programs[dir] = true
+	if w.read {
+		return nil
 	}
+	file, err := os.Open(list)
+	if err != nil {
+		return nil // it ended
+	}
+	defer file.Close()
+	_, relative, cut := readUnix(file)
+	if cut || len(relative) > maxWhereFrom {
+		return tooMany
+	}
+	w.relative, w.read = relative, true
+	return nil
 }
 
-func (d directories) relative(network uint64, paths []string) {
-	d.of(network).relative = paths[:min(len(paths), maxWhereFrom)]
-}
-
-// found gives the sockets that are where a program's directory and a path lead.
-func (d directories) found() (paths []string) {
-	for _, w := range d {
+// found gives the sockets that are where a program's directory and a path lead, as long as there are pairs left to look at.
+func (w *whereFrom) found(left *int) iter.Seq[string] {
+	return func(yield func(string) bool) {
 		for dir := range w.programs {
 			for _, relative := range w.relative {
+				if *left--; *left < 0 {
+					return
+				}
 				path := filepath.Join(dir, relative)
-				if info, err := os.Lstat(path); err == nil && info.Mode().Type() == fs.ModeSocket {
-					paths = append(paths, path)
+				if info, err := os.Lstat(path); err == nil && info.Mode().Type() == fs.ModeSocket && !yield(path) {
+					return
 				}
 			}
 		}
 	}
-	return paths
 }
 
 // beside gives where else a socket may be that is listed at one of these paths: it may have been moved or linked within

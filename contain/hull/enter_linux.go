@@ -35,6 +35,7 @@ func Enter(plan Plan) (*Hull, error) {
 	if err != nil {
 		return nil, err
 	}
+	listed = append(listed, plan.Relative...)
 	info, err := os.Open("/proc/self/mountinfo")
 	if err != nil {
 		return nil, &Error{Part: PartMounts, Reason: "the mounts are not known", Err: err}

@@ -3,6 +3,7 @@ package hull_test
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"path/filepath"
@@ -21,6 +22,18 @@ func play(role string, args []string) int {
 		for _, path := range args {
 			fmt.Println(connect(path))
 		}
+	case "listen":
+		ln, err := net.Listen("unix", args[0])
+		if err == nil {
+			err = os.Chmod(args[0], 0o777)
+		}
+		if err != nil {
+			fmt.Println(err)
+			return 1
+		}
+		fmt.Println("listening")
+		_, _ = io.Copy(io.Discard, os.Stdin)
+		_ = ln.Close()
 	case "status":
 		status()
 	case "calls":

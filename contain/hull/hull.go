@@ -26,6 +26,7 @@ type Plan struct {
 	KeepEnv    []string `json:"keep_env,omitempty"`   // variables that stay though they are in [Dangerous]
 	Binds      []string `json:"binds,omitempty"`      // files and directories below a private directory that stay visible
 	Sockets    []string `json:"sockets,omitempty"`    // UNIX sockets of the host that may be reached, by their paths
+	Relative   []string `json:"relative,omitempty"`   // sockets of the host that no list places: what [Relative] gave
 	Keep       []int    `json:"keep,omitempty"`       // descriptors that the program gets beside 0, 1 and 2
 	ShareTmp   bool     `json:"share_tmp,omitempty"`  // /tmp and /var/tmp are the host's
 	AnyFile    bool     `json:"any_file,omitempty"`   // descriptors may be sockets, directories and devices too

@@ -139,6 +139,18 @@ func launcher() int {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
+	relative, err := hull.Relative()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	s.Plan.Relative = relative
+	text, err := json.Marshal(s)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	os.Setenv(specVar, string(text))
 	cmd := exec.Command(program, "child")
 	attr, err := hull.Attr()
 	if err != nil {

@@ -35,6 +35,11 @@ func (p Plan) Check() error {
 			return bad("write it from the root, without . and ..", "--allow-socket %s is not a clean absolute path", path)
 		}
 	}
+	for _, path := range p.Relative {
+		if !clean(path) {
+			return bad("", "the socket %q is not a clean absolute path", path)
+		}
+	}
 	for _, fd := range p.Keep {
 		if fd < 3 || fd > maxDescriptor {
 			return bad("", "descriptor %d is not between 3 and %d", fd, maxDescriptor)

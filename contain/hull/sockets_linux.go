@@ -22,10 +22,11 @@ const (
 	searchTime  = 150 * time.Millisecond
 )
 
+var tooMany = &Error{Part: PartSockets, Reason: "the host has more sockets than can be tried"}
+
 // hostSockets lists the paths of the UNIX sockets of every network namespace that a process which is seen here is in,
 // but for this one's own, which is new. It reads the host's /proc, and must run before that is replaced.
 func hostSockets() (paths []string, err error) {
-	tooMany := &Error{Part: PartSockets, Reason: "the host has more sockets than can be tried"}
 	own, err := inode("/proc/self/net/unix")
 	if err != nil {
 		return nil, &Error{Part: PartSockets, Reason: "the sockets of the host cannot be listed", Err: err, Mend: "have /proc mounted"}
@@ -35,7 +36,6 @@ func hostSockets() (paths []string, err error) {
 		return nil, &Error{Part: PartSockets, Reason: "the sockets of the host cannot be listed", Err: err, Mend: "have /proc mounted"}
 	}
 	read := map[uint64]bool{own: true}
-	from := directories{}
 	for _, e := range entries {
 		if _, err := strconv.Atoi(e.Name()); err != nil {
 			continue
@@ -43,11 +43,7 @@ func hostSockets() (paths []string, err error) {
 		// The file of each network has a number of its own (proc_pid_net(5)).
 		name := "/proc/" + e.Name() + "/net/unix"
 		network, err := inode(name)
-		if err != nil {
-			continue
-		}
-		from.add(network, e.Name())
-		if read[network] {
+		if err != nil || read[network] {
 			continue
 		}
 		if len(read) > maxNetworks {
@@ -58,13 +54,12 @@ func hostSockets() (paths []string, err error) {
 			continue
 		}
 		read[network] = true
-		found, relative, cut := readUnix(file)
+		found, _, cut := readUnix(file)
 		_ = file.Close()
 		if cut {
 			return nil, tooMany
 		}
 		paths = append(paths, found...)
-		from.relative(network, relative)
 	}
 	if len(read) == 1 {
 		return nil, &Error{
@@ -72,7 +67,7 @@ func hostSockets() (paths []string, err error) {
 			Mend: "mount /proc without hidepid, or with a gid= that this user is in",
 		}
 	}
-	return append(paths, from.found()...), nil
+	return paths, nil
 }
 
 func inode(path string) (uint64, error) {
