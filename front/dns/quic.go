@@ -34,11 +34,13 @@ func (d *Door) serveQUIC(ctx context.Context, socket net.PacketConn, o overQUIC,
 	if err != nil {
 		return err
 	}
+	var open sync.WaitGroup // connections that are counted: each ends at the latest with the transport
+	defer open.Wait()
 	transport := &quic.Transport{
 		Conn:                socket,
 		VerifySourceAddress: func(addr net.Addr) bool { return d.crowded(clientOf(addr, o.proto)) },
 		ConnContext: func(ctx context.Context, info *quic.ClientInfo) (context.Context, error) {
-			return d.admit(ctx, clientOf(info.RemoteAddr, o.proto), own)
+			return d.admit(ctx, clientOf(info.RemoteAddr, o.proto), own, &open)
 		},
 	}
 	defer transport.Close() // its connections are closed before
@@ -85,8 +87,8 @@ type admittedKey struct{}
 
 var errFull = errors.New("dns: there are as many connections as may be")
 
-// admit counts a connection that begins, or refuses it. ctx ends with the connection.
-func (d *Door) admit(ctx context.Context, c Client, own *credentials) (context.Context, error) {
+// admit counts a connection that begins, or refuses it. ctx ends with the connection, and open holds until that is counted.
+func (d *Door) admit(ctx context.Context, c Client, own *credentials, open *sync.WaitGroup) (context.Context, error) {
 	if !own.demands() && !d.serves(c) {
 		return nil, errStranger
 	}
@@ -94,7 +96,9 @@ func (d *Door) admit(ctx context.Context, c Client, own *credentials) (context.C
 		return nil, errFull
 	}
 	a := new(admitted)
+	open.Add(1)
 	context.AfterFunc(ctx, func() {
+		defer open.Done()
 		d.closeConnection(c)
 		if !a.complete.Load() {
 			d.handshakeFailed()
