@@ -229,8 +229,12 @@ func (l *loader) reachable(one ProxyListener, at pos, path string) {
 		} else if strings.HasPrefix(path, "listen.gateway") {
 			danger = "use the gateway with the secrets of its entries"
 		}
+		elsewhere := fmt.Sprintf("listen on 127.0.0.1:%d", one.Address.Port())
+		if one.Address.Addr().IsLoopback() {
+			elsewhere = "remove `proxy_protocol`"
+		}
 		l.problem(at, fmt.Sprintf("%s can be reached from other hosts, and anyone there could %s: %s", shown, danger, lacks),
-			fmt.Sprintf("listen on 127.0.0.1:%d; or write {address: %q, tls: {cert: FILE, key: FILE}, users: FILE}; or, where a firewall protects it, allow_insecure: true", one.Address.Port(), shown))
+			elsewhere+fmt.Sprintf("; or write {address: %q, tls: {cert: FILE, key: FILE}, users: FILE}; or, where a firewall protects it, allow_insecure: true", shown))
 	}
 }
 
