@@ -1,0 +1,322 @@
+package canary
+
+import (
+	"container/list"
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+	"unsafe"
+
+	"watertight/visit"
+)
+
+// Keep is how long what was seen is kept.
+const Keep = time.Hour
+
+// LogOptions bound what a log holds.
+type LogOptions struct {
+	// Visits bounds the labels. Zero means 50,000.
+	Visits int
+	// PerVisit bounds the questions of one label, and its requests: what comes after them is not kept, and Seen.Cut says
+	// so. Zero means 200.
+	PerVisit int
+	// Octets bounds the memory of all in octets, with what the program needs to find it again. Zero means 64 MiB.
+	Octets int
+	// Now is the clock. It is wanted: the time of day, or a test's.
+	Now func() time.Time
+}
+
+// The least that a log has room for: one visit of one question.
+const leastOctets = 16 << 10
+
+func (o *LogOptions) validate() error {
+	switch {
+	case o.Now == nil:
+		return errors.New("canary: a log needs a clock")
+	case o.Visits < 0 || o.PerVisit < 0 || o.Octets < 0:
+		return errors.New("canary: a limit of the log is negative")
+	case o.Octets > 0 && o.Octets < leastOctets:
+		return errors.New("canary: the log has room for no visit")
+	}
+	return nil
+}
+
+// Log is what a canary has seen: bounded in visits, in what is kept of one, and in octets. Where there is no room, the
+// visit that was quiet for longest is forgotten. Nothing in it is older than [Keep]. Its methods may be called from many
+// goroutines.
+type Log struct {
+	o LogOptions
+
+	mu     sync.Mutex
+	visits map[[visit.LabelLength]byte]*list.Element // of *seen
+	quiet  *list.List                                // of *seen, the one that was quiet for longest first
+	octets int
+}
+
+// seen is what there is of one visit.
+type seen struct {
+	label    [visit.LabelLength]byte
+	queries  []visit.Query
+	requests []visit.Request
+	last     time.Time // when something came last
+	octets   int       // of the strings and networks that the slices lead to
+	cut      bool
+}
+
+// NewLog makes a log. It panics where the options are no options: they are the program's own.
+func NewLog(o LogOptions) *Log {
+	if err := o.validate(); err != nil {
+		panic(err)
+	}
+	setDefault(&o.Visits, 50_000)
+	setDefault(&o.PerVisit, 200)
+	setDefault(&o.Octets, 64<<20)
+	return &Log{o: o, visits: make(map[[visit.LabelLength]byte]*list.Element), quiet: list.New()}
+}
+
+func setDefault[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}
+
+// Run forgets what is too old until ctx ends: also where nothing new comes.
+func (l *Log) Run(ctx context.Context) error {
+	const often = 30 * time.Second
+	t := time.NewTicker(often)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-t.C:
+			l.sweep()
+		}
+	}
+}
+
+// Query keeps a question for a name of a visit. It is not kept where label is none. The time is the log's own.
+func (l *Log) Query(label string, q visit.Query) {
+	q.Name, q.Type, q.Subnet, q.Over = strings.Clone(q.Name), strings.Clone(q.Type), strings.Clone(q.Subnet), strings.Clone(q.Over)
+	l.add(label, func(s *seen, now time.Time) {
+		if len(s.queries) >= l.o.PerVisit {
+			s.cut = true
+			return
+		}
+		q.At = now
+		s.queries = append(s.queries, q)
+		s.octets += queryOctets(&q)
+	})
+}
+
+// Request keeps an HTTP request for a name of a visit. It is not kept where label is none. The time is the log's own.
+func (l *Log) Request(label string, r visit.Request) {
+	r.Host = strings.Clone(r.Host)
+	l.add(label, func(s *seen, now time.Time) {
+		if len(s.requests) >= l.o.PerVisit {
+			s.cut = true
+			return
+		}
+		r.At = now
+		s.requests = append(s.requests, r)
+		s.octets += requestOctets(&r)
+	})
+}
+
+// add gives a visit to put, new or known, and makes room.
+func (l *Log) add(label string, put func(*seen, time.Time)) {
+	key, ok := keyOf(label)
+	if !ok {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	now := l.o.Now().Round(0).UTC()
+	e := l.visits[key]
+	if e == nil {
+		if len(l.visits) >= l.o.Visits {
+			l.forget(l.quiet.Front())
+		}
+		e = l.quiet.PushBack(&seen{label: key})
+		l.visits[key] = e
+		l.octets += overhead
+	}
+	s := e.Value.(*seen)
+	before := s.size()
+	s.drop(now.Add(-Keep))
+	s.last = now
+	put(s, now)
+	l.octets += s.size() - before
+	l.quiet.MoveToBack(e)
+	for l.octets > l.o.Octets {
+		l.forget(l.quiet.Front())
+	}
+}
+
+// forget takes a visit out.
+func (l *Log) forget(e *list.Element) {
+	s := l.quiet.Remove(e).(*seen)
+	delete(l.visits, s.label)
+	l.octets -= s.size() + overhead
+}
+
+// sweep takes out all that is too old.
+func (l *Log) sweep() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	since := l.o.Now().Add(-Keep)
+	for e := l.quiet.Front(); e != nil; {
+		s, next := e.Value.(*seen), e.Next()
+		if s.last.Before(since) {
+			l.forget(e)
+		} else {
+			before := s.size()
+			s.drop(since)
+			l.octets += s.size() - before
+		}
+		e = next
+	}
+}
+
+// Seen gives what was seen of a visit, and false where nothing was. The slices are the caller's.
+func (l *Log) Seen(label string) (visit.Seen, bool) {
+	key, ok := keyOf(label)
+	if !ok {
+		return visit.Seen{}, false
+	}
+	out, ok := l.copyOf(key)
+	if !ok {
+		return visit.Seen{}, false
+	}
+	out.Label = string(key[:])
+	out.Minimised = minimised(out.Label, out.Queries)
+	return out, true
+}
+
+// copyOf copies what there is of a visit, so that nobody waits for its reader.
+func (l *Log) copyOf(key [visit.LabelLength]byte) (visit.Seen, bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	e := l.visits[key]
+	if e == nil {
+		return visit.Seen{}, false
+	}
+	s := e.Value.(*seen)
+	since := l.o.Now().Add(-Keep)
+	if s.last.Before(since) {
+		return visit.Seen{}, false
+	}
+	out := visit.Seen{Queries: []visit.Query{}, Requests: []visit.Request{}, Cut: s.cut}
+	out.Queries = append(out.Queries, s.queries[tooOld(s.queries, since, queryAt):]...)
+	out.Requests = append(out.Requests, s.requests[tooOld(s.requests, since, requestAt):]...)
+	return out, true
+}
+
+func keyOf(label string) (key [visit.LabelLength]byte, ok bool) {
+	label = strings.ToLower(label)
+	if !visit.IsLabel(label) {
+		return key, false
+	}
+	copy(key[:], label)
+	return key, true
+}
+
+func queryAt(q *visit.Query) time.Time     { return q.At }
+func requestAt(r *visit.Request) time.Time { return r.At }
+
+// tooOld gives how many of a list, which is in the order of time, are from before since.
+func tooOld[T any](list []T, since time.Time, at func(*T) time.Time) int {
+	for i := range list {
+		if !at(&list[i]).Before(since) {
+			return i
+		}
+	}
+	return len(list)
+}
+
+// drop takes out what is from before since. What is left moves to the front, and nothing keeps what was there.
+func (s *seen) drop(since time.Time) {
+	if n := tooOld(s.queries, since, queryAt); n > 0 {
+		for i := range n {
+			s.octets -= queryOctets(&s.queries[i])
+		}
+		s.queries = slices.Delete(s.queries, 0, n)
+	}
+	if n := tooOld(s.requests, since, requestAt); n > 0 {
+		for i := range n {
+			s.octets -= requestOctets(&s.requests[i])
+		}
+		s.requests = slices.Delete(s.requests, 0, n)
+	}
+}
+
+// What a visit takes beside what is in it: its place in the map, of which more than half may be empty, the element of
+// the list and the struct.
+const overhead = 3*(visit.LabelLength+8+4) + int(unsafe.Sizeof(list.Element{})) + int(unsafe.Sizeof(seen{})) + 32
+
+// size is what a visit's slices and all they lead to take. The allocator's sizes are up to an eighth above what is asked for.
+func (s *seen) size() int {
+	slices := cap(s.queries)*int(unsafe.Sizeof(visit.Query{})) + cap(s.requests)*int(unsafe.Sizeof(visit.Request{}))
+	return slices + slices/8 + s.octets
+}
+
+// queryOctets is what a question takes beside its place in a slice.
+func queryOctets(q *visit.Query) int {
+	return room(q.Name) + room(q.Type) + room(q.Subnet) + room(q.Over) + networkOctets(q.Network)
+}
+
+// requestOctets is what a request takes beside its place in a slice.
+func requestOctets(r *visit.Request) int { return room(r.Host) + networkOctets(r.Network) }
+
+// networkOctets counts a network for each that has it: it may be shared, or not.
+func networkOctets(n *visit.Network) int {
+	if n == nil {
+		return 0
+	}
+	return int(unsafe.Sizeof(*n)) + room(n.Name) + room(n.Country)
+}
+
+// room is what a string's octets take: the allocator hands out sizes of 16 octets, and an eighth more where they are long.
+func room(s string) int {
+	if s == "" {
+		return 0
+	}
+	return (len(s)+15)/16*16 + len(s)/8
+}
+
+// minimised says that a name was asked for which only a minimising resolver asks for: one between that of the visit and
+// another that was asked for too (RFC 9156, section 3), or one that begins with an underscore alone, as BIND's do.
+func minimised(label string, queries []visit.Query) bool {
+	names := make(map[string]bool, len(queries))
+	for i := range queries {
+		names[below(label, queries[i].Name)] = true
+	}
+	for n := range names {
+		if strings.HasPrefix(n, "_.") || n == "_" {
+			return true
+		}
+		for {
+			_, rest, ok := strings.Cut(n, ".")
+			if !ok {
+				break
+			}
+			if n = rest; names[n] {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// below is the part of a name before the label of its visit, in lower case and without the dot: empty where there is none.
+func below(label, name string) string {
+	name = strings.ToLower(name)
+	if i := strings.LastIndex(name, "."+label); i > 0 {
+		return name[:i]
+	}
+	return ""
+}
