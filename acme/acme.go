@@ -61,6 +61,9 @@ type Setting struct {
 	Account
 	Names [][]string // of each certificate, in lower case
 	Store Store
+	// Publish has a TXT record answered by all servers of the name's zone, until withdraw is called: validation is by dns-01
+	// (RFC 8555, section 8.4), and names may be wildcards. Nil: it is as the account says, and no name is a wildcard.
+	Publish func(name, text string) (withdraw func(), err error)
 	// Dial connects to the directory. Its error says why it cannot.
 	Dial func(ctx context.Context, t name.Target) (net.Conn, error)
 	// Way is what Dial leads by. Where a later setting has another, what is under way by this one ends.
@@ -76,12 +79,17 @@ func (s *Setting) validate() error {
 		return errors.New("acme: the directory is no https:// URL")
 	case s.Store == nil || s.Dial == nil || s.Await == nil:
 		return errors.New("acme: it needs a place to keep certificates, and a way to the authority")
+	case s.Publish != nil && s.HTTP:
+		return errors.New("acme: validation is by dns-01 or by http-01, not by both")
 	case s.KeyID != "" && len(s.MAC) == 0:
 		return errors.New("acme: the key of the external account is missing")
 	}
 	for _, names := range s.Names {
 		if len(names) == 0 || len(names) > MaxNames {
 			return errors.New("acme: a certificate is for one name at least, and not for so many")
+		}
+		if s.Publish == nil && slices.ContainsFunc(names, isWildcard) {
+			return errors.New("acme: a wildcard is validated by dns-01 alone, and there is nobody to publish records")
 		}
 	}
 	return nil
@@ -155,8 +163,11 @@ func same(a, b *Setting) bool {
 	if a == nil || b == nil {
 		return a == b
 	}
-	return a.equal(b.Account) && a.Way == b.Way && a.Store.Path("x") == b.Store.Path("x") && slices.EqualFunc(a.Names, b.Names, slices.Equal)
+	return a.equal(b.Account) && a.Way == b.Way && (a.Publish == nil) == (b.Publish == nil) && a.Store.Path("x") == b.Store.Path("x") && slices.EqualFunc(a.Names, b.Names, slices.Equal)
 }
+
+// isWildcard says whether a name stands for all that are one label below another.
+func isWildcard(name string) bool { return strings.HasPrefix(name, "*.") }
 
 // keyOf is the same for the same names, in whatever order.
 func keyOf(names []string) string { return strings.Join(slices.Sorted(slices.Values(names)), " ") }

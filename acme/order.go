@@ -236,10 +236,17 @@ func (m *Manager) prove(ctx context.Context, c *xacme.Client, s *Setting, at str
 		return nil
 	}
 	host, kind := z.Identifier.Value, "tls-alpn-01"
-	if s.HTTP {
+	switch {
+	case s.Publish != nil:
+		kind = "dns-01"
+	case s.HTTP:
 		kind = "http-01"
 	}
-	if !slices.Contains(names, host) {
+	asked := host
+	if z.Wildcard { // RFC 8555, section 7.1.4
+		asked = "*." + host
+	}
+	if !slices.Contains(names, asked) {
 		return errors.New("the authority wants proof for a name that was not asked for")
 	}
 	var chosen *xacme.Challenge
@@ -251,7 +258,7 @@ func (m *Manager) prove(ctx context.Context, c *xacme.Client, s *Setting, at str
 	if chosen == nil {
 		return fmt.Errorf("the authority does not validate %s by %s", host, kind)
 	}
-	done, err := m.answer(c, chosen, host)
+	done, err := m.answer(c, s, chosen, host)
 	if err != nil {
 		return err
 	}
@@ -265,9 +272,19 @@ func (m *Manager) prove(ctx context.Context, c *xacme.Client, s *Setting, at str
 	return nil
 }
 
+// challengeLabel is before the name whose TXT record answers a validation (RFC 8555, section 8.4).
+const challengeLabel = "_acme-challenge."
+
 // answer has a validation answered until done is called.
-func (m *Manager) answer(c *xacme.Client, ch *xacme.Challenge, host string) (done func(), err error) {
-	if ch.Type == "http-01" {
+func (m *Manager) answer(c *xacme.Client, s *Setting, ch *xacme.Challenge, host string) (done func(), err error) {
+	switch ch.Type {
+	case "dns-01":
+		text, err := c.DNS01ChallengeRecord(ch.Token)
+		if err != nil {
+			return nil, err
+		}
+		return s.Publish(challengeLabel+host, text)
+	case "http-01":
 		text, err := c.HTTP01ChallengeResponse(ch.Token)
 		if err != nil {
 			return nil, err

@@ -22,7 +22,7 @@ import (
 
 // Authority signs certificates for who can answer for their names.
 type Authority struct {
-	// Validate says whether a challenge of a kind, tls-alpn-01 or http-01, is answered for a name. answer is the key
+	// Validate says whether a challenge of a kind, tls-alpn-01, http-01 or dns-01, is answered for a name. answer is the key
 	// authorization (RFC 8555, section 8.1).
 	Validate func(kind, name, token, answer string) error
 	// Life is how long a certificate is good. Zero means 90 days.
@@ -253,7 +253,12 @@ func (a *Authority) authorization(base string, i, j int) map[string]any {
 		status = "valid"
 	}
 	var challenges []any
-	for _, kind := range []string{"dns-01", "http-01", "tls-alpn-01"} {
+	host, wildcard := strings.CutPrefix(name, "*.") // RFC 8555, section 7.1.4
+	kinds := []string{"dns-01", "http-01", "tls-alpn-01"}
+	if wildcard {
+		kinds = kinds[:1]
+	}
+	for _, kind := range kinds {
 		c := map[string]any{"type": kind, "url": fmt.Sprintf("%s/challenge/%d/%d/%s", base, i, j, kind), "status": status, "token": fmt.Sprintf("token-%d-%d", i, j)}
 		if why := o.failed[name]; why != "" {
 			status = "invalid"
@@ -261,7 +266,7 @@ func (a *Authority) authorization(base string, i, j int) map[string]any {
 		}
 		challenges = append(challenges, c)
 	}
-	return map[string]any{"status": status, "identifier": map[string]string{"type": "dns", "value": name}, "challenges": challenges}
+	return map[string]any{"status": status, "identifier": map[string]string{"type": "dns", "value": host}, "wildcard": wildcard, "challenges": challenges}
 }
 
 // finalize signs a certificate for exactly the names of an order that is ready.
