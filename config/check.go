@@ -27,6 +27,7 @@ func (l *loader) check(c *Config) {
 	sound = l.checkTargets(c, names) && sound
 	sound = l.checkGateway(c, names) && sound
 	sound = l.checkACME(c, names) && sound
+	sound = l.checkLeakTest(c, names) && sound
 	l.checkShadows(c)
 	if sound {
 		l.checkReached(c)
@@ -254,7 +255,7 @@ func (l *loader) checkReached(c *Config) {
 	for _, g := range c.Gateway {
 		named = append(named, g.Channel)
 	}
-	named = append(named, c.ACME.Channel)
+	named = append(named, c.ACME.Channel, c.LeakTest.Canary.Channel, c.LeakTest.Webhook.Channel)
 	for _, name := range named {
 		for name != "" && !reached[name] {
 			reached[name] = true

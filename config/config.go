@@ -51,6 +51,7 @@ type Config struct {
 	Routes   []Route   // first match wins. None: everything takes `direct`. Some: what none matches is refused
 	Gateway  []Gateway // where the gateway's paths lead
 	ACME     ACME      // how certificates of listeners are obtained
+	LeakTest LeakTest  // how the running program tests itself
 	Policy   Policy
 	Limits   Limits
 	Log      Log

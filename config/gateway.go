@@ -156,7 +156,7 @@ func (l *loader) gatewayKey(key string, n *node, path string, g *Gateway) {
 		l.gatewayHosts(n, path, g)
 		return
 	case "headers":
-		l.headers(n, path, g)
+		l.headers(n, "gateway.headers", path, &g.Headers)
 		return
 	case "http3":
 		var mode string
@@ -268,11 +268,11 @@ var notSet = []string{
 }
 
 // headers reads fields. What is wrong with a value is told without the value.
-func (l *loader) headers(n *node, path string, g *Gateway) {
+func (l *loader) headers(n *node, row, path string, all *[]Header) {
 	if n.kind == kindMap && !l.fewer(n.pos, path, len(n.pairs), maxFields) {
 		return
 	}
-	l.names(n, "gateway.headers", path, func(key, n *node, path string) {
+	l.names(n, row, path, func(key, n *node, path string) {
 		canonical := textproto.CanonicalMIMEHeaderKey(key.text)
 		t, ok := l.text(n, path)
 		switch {
@@ -280,9 +280,9 @@ func (l *loader) headers(n *node, path string, g *Gateway) {
 			l.problem(key.pos, fmt.Sprintf("`%s` is no name of a field", clip(key.text)), "write letters, digits and hyphens, such as Authorization")
 			return
 		case slices.Contains(notSet, canonical):
-			l.problem(key.pos, fmt.Sprintf("`%s` is the gateway's own affair, and cannot be set", canonical), "remove the line")
+			l.problem(key.pos, fmt.Sprintf("`%s` is the program's own affair, and cannot be set", canonical), "remove the line")
 			return
-		case slices.ContainsFunc(g.Headers, func(h Header) bool { return h.Name == canonical }):
+		case slices.ContainsFunc(*all, func(h Header) bool { return h.Name == canonical }):
 			l.problem(key.pos, fmt.Sprintf("the field `%s` is written twice", canonical), "keep one of the two")
 			return
 		case !ok:
@@ -291,9 +291,9 @@ func (l *loader) headers(n *node, path string, g *Gateway) {
 			l.problem(n.pos, fmt.Sprintf("the value of `%s` has a control character, or more than %d octets", path, maxFieldValue), "write one line; see that the file of a secret has just one")
 			return
 		}
-		g.Headers = append(g.Headers, Header{canonical, t.value})
+		*all = append(*all, Header{canonical, t.value})
 	})
-	slices.SortFunc(g.Headers, func(a, b Header) int { return strings.Compare(a.Name, b.Name) })
+	slices.SortFunc(*all, func(a, b Header) int { return strings.Compare(a.Name, b.Name) })
 }
 
 // isToken says whether a text can be the name of a field (RFC 9110, section 5.6.2).

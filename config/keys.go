@@ -359,6 +359,47 @@ var Keys = []Key{
 	},
 	{Path: "gateway.ca", form: formText, Doc: "A PEM file with the only authorities that may certify the origin."},
 
+	{Path: "leaktest", form: formMap, Doc: "The leak test of the running proxy, by itself. Not done unless written."},
+	{
+		Path: "leaktest.every", form: formPeriod, min: 0, max: 7 * 86_400, Default: short(DefaultTestEvery),
+		Doc: "How often, give or take a tenth; at least 1m. 0s: not by the clock.",
+	},
+	{
+		Path: "leaktest.on_change", form: formBool, Default: "true",
+		Doc: "Test when the network, the configuration, /etc/resolv.conf or /etc/nsswitch.conf has changed, and after a sleep.",
+	},
+	{
+		Path: "leaktest.on_leak", form: formChoice, choices: []string{OnLeakReport, OnLeakClose}, Default: OnLeakReport,
+		Doc: "report: a leak is told. close: nothing goes out by any channel from then on, until a test is clean or `watertight test accept`.",
+	},
+	{
+		Path: "leaktest.limit", form: formPeriod, min: 10, max: 3600, Default: short(DefaultTestLimit),
+		Doc: "How long one test may take.",
+	},
+	{Path: "leaktest.canary", form: formMap, Doc: "The canary that sees who asks for names of the test. Without one the cases that need it are skipped."},
+	{Path: "leaktest.canary.zone", form: formText, Doc: "The zone of the canary, such as canary.example.net."},
+	{Path: "leaktest.canary.api", form: formText, Doc: "The https:// URL of its API."},
+	{Path: "leaktest.canary.channel", form: formText, Doc: "The channel by which the API is asked, and no other."},
+	{Path: "leaktest.canary.ca", form: formText, Doc: "A PEM file with the only authorities that may certify the API. Without it they are those whom the system trusts."},
+	{
+		Path: "leaktest.history", form: formText,
+		Doc: "The file in which the outcomes are kept, or none. Without the key it is leaktest.db in the directory of `state`.",
+	},
+	{
+		Path: "leaktest.keep", form: formInt, min: 1, max: 100_000, Default: strconv.Itoa(DefaultTestKeep),
+		Doc: "How many outcomes are kept; all of them take 64 MiB at most.",
+	},
+	{Path: "leaktest.webhook", form: formMap, Doc: "Who is told of outcomes by an HTTP request (POST, JSON). Nobody unless written."},
+	{Path: "leaktest.webhook.url", form: formText, Doc: "The https:// URL."},
+	{Path: "leaktest.webhook.channel", form: formText, Doc: "The channel by which it is reached, and no other."},
+	{
+		Path: "leaktest.webhook.on", form: formChoice, choices: []string{HookOnChange, HookOnLeak, HookOnTest}, Default: HookOnChange,
+		Doc: "change: a verdict that is another than the one before. leak: each test that finds a leak. test: each test.",
+	},
+	{Path: "leaktest.webhook.headers", form: formNames, Doc: "Fields of the request."},
+	{Path: "leaktest.webhook.headers.*", form: formText, Doc: "The value of that field; a secret is read with ${file:PATH} or ${env:NAME}."},
+	{Path: "leaktest.webhook.ca", form: formText, Doc: "A PEM file with the only authorities that may certify it. Without it they are those whom the system trusts."},
+
 	{Path: "policy", form: formMap, Doc: "What is refused, whatever the route."},
 	{
 		Path: "policy.plain_http", form: formChoice, choices: []string{"refuse", "allow"}, Default: "refuse",
@@ -429,7 +470,6 @@ var stickyWords = []string{"user", "session", "client", "target"}
 // None is read here, and none is passed over in silence.
 var later = map[string]string{
 	"listen.dns.users": "remove the key, and tell clients by their certificates: `client_ca` in `tls`",
-	"leaktest":         "remove the key",
 	"guard":            "remove the key",
 }
 

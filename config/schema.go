@@ -47,6 +47,8 @@ var required = map[string][]string{
 	"listen.transparent":            {"address"},
 	"acme":                          {"accept_terms", "channel"},
 	"acme.eab":                      {"kid", "key"},
+	"leaktest.canary":               {"zone", "api", "channel"},
+	"leaktest.webhook":              {"url", "channel"},
 	"routes":                        {"to", "channel"},
 	"channels.*.resolver.upstreams": {"url"},
 	"channels.*.wireguard":          {"private_key_file", "address", "peers"},

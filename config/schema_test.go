@@ -269,7 +269,7 @@ func TestKeys_DefaultsAreWhatTheLoaderFillsIn(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, k := range Keys {
-		if k.Default == "" || strings.HasPrefix(k.Path, "listen.") || strings.HasPrefix(k.Path, "acme.") || strings.HasPrefix(k.Path, "gateway.") || strings.HasPrefix(k.Path, "channels.*.wireguard.") || strings.HasPrefix(k.Path, "channels.*.proxy.") || k.Path == "channels.*.over" || k.Path == "channels.*.resolve" {
+		if k.Default == "" || strings.HasPrefix(k.Path, "listen.") || strings.HasPrefix(k.Path, "acme.") || strings.HasPrefix(k.Path, "leaktest.") || strings.HasPrefix(k.Path, "gateway.") || strings.HasPrefix(k.Path, "channels.*.wireguard.") || strings.HasPrefix(k.Path, "channels.*.proxy.") || k.Path == "channels.*.over" || k.Path == "channels.*.resolve" {
 			continue
 		}
 		var v any = show

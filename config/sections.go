@@ -29,6 +29,8 @@ func (l *loader) read(root *node, c *Config) {
 			l.gateway(n, c)
 		case "acme":
 			l.acme(n, &c.ACME)
+		case "leaktest":
+			l.leakTest(n, &c.LeakTest)
 		case "policy":
 			l.policy(n, &c.Policy)
 		case "limits":

@@ -83,6 +83,9 @@ func (c *Config) tree() entries {
 	if !c.ACME.IsZero() {
 		all = append(all, entry{"acme", c.acmeTree()})
 	}
+	if !c.LeakTest.IsZero() {
+		all = append(all, entry{"leaktest", c.leakTestTree()})
+	}
 	all = append(all,
 		entry{"policy", entries{
 			{"plain_http", c.text("policy.plain_http", string(c.Policy.PlainHTTP))},
