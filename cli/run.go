@@ -16,6 +16,7 @@ import (
 
 	"watertight/config"
 	"watertight/daemon"
+	"watertight/netwatch"
 	"watertight/proxyenv"
 	"watertight/state"
 	"watertight/wire"
@@ -54,10 +55,13 @@ func run(cmd *cobra.Command, o *options, c *config.Config) error {
 		Version: version,
 		Ground:  wire.Dialer{},
 		Network: wire.WatchNetwork,
+		Clocks:  netwatch.Clocks,
 		Control: true,
-		State:   state.Default(os.LookupEnv),
-		InForce: func(c *config.Config) { output.set(c.Log) },
-		Ready:   func() { fmt.Fprintln(cmd.OutOrStdout(), "ready: the resolver of every channel has answered") },
+
+		ResolverFiles: netwatch.ResolverFiles(),
+		State:         state.Default(os.LookupEnv),
+		InForce:       func(c *config.Config) { output.set(c.Log) },
+		Ready:         func() { fmt.Fprintln(cmd.OutOrStdout(), "ready: the resolver of every channel has answered") },
 		Listening: func(l daemon.Listening) {
 			banner(cmd.OutOrStdout(), c, l)
 		},

@@ -9,8 +9,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
-	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -27,57 +25,9 @@ import (
 	"watertight/front/socksproxy"
 	"watertight/front/transparent"
 	"watertight/gate"
-	"watertight/hop"
 	"watertight/metrics"
 	"watertight/wire"
 )
-
-// Options is what a daemon is made of.
-type Options struct {
-	Config *config.Config
-	// Load reads the configuration again, for a reload.
-	Load   func() (*config.Config, error)
-	Ground hop.Ground
-	// Network calls a function at each change of the host's network, until its context ends; an error says why it can
-	// do so no longer.
-	Network func(ctx context.Context, changed func()) error
-	Log     *slog.Logger
-	Version string
-	// Listening is called once, when the listeners are open.
-	Listening func(Listening)
-	// Ready is called once, when every channel is ready.
-	Ready func()
-	// InForce is called with each configuration that a reload puts in force.
-	InForce func(*config.Config)
-	// Control says whether to open the control socket.
-	Control bool
-	// State is the directory for what is kept from one run to the next, where the configuration names none. Empty keeps
-	// nothing.
-	State string
-}
-
-// Listening is where a daemon listens.
-type Listening struct {
-	Proxy, Admin, Transparent []netip.AddrPort
-	DNS                       []string // each as it is written in a configuration
-	Gateway                   []netip.AddrPort
-}
-
-func (o Options) validate() error {
-	switch {
-	case o.Config == nil, o.Load == nil:
-		return errors.New("daemon: it needs a configuration and a way to load the next")
-	case o.Ground == nil:
-		return errors.New("daemon: it needs a ground to stand on")
-	case o.Network == nil:
-		return errors.New("daemon: it needs someone who tells of changes of the network")
-	case o.Log == nil:
-		return errors.New("daemon: it needs a log")
-	case o.Listening == nil, o.Ready == nil, o.InForce == nil:
-		return errors.New("daemon: it needs someone to tell what happens")
-	}
-	return nil
-}
 
 // readyForReload is how long a reload lets new channels become ready before they take over.
 const readyForReload = 5 * time.Second
@@ -190,7 +140,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 	background.Go(func() { _ = d.access.Run(live) })
 	background.Go(func() { _ = d.manager.Watchdog(live, func() bool { return d.current() != nil }) })
 	background.Go(func() { d.announce(ctx) })
-	background.Go(func() { d.watchNetwork(live) })
+	background.Go(func() { d.watchAround(live) })
 	background.Go(func() { d.keepTime(live) })
 	background.Go(func() { d.watchFiles(live) })
 	background.Go(func() { d.acme.Run(ctx) })

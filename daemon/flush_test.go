@@ -10,6 +10,7 @@ import (
 
 	"watertight/control"
 	"watertight/dnswire"
+	"watertight/netwatch"
 )
 
 func TestFlush_LetsTheNextLookUpBeAskedAnew_InThatChannelAndAllOfThem(t *testing.T) {
@@ -85,4 +86,20 @@ func TestANetworkThatCannotBeWatched_IsSaid(t *testing.T) {
 		}
 	}
 	l.tunnel(l.at.Proxy[0])
+}
+
+func TestAfterASleepNothingOfBeforeIsUsed(t *testing.T) {
+	l := newLive(t, "").start().awaitReady()
+	l.tunnel(l.at.Proxy[0])
+	before := l.dns.Conns()
+	l.d.around(netwatch.Resolver) // no name is resolved by that file
+	l.tunnel(l.at.Proxy[0])
+	if n := l.dns.Count(hostName, dnswire.A); n != 1 || l.dns.Conns() != before {
+		t.Fatalf("asked %d times before any sleep", n)
+	}
+	l.d.around(netwatch.Resume)
+	l.tunnel(l.at.Proxy[0])
+	if n := l.dns.Count(hostName, dnswire.A); n != 2 || l.dns.Conns() == before {
+		t.Errorf("after the sleep it was asked for %d times, over %d connections", n, l.dns.Conns())
+	}
 }

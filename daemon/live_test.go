@@ -23,6 +23,7 @@ import (
 
 	"watertight/config"
 	"watertight/lab/dnstest"
+	"watertight/netwatch"
 	"watertight/wire"
 )
 
@@ -62,7 +63,7 @@ func newLive(t *testing.T, more string) *live {
 	l.text = l.config(more)
 	d, err := New(Options{
 		Config: l.load(), Load: func() (*config.Config, error) { return l.parse() },
-		Ground: wire.Dialer{}, Network: l.watch, Log: slog.New(slog.NewTextHandler(l.log, nil)), Version: "test",
+		Ground: wire.Dialer{}, Network: l.watch, Clocks: netwatch.Clocks, Log: slog.New(slog.NewTextHandler(l.log, nil)), Version: "test",
 		Listening: func(at Listening) { l.listening <- at },
 		InForce:   func(*config.Config) {},
 		Ready:     func() { l.ready <- struct{}{} },

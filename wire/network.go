@@ -18,7 +18,8 @@ const (
 // WatchNetwork calls changed when the network of this host has changed: an address came or went, a link that has one
 // went up or down, a route was added, removed or replaced. It calls at the first change, and once more when those that
 // follow are over, or after five seconds of them. What every host has anyway does not count: addresses and routes of a
-// single link, and those that the kernel keeps for itself.
+// single link, and those that the kernel keeps for itself. A system other than Linux is looked at every five seconds, and
+// its routes are not.
 //
 // It gives nil when ctx ends, and otherwise the reason why it can watch no longer: ErrNoNetworkWatch where that is how
 // the system is.
