@@ -19,12 +19,14 @@ const (
 	opcodeQuery = 0
 	typeOPT     = 41
 	qrBit       = 1 << 15
+	aaBit       = 1 << 10
 	tcBit       = 1 << 9
 	rdBit       = 1 << 8
 	raBit       = 1 << 7
 	adBit       = 1 << 5
 	cdBit       = 1 << 4
 	doBit       = 1 << 15 // of the OPT record's TTL field, low half (RFC 3225, section 3)
+	coBit       = 1 << 14 // of the same (RFC 9824, section 5.1)
 )
 
 // Classes (RFC 6895, section 3.2).
@@ -65,7 +67,9 @@ type Asked struct {
 	UDPSize   uint16 // octets that the client takes in a datagram: at least 512, and 512 without EDNS
 	Padded    bool   // there is a padding option
 	KeepAlive bool   // there is an edns-tcp-keepalive option (RFC 7828)
+	Compact   bool   // CO: a name that does not exist may be told by its response code and a compact proof (RFC 9824)
 	Cookie    []byte // the cookie option's data, as it came; nil where there is none
+	Subnet    []byte // the client-subnet option's data, as it came (RFC 7871); nil where there is none
 
 	Empty bool // there is no question, only a cookie: a query for a server's cookie (RFC 7873, section 5.4)
 
@@ -160,6 +164,7 @@ func (q *Asked) readBeside(b []byte, off int) (next, rcode int) {
 	q.EDNS = true
 	q.UDPSize = max(minUDP, binary.BigEndian.Uint16(b[end+2:]))
 	q.DNSSEC = binary.BigEndian.Uint16(b[end+6:])&doBit != 0
+	q.Compact = binary.BigEndian.Uint16(b[end+6:])&coBit != 0
 	if b[end+5] != 0 { // the version; what another one's options mean is unknown
 		return next, BadVers
 	}
@@ -184,6 +189,10 @@ func (q *Asked) readOptions(b []byte) bool {
 		case optionCookie:
 			if q.Cookie == nil { // of several, the first (RFC 7873, section 5.2)
 				q.Cookie = b[:n:n]
+			}
+		case optionSubnet:
+			if q.Subnet == nil {
+				q.Subnet = b[:n:n]
 			}
 		case optionKeepAlive:
 			q.KeepAlive = true

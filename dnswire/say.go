@@ -22,11 +22,15 @@ type Said struct {
 	KeepAlive    uint16
 	HasKeepAlive bool
 	PadTo        int // octets; the reply's length is a multiple of it. 0 means no padding
-	Limit        int // octets that the reply may have; 0 means MaxMessage
+
+	Owner         bool   // it is said by an authoritative server: RA is not set
+	Authoritative bool   // AA
+	Subnet        []byte // the client-subnet option's data (RFC 7871, section 7.2.1); nil means no such option
+	Limit         int    // octets that the reply may have; 0 means MaxMessage
 }
 
 // AppendReply appends the reply to q: the records of a, aged, or none where a is nil, and what s says. The case of the
-// question is the client's, RD and CD are as they came, RA is set. Signatures and proofs are there only if the client
+// question is the client's, RD and CD are as they came, RA is set unless the owner of the zone says it. Signatures and proofs are there only if the client
 // wants them (RFC 4035, section 3.2.1).
 //
 // What does not fit into s.Limit is left out: first the texts of EDE options, then these (RFC 8914, section 3), then
@@ -143,6 +147,9 @@ func (q *Asked) optLength(s Said) int {
 	if s.HasKeepAlive {
 		n += optionHeader + 2
 	}
+	if s.Subnet != nil {
+		n += optionHeader + len(s.Subnet)
+	}
 	return n
 }
 
@@ -151,11 +158,11 @@ const optLen = 11
 
 // putHeader writes the header of a reply, and the counts of its sections.
 func (q *Asked) putHeader(b []byte, to cut, s Said, truncated bool) {
-	flags := qrBit | q.opcode<<11 | raBit | uint16(s.RCode&0xF)
+	flags := qrBit | q.opcode<<11 | uint16(s.RCode&0xF)
 	for _, bit := range []struct {
 		set  bool
 		flag uint16
-	}{{truncated, tcBit}, {q.RecursionDesired, rdBit}, {s.AD, adBit}, {q.CheckingDisabled, cdBit}} {
+	}{{!s.Owner, raBit}, {s.Authoritative, aaBit}, {truncated, tcBit}, {q.RecursionDesired, rdBit}, {s.AD, adBit}, {q.CheckingDisabled, cdBit}} {
 		if bit.set {
 			flags |= bit.flag
 		}
@@ -197,6 +204,11 @@ func (q *Asked) appendOPT(dst []byte, start int, s Said) []byte {
 	if s.HasKeepAlive {
 		dst = append(dst, 0, optionKeepAlive, 0, 2)
 		dst = be.AppendUint16(dst, s.KeepAlive)
+	}
+	if s.Subnet != nil {
+		dst = be.AppendUint16(dst, optionSubnet)
+		dst = be.AppendUint16(dst, uint16(len(s.Subnet)))
+		dst = append(dst, s.Subnet...)
 	}
 	if s.PadTo > 0 {
 		dst = appendPadding(dst, start, s)

@@ -89,8 +89,9 @@ type Beginner interface {
 
 // Options are what a door is made of.
 type Options struct {
-	Handler Handler
-	Logger  *slog.Logger // told of faults of the program and of the host, never of names
+	Handler   Handler
+	Authority Authority    // in the place of a handler: one of the two
+	Logger    *slog.Logger // told of faults of the program and of the host, never of names
 
 	// PlainClients are who is served over UDP and TCP. None means the loopback addresses.
 	PlainClients []netip.Prefix
@@ -132,12 +133,19 @@ type Options struct {
 	// Rate bounds the queries per second of one IPv4 address or one IPv6 network of 64 bits, with a burst of as many.
 	// Clients on loopback are not counted. Zero means 1000.
 	Rate int
+	// Unproven is Rate for what comes over UDP without proof of its address. Zero means Rate.
+	Unproven int
+	// Amplification is how often its own length somebody gets by UDP who may be another's forged address. Zero means 3 (as in
+	// RFC 9000, section 8.1).
+	Amplification int
 }
 
 func (o *Options) validate() error {
 	switch {
-	case o.Handler == nil:
+	case o.Handler == nil && o.Authority == nil:
 		return errors.New("dns: a door needs a handler")
+	case o.Handler != nil && o.Authority != nil:
+		return errors.New("dns: a door has a handler or an authority, not both")
 	case o.Logger == nil:
 		return errors.New("dns: a door needs a logger")
 	case len(o.ID) > maxTold || len(o.Version) > maxTold:
@@ -146,7 +154,7 @@ func (o *Options) validate() error {
 		return fmt.Errorf("dns: the path %q does not begin with a slash", o.Path)
 	case o.Timeout < 0 || o.Idle < 0 || o.Stall < 0 || o.Drain < 0:
 		return errors.New("dns: a time is negative")
-	case o.Queries < 0 || o.Pipeline < 0 || o.Connections < 0 || o.PerClient < 0 || o.Rate < 0:
+	case o.Queries < 0 || o.Pipeline < 0 || o.Connections < 0 || o.PerClient < 0 || o.Rate < 0 || o.Unproven < 0 || o.Amplification < 0:
 		return errors.New("dns: a limit is negative")
 	}
 	for _, p := range append(o.PlainClients[:len(o.PlainClients):len(o.PlainClients)], o.Clients...) {
@@ -167,6 +175,8 @@ func (o *Options) fill() {
 	setDefault(&o.Connections, 1000)
 	setDefault(&o.PerClient, max(1, o.Connections/4))
 	setDefault(&o.Rate, 1000)
+	setDefault(&o.Unproven, o.Rate)
+	setDefault(&o.Amplification, 3)
 	if len(o.PlainClients) == 0 {
 		o.PlainClients = loopback
 	}
@@ -201,7 +211,7 @@ func New(o Options) (*Door, error) {
 		return nil, err
 	}
 	o.fill()
-	d := &Door{o: o, jar: newJar(), rate: newLimiter(o.Rate)}
+	d := &Door{o: o, jar: newJar(), rate: newLimiter(o.Rate, o.Unproven)}
 	d.cacher, _ = o.Handler.(Cacher)
 	d.beginner, _ = o.Handler.(Beginner)
 	d.told.Store(&told{o.ID, o.Version})

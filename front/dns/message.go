@@ -60,8 +60,8 @@ func (d *Door) begin(dst, msg []byte, c Client, a *asking) (out []byte, next ste
 	}
 	now := time.Now()
 	verified, sound := d.openCookie(a, now)
-	if c.Proto == UDP && !verified && !d.isNear(c.Addr.Addr()) {
-		a.limit = min(a.limit, amplification*len(msg))
+	if c.Proto == UDP && !verified && (d.o.Authority != nil || !d.isNear(c.Addr.Addr())) {
+		a.limit = min(a.limit, d.o.Amplification*len(msg))
 	}
 	if !d.o.Home && !d.rate.allow(c.Addr.Addr(), verified || c.Proto != UDP, now) {
 		d.stats.rateLimited.Add(1)
@@ -73,7 +73,7 @@ func (d *Door) begin(dst, msg []byte, c Client, a *asking) (out []byte, next ste
 	if rcode != dnswire.NoError || a.Empty {
 		return d.say(dst, a, nil, dnswire.Said{RCode: rcode}), reply
 	}
-	if out, ok := d.own(dst, a); ok {
+	if out, ok := d.ownOf(dst, a); ok {
 		return out, reply
 	}
 	if answer := d.cached(a); answer != nil {
@@ -88,19 +88,20 @@ func (d *Door) begin(dst, msg []byte, c Client, a *asking) (out []byte, next ste
 	return dst, wait
 }
 
-// amplification is how much more an address gets that has not shown that it is there (as in RFC 9000, section 8.1).
-const amplification = 3
-
 // query is what the handler hears of a.
 func (a *asking) query() Query {
 	return Query{a.Question, a.DNSSEC, a.CheckingDisabled}
 }
 
-// finish asks the handler, after begin said to wait, and appends the reply to dst.
+// finish asks the handler or the authority, after begin said to wait, and appends the reply to dst. Nothing is appended where
+// nothing is to be said.
 func (d *Door) finish(ctx context.Context, dst []byte, a *asking) []byte {
 	defer d.stats.waiting.Add(-1)
 	ctx, cancel := context.WithTimeout(ctx, d.o.Timeout)
 	defer cancel()
+	if d.o.Authority != nil {
+		return d.hear(ctx, dst, a)
+	}
 	answer, err := d.exchange(ctx, a)
 	return d.outcome(dst, a, answer, err)
 }
@@ -185,7 +186,7 @@ func (d *Door) countTruncated(b []byte) {
 
 // complete sets what belongs into every reply.
 func (d *Door) complete(a *asking, s *dnswire.Said) {
-	s.Limit = a.limit
+	s.Limit, s.Owner = a.limit, d.o.Authority != nil
 	if a.hasCookie {
 		s.Cookie = a.cookie[:]
 	}

@@ -20,6 +20,14 @@ const (
 	typeNXNAME = 128 // RFC 9824: it stands in proofs, and is never asked for
 )
 
+// ownOf answers what neither a handler nor an authority is asked.
+func (d *Door) ownOf(dst []byte, a *asking) ([]byte, bool) {
+	if d.o.Authority != nil {
+		return d.notOurs(dst, a)
+	}
+	return d.own(dst, a)
+}
+
 // own answers what the handler is never asked: other classes, types that stand for an operation, ANY, and questions of
 // who wants to look into a cache without filling it.
 func (d *Door) own(dst []byte, a *asking) ([]byte, bool) {

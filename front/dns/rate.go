@@ -36,13 +36,21 @@ type rateShard struct {
 // limiter bounds the queries per second of each client, with a burst of one second's. It knows so many clients and no
 // more: of those that share a set, the one heard of longest ago is forgotten.
 type limiter struct {
-	rate   float64
+	rates  [2]float64 // of those that came with proof, and of the others
 	seed   maphash.Seed
 	shards [rateShards]rateShard
 }
 
-func newLimiter(rate int) *limiter {
-	return &limiter{rate: float64(rate), seed: maphash.MakeSeed()}
+func newLimiter(rate, unproven int) *limiter {
+	return &limiter{rates: [2]float64{float64(rate), float64(unproven)}, seed: maphash.MakeSeed()}
+}
+
+// rate is how many queries per second come from whom.
+func (l *limiter) rate(key rateKey) float64 {
+	if key.verified {
+		return l.rates[0]
+	}
+	return l.rates[1]
 }
 
 // allow says whether a client may ask now, and counts it.
@@ -56,7 +64,8 @@ func (l *limiter) allow(addr netip.Addr, verified bool, now time.Time) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	p := l.find(&s.sets[h/rateShards%rateSets], key, now)
-	p.tokens = min(l.rate, p.tokens+l.rate*max(0, now.Sub(p.last)).Seconds())
+	rate := l.rate(key)
+	p.tokens = min(rate, p.tokens+rate*max(0, now.Sub(p.last)).Seconds())
 	p.last = now
 	if p.tokens < 1 {
 		return false
@@ -77,6 +86,6 @@ func (l *limiter) find(set *[rateWays]place, key rateKey, now time.Time) *place 
 			oldest = p
 		}
 	}
-	*oldest = place{key: key, tokens: l.rate, last: now}
+	*oldest = place{key: key, tokens: l.rate(key), last: now}
 	return oldest
 }

@@ -9,7 +9,7 @@ import (
 )
 
 func TestAClientHasItsRateAndNobodyElses(t *testing.T) {
-	l := newLimiter(10)
+	l := newLimiter(10, 10)
 	now := time.Unix(1000, 0)
 	spend := func(addr string, verified bool) (n int) {
 		for l.allow(netip.MustParseAddr(addr), verified, now) && n < 100 {
@@ -42,7 +42,7 @@ func TestAClientHasItsRateAndNobodyElses(t *testing.T) {
 }
 
 func TestMoreClientsThanTheTableHoldsPushOutTheOldest(t *testing.T) {
-	l := newLimiter(1)
+	l := newLimiter(1, 1)
 	now := time.Unix(1000, 0)
 	for i := range uint32(4 * rateShards * rateSets * rateWays) {
 		addr := netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)})

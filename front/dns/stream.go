@@ -167,7 +167,9 @@ func (t *stream) handle(j *job) (more bool) {
 		defer t.under.Add(-1)
 		defer func() { <-t.slots }()
 		j.out = t.s.d.finish(t.ctx, append(j.out[:0], 0, 0), &j.asking)
-		t.send(j.out)
+		if len(j.out) > 2 { // else nothing is to be said
+			t.send(j.out)
+		}
 	})
 	return true
 }

@@ -197,6 +197,7 @@ func (s *serving) beginPacket(conn datagrams, p *packet, from peer) (begun bool)
 func (s *serving) finishPacket(conn datagrams, p *packet, from peer) {
 	defer s.leave()
 	defer packets.Put(p)
-	out := s.d.finish(s.ctx, p.out[:0], &p.asking)
-	_ = conn.write(out, from)
+	if out := s.d.finish(s.ctx, p.out[:0], &p.asking); len(out) > 0 {
+		_ = conn.write(out, from)
+	}
 }
