@@ -11,11 +11,20 @@ import (
 	"watertight/wire"
 )
 
+// Way is a channel that a command has opened for itself.
+type Way struct {
+	*channel.Channel
+	g *generation
+}
+
+// Settle waits until the channel's resolver was asked once, and gives its fault at once if it cannot answer.
+func (w *Way) Settle(ctx context.Context) error { return settle(ctx, w.g, w.Channel) }
+
 // Through opens the channels of a configuration, has the one used that a name takes, and closes them again: for a command that
 // speaks to a host by itself. With an empty channel name the routes choose. What earlier runs kept is used, from the
 // configuration's directory or else from state, and nothing is kept. The error is for a configuration that cannot be opened, for
-// a name that no channel takes, and what use gives. The channel may not be ready yet: what is asked of it waits for that a moment.
-func Through(ctx context.Context, c *config.Config, state, channelName string, host name.Host, log *slog.Logger, use func(context.Context, *channel.Channel) error) error {
+// a name that no channel takes, and what use gives. The channel may not be ready yet.
+func Through(ctx context.Context, c *config.Config, state, channelName string, host name.Host, log *slog.Logger, use func(context.Context, *Way) error) error {
 	m, err := newDiary(stateDir(c, state), log)
 	if err != nil {
 		return err
@@ -33,5 +42,5 @@ func Through(ctx context.Context, c *config.Config, state, channelName string, h
 	if err != nil {
 		return err
 	}
-	return use(ctx, through)
+	return use(ctx, &Way{through, g})
 }

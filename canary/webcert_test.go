@@ -1,0 +1,69 @@
+package canary
+
+import (
+	"bytes"
+	"context"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"watertight/lab/dnstest"
+)
+
+func TestACertificateThatChangesIsShownWithoutARestart(t *testing.T) {
+	dir := t.TempDir()
+	cert, key := filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
+	ca := dnstest.NewCA()
+	changes := 0
+	put := func(names ...string) {
+		c, k := dnstest.PEMPair(ca.Issue(names, nil))
+		changes++ // as the clock of the files may be coarse
+		for path, text := range map[string][]byte{cert: c, key: k} {
+			if err := os.WriteFile(path, text, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			at := time.Unix(int64(1_700_000_000+changes), 0)
+			if err := os.Chtimes(path, at, at); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	put("one.example.net")
+	synctest.Test(t, func(t *testing.T) {
+		var log bytes.Buffer
+		c, err := OpenCertificate(cert, key, slog.New(slog.NewTextHandler(&log, nil)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, stop := context.WithCancel(t.Context())
+		ended := make(chan struct{})
+		go func() { defer close(ended); _ = c.Run(ctx) }()
+		defer func() { stop(); <-ended }()
+		shows := func(name string) {
+			t.Helper()
+			time.Sleep(3 * certificateLook)
+			synctest.Wait()
+			if pair, err := c.Get(nil); err != nil || pair.Leaf.VerifyHostname(name) != nil {
+				t.Errorf("%v %v, and not %s\n%s", pair.Leaf.DNSNames, err, name, &log)
+			}
+		}
+		shows("one.example.net")
+		put("two.example.net")
+		shows("two.example.net")
+		if err := os.WriteFile(key, []byte("half a file"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		shows("two.example.net")
+		if !bytes.Contains(log.Bytes(), []byte("not used")) {
+			t.Errorf("nothing says so: %s", &log)
+		}
+		put("three.example.net")
+		shows("three.example.net")
+	})
+	if _, err := OpenCertificate(cert, filepath.Join(dir, "none"), slog.Default()); err == nil {
+		t.Error("a certificate without a key is read")
+	}
+}
