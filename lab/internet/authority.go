@@ -2,6 +2,7 @@ package internet
 
 import (
 	"fmt"
+	"net/netip"
 	"strings"
 	"sync"
 
@@ -12,9 +13,10 @@ import (
 type Authority struct {
 	*Host
 
-	mu      sync.Mutex
-	records []published
-	log     []Asked
+	mu        sync.Mutex
+	records   []published
+	log       []Asked
+	delegated map[string]netip.AddrPort // the name servers of zones that are not its own
 }
 
 // published is a record in presentation form, cut in two behind its owner.
@@ -64,6 +66,30 @@ func (a *Authority) Publish(name string, h *Host) error {
 		}
 	}
 	return nil
+}
+
+// Delegate leaves a zone to the name server at an address: resolvers ask that one.
+func (a *Authority) Delegate(zone string, to netip.AddrPort) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.delegated == nil {
+		a.delegated = map[string]netip.AddrPort{}
+	}
+	a.delegated[zone] = to
+}
+
+// serverOf gives the name server that a resolver finds for the question of a message.
+func (a *Authority) serverOf(message []byte) netip.AddrPort {
+	if r, err := dnswire.ParseRequest(message); err == nil {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		for zone, to := range a.delegated {
+			if r.Name == zone || strings.HasSuffix(r.Name, "."+zone) {
+				return to
+			}
+		}
+	}
+	return a.At(dnsPort)
 }
 
 // Log gives every question so far, oldest first.

@@ -52,8 +52,8 @@ func (isp *ISP) serve() error {
 		isp.mu.Lock()
 		isp.log = append(isp.log, record(q))
 		isp.mu.Unlock()
-		// Every zone has the same authority, so the way down from the root is short.
-		reply, err := isp.Ask(isp.in.Authority.At(dnsPort), q.Message)
+		// Nearly every zone has the same authority, so the way down from the root is short.
+		reply, err := isp.Ask(isp.in.Authority.serverOf(q.Message), q.Message)
 		if err != nil {
 			return refusal(q.Message, dnswire.ServFail)
 		}

@@ -102,7 +102,7 @@ func (r *Resolver) Recurse(_ context.Context, q *dnstest.Query) dnstest.Reply {
 	if q.Name == "" && q.Type == dnswire.NS { // the root's servers are known to every resolver
 		return q.Send(dnswire.Reply{Answer: []dnswire.Record{rootNS}})
 	}
-	b, err := r.Ask(r.in.Authority.At(dnsPort), q.Raw)
+	b, err := r.Ask(r.in.Authority.serverOf(q.Raw), q.Raw)
 	if err != nil {
 		return q.Send(dnswire.Reply{RCode: dnswire.ServFail})
 	}
