@@ -29,7 +29,7 @@ func (w *Web) api(rw http.ResponseWriter, r *http.Request, client netip.AddrPort
 	case path == visit.PathWhoami:
 		w.json(rw, r, http.StatusOK, visit.Whoever{Address: client.Addr(), Network: w.o.Networks.Network(client.Addr())})
 	case path == visit.PathZone:
-		w.json(rw, r, http.StatusOK, w.zone())
+		w.json(rw, r, http.StatusOK, w.w.Zone())
 	default:
 		w.refuse(rw, r, http.StatusNotFound, "NOT_FOUND", "there is nothing at this path", "the API is described at "+pathAPI+"/v1/openapi.json")
 	}
@@ -42,7 +42,7 @@ func (w *Web) apiLabel(rw http.ResponseWriter, r *http.Request, spelled string) 
 		w.refuse(rw, r, http.StatusBadRequest, "BAD_REQUEST", "that is no label of a visit", "a label is 20 letters a to z and digits 2 to 7, made at random")
 		return
 	}
-	seen, ok := w.o.Log.Seen(label)
+	seen, ok := w.seen(label)
 	if !ok {
 		w.refuse(rw, r, http.StatusNotFound, "NOT_SEEN", "nothing was seen of this visit within the last hour", "look up "+visit.Name("LABEL", visit.Plain, w.o.Zone)+" first")
 		return
@@ -57,15 +57,6 @@ func readLabel(s string) (label string, ok bool) {
 	}
 	label = strings.ToLower(s)
 	return label, visit.IsLabel(label)
-}
-
-// zone is what the canary says of itself.
-func (w *Web) zone() visit.Zone {
-	z := visit.Zone{Zone: w.o.Zone, Addresses: w.o.Addresses, Branches: visit.Branches, Keep: int(Keep.Seconds()), DS: w.w.DS(), Version: w.w.Version}
-	if z.Addresses == nil {
-		z.Addresses = []netip.Addr{}
-	}
-	return z
 }
 
 // json answers with a value.

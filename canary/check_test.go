@@ -72,7 +72,7 @@ const testDS = "12345 13 2 00112233445566778899001122334455667788990011223344556
 // sound is a canary in which all is well but for DNS over TLS.
 func sound(t *testing.T) (*outside, CheckOptions) {
 	s := newSite(t, Nowhere{})
-	s.w.DS = func() []string { return []string{testZone + ". 3600 IN DS " + strings.ToUpper(testDS)} }
+	s.ds = []string{testZone + ". 3600 IN DS " + strings.ToUpper(testDS)}
 	ca := dnstest.NewCA()
 	cert := ca.Issue([]string{testZone, "*." + testZone}, nil)
 	o := &outside{

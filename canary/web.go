@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"net/netip"
 	"strings"
-	"time"
 
 	"watertight/visit"
 )
@@ -21,12 +20,8 @@ var page embed.FS
 
 // WebOptions are what the web page needs beside the [Options].
 type WebOptions struct {
-	// DS gives the records that the zone above needs, in presentation form; none where the zone is not signed.
-	DS func() []string
-	// Version is the program's.
-	Version string
-	// Now is the clock of the log.
-	Now func() time.Time
+	// Zone is what the canary says of itself.
+	Zone func() visit.Zone
 	// STUN is the port at which the canary answers STUN; 0: it does not, and the page asks nobody.
 	STUN uint16
 }
@@ -49,17 +44,17 @@ type file struct {
 
 // NewWeb makes the page and the API.
 func NewWeb(o Options, w WebOptions) (*Web, error) {
-	switch {
-	case o.Zone == "" || o.Zone != strings.ToLower(strings.TrimSuffix(o.Zone, ".")):
-		return nil, errors.New("canary: the web page needs a zone, in lower case and without a dot at its end")
-	case o.Log == nil || o.Networks == nil || o.Logger == nil || w.DS == nil || w.Now == nil:
-		return nil, errors.New("canary: the web page needs a log, networks, a logger, the zone's DS records and a clock")
+	if err := o.validate(); err != nil {
+		return nil, err
+	}
+	if w.Zone == nil {
+		return nil, errors.New("canary: the web page needs to know what the canary says of itself")
 	}
 	pages, err := template.New("").Funcs(template.FuncMap{"icon": iconOf}).ParseFS(page, "page/*.html")
 	if err != nil {
 		return nil, err
 	}
-	web := &Web{o: o, w: w, rate: newWebRate(w.Now), pages: pages, files: map[string]file{
+	web := &Web{o: o, w: w, rate: newWebRate(o.Now), pages: pages, files: map[string]file{
 		"/robots.txt": {"text/plain; charset=utf-8", []byte("User-agent: *\nDisallow: /\n")},
 	}}
 	for path, kind := range map[string]string{
@@ -155,7 +150,28 @@ const pathPicture = "/p.svg"
 
 // came writes into the log who came.
 func (w *Web) came(label string, client netip.AddrPort, host string, secure bool) {
-	w.o.Log.Request(label, visit.Request{From: client, Network: w.o.Networks.Network(client.Addr()), Host: host, Secure: secure})
+	w.o.Log.Request(label, visit.Request{From: client, Host: host, Secure: secure})
+}
+
+// seen gives what the log has of a visit, and says whose the addresses are.
+func (w *Web) seen(label string) (visit.Seen, bool) {
+	s, ok := w.o.Log.Seen(label)
+	known := map[netip.Addr]*visit.Network{}
+	whose := func(a netip.Addr) *visit.Network {
+		n, ok := known[a]
+		if !ok {
+			n = w.o.Networks.Network(a)
+			known[a] = n
+		}
+		return n
+	}
+	for i := range s.Queries {
+		s.Queries[i].Network = whose(s.Queries[i].From.Addr())
+	}
+	for i := range s.Requests {
+		s.Requests[i].Network = whose(s.Requests[i].From.Addr())
+	}
+	return s, ok
 }
 
 // send answers.

@@ -17,8 +17,6 @@ import (
 	"watertight/visit"
 )
 
-const testZone = "canary.example.net"
-
 // holders are networks that a test knows.
 type holders map[string]visit.Network
 
@@ -36,22 +34,29 @@ type site struct {
 	log *Log
 	now time.Time
 	own bytes.Buffer
+	ds  []string
 }
 
 func newSite(t testing.TB, networks Networks) *site {
 	t.Helper()
-	s := &site{now: time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)}
+	s := &site{now: time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC), ds: []string{testZone + ". IN DS 1 13 2 00"}}
 	clock := func() time.Time { return s.now }
 	s.log = NewLog(LogOptions{Now: clock})
 	var err error
 	s.Web, err = NewWeb(Options{
 		Zone: testZone, Addresses: []netip.Addr{netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("2001:db8::1")},
-		Log: s.log, Networks: networks, Logger: slog.New(slog.NewTextHandler(&s.own, nil)),
-	}, WebOptions{DS: func() []string { return []string{testZone + ". IN DS 1 13 2 00"} }, Version: "test", Now: clock})
+		Servers: []Server{{Name: "ns1." + testZone, Addresses: []netip.Addr{netip.MustParseAddr("192.0.2.1")}}},
+		Log:     s.log, Networks: networks, Logger: slog.New(slog.NewTextHandler(&s.own, nil)), Now: clock, Version: "test",
+	}, WebOptions{Zone: s.zone})
 	if err != nil {
 		t.Fatal(err)
 	}
 	return s
+}
+
+// zone is what the site says of itself.
+func (s *site) zone() visit.Zone {
+	return visit.Zone{Zone: testZone, Addresses: s.o.Addresses, Branches: visit.Branches, Keep: 3600, DS: s.ds, Version: "test"}
 }
 
 // get asks for a URL from an address.
@@ -69,7 +74,7 @@ func (s *site) get(from, url string) *httptest.ResponseRecorder {
 // asks has a resolver ask for the name of a visit.
 func (s *site) asks(from, label string, b visit.Branch, more ...func(*visit.Query)) {
 	at := netip.AddrPortFrom(netip.MustParseAddr(from), 53535)
-	q := visit.Query{From: at, Network: s.o.Networks.Network(at.Addr()), Over: "udp", Name: visit.Name(label, b, testZone) + ".", Type: "A", Size: 1232}
+	q := visit.Query{From: at, Over: "udp", Name: visit.Name(label, b, testZone) + ".", Type: "A", Size: 1232}
 	for _, f := range more {
 		f(&q)
 	}

@@ -39,12 +39,12 @@ func (w *Web) missing(rw http.ResponseWriter, r *http.Request) {
 
 // visitPage shows what was seen of a visit. Who opens it first is the visitor, and fetches the pictures.
 func (w *Web) visitPage(rw http.ResponseWriter, r *http.Request, label string, client netip.AddrPort) {
-	seen, known := w.o.Log.Seen(label)
+	seen, known := w.seen(label)
 	part := r.URL.Query().Get("part") == "results"
 	fresh := !opened(&seen, w.o.Zone)
 	if fresh && !part && r.Method == http.MethodGet {
 		w.came(label, client, w.o.Zone, r.TLS != nil)
-		seen, known = w.o.Log.Seen(label)
+		seen, known = w.seen(label)
 	}
 	v := w.view(label, &seen, known)
 	v.Port = w.w.STUN

@@ -57,7 +57,7 @@ func TestTheVerdictSaysWhoLooksNamesUp(t *testing.T) {
 // fact gives one fact of a visit.
 func (s *site) fact(t testing.TB, label, name string) fact {
 	t.Helper()
-	seen, known := s.log.Seen(label)
+	seen, known := s.seen(label)
 	for _, f := range s.view(label, &seen, known).Facts {
 		if f.Name == name {
 			return f

@@ -82,10 +82,10 @@ type fact struct {
 
 // view makes the view of a visit.
 func (w *Web) view(label string, s *visit.Seen, known bool) *view {
-	v := &view{Zone: w.o.Zone, Label: label, Version: w.w.Version, Known: known, Cut: s.Cut}
+	v := &view{Zone: w.o.Zone, Label: label, Version: w.o.Version, Known: known, Cut: s.Cut}
 	var since time.Duration
 	if len(s.Requests) > 0 {
-		since = w.w.Now().Sub(s.Requests[0].At)
+		since = w.o.Now().Sub(s.Requests[0].At)
 	}
 	v.Settled = !known || since >= pageLimit
 	for i := range s.Requests {
