@@ -92,6 +92,9 @@ func (r *Rules) OverTLS() *Rules {
 	return r
 }
 
+// Everyone says that nobody is asked who he is.
+func (r *Rules) Everyone() bool { return r.ask == asksNothing && r.clients == nil && !r.overTLS }
+
 // Guest is a client at a door.
 type Guest struct {
 	Conn   Conn

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -23,6 +24,11 @@ var ErrAddress = errors.New("not a valid socket address")
 
 // plainDNS are the ports of DNS (RFC 1035), NetBIOS names (RFC 1002), multicast DNS (RFC 6762) and LLMNR (RFC 4795).
 var plainDNS = map[uint16]bool{53: true, 137: true, 5353: true, 5355: true}
+
+var refusedPlain atomic.Uint64
+
+// RefusedPlain counts what was to be dialled where names travel in clear text, since the program started.
+func RefusedPlain() uint64 { return refusedPlain.Load() }
 
 // PlainDNS says whether names travel in clear text on a port.
 func PlainDNS(port uint16) bool { return plainDNS[port] }
@@ -84,6 +90,7 @@ func mayDial(to netip.AddrPort) error {
 		return fmt.Errorf("wire: %w: %v", ErrAddress, to)
 	}
 	if plainDNS[to.Port()] {
+		refusedPlain.Add(1)
 		return fmt.Errorf("wire: port %d: %w", to.Port(), ErrPlainDNS)
 	}
 	return nil
