@@ -1,0 +1,98 @@
+package leaktest
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"watertight/dnswire"
+	"watertight/fault"
+	"watertight/visit"
+)
+
+// cutLimit is how long one who asks a copy that is cut off waits for his refusal.
+const cutLimit = 25 * time.Second
+
+// tryCut gives the case of channels that are cut off, where all is refused or nobody answers.
+func tryCut(silent bool) func(ctx context.Context, r *run, f *findings) {
+	return func(ctx context.Context, r *run, f *findings) {
+		var trying sync.WaitGroup
+		for _, c := range r.channels {
+			trying.Go(func() { r.cut(ctx, c, silent, f) })
+		}
+		trying.Wait()
+	}
+}
+
+// cut cuts a private copy of a channel off, and asks it for a fresh name.
+func (r *run) cut(ctx context.Context, c Channel, silent bool, f *findings) {
+	what := "a copy of the channel " + c.Name
+	copied, err := r.o.Subject.Copy(ctx, c.Name)
+	if err != nil {
+		f.doubt("see `watertight status`", "%s: %s", what, err)
+		return
+	}
+	defer copied.Close()
+	if err := copied.Ready(); err != nil {
+		what += " that never worked (" + string(fault.Of(err).Code) + ")"
+	}
+	copied.Cut(silent)
+	ctx, cancel := context.WithTimeout(ctx, cutLimit)
+	defer cancel()
+	var asking sync.WaitGroup
+	if !c.Exit {
+		asking.Go(func() {
+			v, host := r.unreachable(what + ", asked for a name")
+			a, local, err := copied.Exchange(ctx, dnswire.Question{Name: host, Type: dnswire.A})
+			if err == nil && !local {
+				f.leak("B1", fixCut, "%s: it was answered %s, though the resolver cannot be reached", v.what, dnswire.RCodeText(a.RCode))
+			}
+			refusedBy(err, v.what, f)
+			f.visit(v)
+		})
+	}
+	asking.Go(func() {
+		v, host := r.unreachable(what + ", asked to connect")
+		conn, err := copied.Connect(ctx, host, 443)
+		if err == nil {
+			_ = conn.Close()
+			f.leak("B1", fixCut, "%s: it connected, though nothing of the channel can be reached", v.what)
+		}
+		refusedBy(err, v.what, f)
+		f.visit(v)
+	})
+	asking.Wait()
+	for _, a := range copied.Tried() {
+		if a.Named {
+			f.note("%s wanted to connect to %s again, as configured", what, a.To)
+			continue
+		}
+		f.leak("B1", fixCut, "%s wanted to connect to %s, which is none of its resolvers and hops", what, a.To)
+	}
+}
+
+const fixCut = "this is a fault of the program: report it with this report"
+
+// unreachable is a fresh name that nobody is to be asked for.
+func (r *run) unreachable(what string) (visited, string) {
+	label := r.label()
+	host := label + ".example.com"
+	if r.noCanary == "" {
+		host = visit.Name(label, visit.Plain, r.o.Canary.Zone)
+	}
+	return visited{label: label, what: what, nobody: true}, host
+}
+
+// refusedBy notes with what code something was refused. INTERNAL is none that a channel which cannot be reached has.
+func refusedBy(err error, what string, f *findings) {
+	if err == nil {
+		return
+	}
+	e := fault.Of(err)
+	if e.Code == fault.Internal {
+		f.doubt("report this as a fault of the program", "%s: %s", what, fmt.Sprintf("%s (%s)", e.Message, e.Code))
+		return
+	}
+	f.held("%s: refused with %s", what, e.Code)
+}

@@ -1,0 +1,101 @@
+package leaktest
+
+// Fixes of leaks that more than one case finds.
+const (
+	fixProgram = "this is a fault of the program: report it with this report"
+	fixPolicy  = "see `policy` in the configuration, and report this with the report"
+)
+
+// definitions gives every case, in the order in which they are shown.
+func definitions() []definition {
+	return []definition{
+		{
+			Listed: Listed{ID: "CONTROL", Title: "A leak would be seen: a name that the host's own resolver is asked for on purpose", Cause: "H1", Canary: true, Needed: true},
+			try:    tryControl, then: thenControl,
+		},
+		{
+			Listed: Listed{ID: "NAME-BY-CHANNEL", Title: "A name goes to its channel's resolver alone, in each family", Cause: "D5", Canary: true, Needed: true},
+			fix:    fixSecond, try: tryNamesByChannel,
+		},
+		{
+			Listed: Listed{ID: "NAME-BY-DOOR", Title: "A name that a client sends to a door goes to its channel's resolver alone, and its connection through that channel", Cause: "D4", Canary: true, Needed: true},
+			fix:    fixSecond, try: tryNamesByDoor,
+		},
+		{
+			Listed: Listed{ID: "DATAGRAM-BY-DOOR", Title: "The name of a datagram goes the way of a connection's, or it is refused", Cause: "D1", Canary: true},
+			fix:    fixSecond, try: tryDatagrams,
+		},
+		{
+			Listed: Listed{ID: "DNS-DOOR", Title: "A question to the DNS door goes to its channel's resolver alone", Cause: "D5", Canary: true},
+			fix:    fixSecond, try: tryDNSDoor,
+		},
+		{
+			Listed: Listed{ID: "GATEWAY-CLOSED", Title: "The gateway sends nothing where its entries do not lead", Cause: "D4", Canary: true},
+			fix:    fixProgram, try: tryGateway,
+		},
+		{
+			Listed: Listed{ID: "FAILING-NAME", Title: "A name that fails, is bogus, or has no answer is asked of nobody else", Cause: "B1", Canary: true, Needed: true},
+			fix:    fixSecond, stage: failing, try: tryFailing,
+		},
+		{
+			Listed: Listed{ID: "EXPIRED-NAME", Title: "A name that has expired is asked for where it was asked for before", Cause: "C5", Canary: true, Needed: true},
+			fix:    fixSecond, try: tryExpired,
+		},
+		{
+			Listed: Listed{ID: "HTTPS-RECORD", Title: "HTTPS records are asked of the channel's resolver", Cause: "A6", Canary: true},
+			fix:    fixSecond, try: tryServices,
+		},
+		{
+			Listed: Listed{ID: "CACHE-APART", Title: "No channel answers with what another has learnt", Cause: "F1", Canary: true},
+			fix:    fixProgram, try: tryApart, then: thenApart,
+		},
+		{
+			Listed: Listed{ID: "CUT-REFUSED", Title: "Where resolver and hops refuse, a request is refused, and nobody else is asked", Cause: "B1", Needed: true},
+			fix:    fixCut, try: tryCut(false),
+		},
+		{
+			Listed: Listed{ID: "CUT-SILENT", Title: "Where resolver and hops are silent, a request is refused, and nobody else is asked", Cause: "B1", Needed: true},
+			fix:    fixCut, try: tryCut(true),
+		},
+		{
+			Listed: Listed{ID: "FOREIGN-RESOLVER", Title: "Clients reach no resolver of others", Cause: "G11"},
+			fix:    fixPolicy, try: tryForeign,
+		},
+		{
+			Listed: Listed{ID: "PLAIN-DNS", Title: "Nothing is carried to a port on which names travel in clear text", Cause: "B5", Needed: true},
+			fix:    fixProgram, try: tryPlain,
+		},
+		{
+			Listed: Listed{ID: "CLIENT-RESOLVED", Title: "A request for an address that was given to nobody is refused", Cause: "H1"},
+			fix:    fixPolicy, try: tryLiterals,
+		},
+		{
+			Listed: Listed{ID: "SPECIAL-NAME", Title: "Names for special use are answered here", Cause: "B7", Needed: true},
+			fix:    fixProgram, try: trySpecial,
+		},
+		{
+			Listed: Listed{ID: "ENVIRONMENT", Title: "Clients that read the proxy variables give their names to the proxy", Cause: "H1"},
+			fix:    "eval \"$(watertight env)\"", stage: looking, try: tryEnvironment,
+		},
+		{
+			Listed: Listed{ID: "RESOLVER-COUNTRY", Title: "A channel's resolver is in the country of its exit", Cause: "F7", Canary: true},
+			fix:    "let the exit resolve (`resolve: exit`), or take a resolver that is near it", stage: looking, try: tryWho,
+		},
+		{
+			Listed: Listed{ID: "RESOLVER-HABITS", Title: "What the resolvers tell of who asks", Cause: "F3", Canary: true},
+			stage:  looking, try: tryHabits,
+		},
+		{
+			Listed: Listed{ID: "PACKETS", Title: "No name of the test leaves this host in clear, and no question of this program does", Cause: "A3", Needed: true},
+			fix:    "the evidence says where it went: see docs/leaks.md for the cause", stage: looking, try: tryPackets,
+		},
+		{
+			Listed: Listed{ID: "SOCKETS", Title: "This program has no socket where names are asked for in clear", Cause: "A3"},
+			fix:    fixProgram, stage: looking, try: trySockets,
+		},
+		{
+			Listed: Listed{ID: "TRAP", Title: "Nothing of this program asks the host's resolver", Cause: "A2", Needed: true},
+			fix:    fixProgram, stage: looking, try: tryCounters,
+		},
+	}
+}

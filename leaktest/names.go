@@ -1,0 +1,207 @@
+package leaktest
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"sync"
+
+	"watertight/dnswire"
+	"watertight/fault"
+	"watertight/name"
+	"watertight/visit"
+)
+
+// families are the branches of one family each, with the type of their addresses.
+var families = []struct {
+	branch visit.Branch
+	kind   dnswire.Type
+}{{visit.V4, dnswire.A}, {visit.V6, dnswire.AAAA}}
+
+// tryNamesByChannel asks every channel for fresh names, and connects to them, in each family.
+func tryNamesByChannel(ctx context.Context, r *run, f *findings) {
+	var trying sync.WaitGroup
+	for _, c := range r.channels {
+		trying.Go(func() {
+			if !c.Exit {
+				for _, t := range []dnswire.Type{dnswire.A, dnswire.AAAA} {
+					label, host := r.name(visit.Plain)
+					r.ask(ctx, c, f, visited{label: label, channel: c.Name, what: fmt.Sprintf("channel %s, %s", c.Name, t), must: true}, host, t)
+				}
+			}
+			for _, family := range families {
+				label, host := r.name(family.branch)
+				v := visited{label: label, channel: c.Name, what: fmt.Sprintf("channel %s, connecting, %s only", c.Name, family.branch)}
+				r.reach(ctx, c.Name, f, v, func(ctx context.Context) (net.Conn, error) { return c.Connect(ctx, host, r.api.port) })
+			}
+		})
+	}
+	trying.Wait()
+}
+
+// ask asks a channel a question, and notes what came of it.
+func (r *run) ask(ctx context.Context, c Channel, f *findings, v visited, host string, t dnswire.Type) {
+	a, local, err := c.Exchange(ctx, dnswire.Question{Name: host, Type: t})
+	switch {
+	case local:
+		f.doubt("the canary's zone is for special use: take an ordinary name", "%s: the name was answered here", v.what)
+		return
+	case err != nil && fault.Of(err).Code == fault.NotReady:
+		f.doubt("see `watertight status`", "%s: %s", v.what, fault.Of(err).Message)
+		return
+	case err != nil:
+		f.note("%s: refused with %s", v.what, fault.Of(err).Code)
+	default:
+		f.note("%s: answered %s with %d records", v.what, dnswire.RCodeText(a.RCode), len(a.Records))
+	}
+	f.visit(v)
+}
+
+// reach connects to a name of the canary, asks there from where the connection came, and notes it.
+func (r *run) reach(ctx context.Context, channel string, f *findings, v visited, to dial) {
+	who, err := r.api.whoever(ctx, to)
+	f.visit(v)
+	if err != nil {
+		f.note("%s: %s", v.what, err)
+		return
+	}
+	r.judgeExit(v, r.known[channel], who.Address, who.Network, f)
+}
+
+// tryNamesByDoor comes in by every door as clients do, in each family, and asks the canary from where the connection came.
+func tryNamesByDoor(ctx context.Context, r *run, f *findings) {
+	channel := r.leads(f)
+	if channel == "" {
+		return
+	}
+	var trying sync.WaitGroup
+	for _, d := range r.doorsOf(DoorProxy, f) {
+		for _, e := range entrances() {
+			for _, family := range families {
+				trying.Go(func() {
+					label, host := r.name(family.branch)
+					t, err := name.New(name.MustHost(host), r.api.port)
+					if err != nil {
+						f.doubt("", "%s: %v", host, err)
+						return
+					}
+					v := visited{label: label, channel: channel, what: fmt.Sprintf("%s by %s, %s only", d.At, e.name, family.branch)}
+					r.reach(ctx, channel, f, v, func(ctx context.Context) (net.Conn, error) { return enter(ctx, d, e, t) })
+				})
+			}
+		}
+	}
+	trying.Wait()
+}
+
+// leads gives the channel that names of the canary take by a door, or "" after it has said why there is none.
+func (r *run) leads(f *findings) string {
+	channel, err := r.o.Subject.Leads("a." + r.o.Canary.Zone)
+	if err != nil {
+		f.skip("the routes refuse names of the canary: write a route for *.%s", r.o.Canary.Zone)
+		return ""
+	}
+	if r.known[channel] == nil {
+		f.skip("the channel %s, which names of the canary take, is not known", channel)
+		return ""
+	}
+	return channel
+}
+
+// doorsOf gives the doors of a kind that the test can come in by, and says of the others why not.
+func (r *run) doorsOf(k DoorKind, f *findings) (fit []Door) {
+	some := false
+	for _, d := range r.doors {
+		switch {
+		case d.Kind != k:
+			continue
+		case d.Unfit != "":
+			f.skip("%s %s: %s", d.Kind, d.At, d.Unfit)
+		default:
+			fit = append(fit, d)
+		}
+		some = true
+	}
+	if !some {
+		f.skip("there is no listener of this kind (`listen.%s`)", k)
+	}
+	return fit
+}
+
+// tryDatagrams sends a datagram to a fresh name by every door that takes them.
+func tryDatagrams(ctx context.Context, r *run, f *findings) {
+	channel := r.leads(f)
+	if channel == "" {
+		return
+	}
+	for _, d := range r.doorsOf(DoorProxy, f) {
+		if d.Datagrams == nil {
+			continue
+		}
+		label, host := r.name(visit.Plain)
+		t, err := name.New(name.MustHost(host), r.api.port)
+		if err != nil {
+			f.doubt("", "%s: %v", host, err)
+			return
+		}
+		what := d.At + " by SOCKS5, a datagram"
+		relayed, err := datagram(ctx, d, t, []byte("watertight"))
+		if !relayed {
+			if refused(err) {
+				f.note("%s: refused (%s)", what, err)
+				f.visit(visited{label: label, channel: channel, what: what, nobody: true})
+				continue
+			}
+			f.doubt("see `watertight status`", "%s: %v", what, err)
+			continue
+		}
+		f.visit(visited{label: label, channel: channel, what: what})
+	}
+}
+
+// tryDNSDoor asks every DNS door for fresh names.
+func tryDNSDoor(ctx context.Context, r *run, f *findings) {
+	channel := r.leads(f)
+	if channel == "" {
+		return
+	}
+	exit := r.known[channel].channel.Exit
+	for _, d := range r.doorsOf(DoorDNS, f) {
+		for _, overTCP := range []bool{false, true} {
+			for _, t := range []dnswire.Type{dnswire.A, dnswire.AAAA, dnswire.HTTPS} {
+				label, host := r.name(visit.Plain)
+				over := "UDP"
+				if overTCP {
+					over = "TCP"
+				}
+				v := visited{label: label, channel: channel, what: fmt.Sprintf("dns %s over %s, %s", d.At, over, t), nobody: exit, must: !exit}
+				a, err := question(ctx, d, overTCP, dnswire.Question{Name: host, Type: t})
+				if err != nil {
+					f.doubt("see whether the listener answers: `dig @ADDRESS -p PORT`", "%s: %v", v.what, err)
+					continue
+				}
+				f.note("%s: %s with %d records", v.what, dnswire.RCodeText(a.RCode), len(a.Records))
+				f.visit(v)
+			}
+		}
+	}
+}
+
+// tryGateway asks the gateway for what it does not stand for.
+func tryGateway(ctx context.Context, r *run, f *findings) {
+	for _, d := range r.doorsOf(DoorGateway, f) {
+		label, host := r.name(visit.Plain)
+		what := "gateway " + d.At + ", asked for another host"
+		status, err := askGateway(ctx, d, host)
+		switch {
+		case err != nil:
+			f.doubt("see whether the listener answers", "%s: %v", what, err)
+			continue
+		case status < 400:
+			f.leak("D4", "", "%s: it answered with %d", what, status)
+		default:
+			f.note("%s: refused with %d", what, status)
+		}
+		f.visit(visited{label: label, what: what, nobody: true})
+	}
+}

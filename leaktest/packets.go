@@ -1,0 +1,57 @@
+package leaktest
+
+import (
+	"context"
+	"fmt"
+)
+
+const fixPackets = "give the program the right to read packets, as root or by `setcap cap_net_raw+ep` on it, and run the test again"
+
+// tryPackets looks for labels in all that left the host, and for questions of this program in clear.
+func tryPackets(_ context.Context, r *run, f *findings) {
+	if r.unseen != "" {
+		f.skip("packets were not read: %s", r.unseen)
+		return
+	}
+	if r.observed.Blind != "" {
+		f.doubt(fixPackets, "%s", r.observed.Blind)
+	}
+	for _, s := range r.observed.Sightings {
+		r.judgePacket(s, f)
+	}
+	f.held("the packets of %d interfaces were searched for %d labels", len(r.observed.Interfaces), len(r.live()))
+}
+
+// judgePacket says whether a packet is a leak. What has a label of the positive control is meant to be seen.
+func (r *run) judgePacket(s Sighting, f *findings) {
+	way := fmt.Sprintf("%s from %s to %s on %s", s.Proto, s.From, s.To, s.Interface)
+	if s.Process != "" {
+		way += ", by " + s.Process
+	}
+	switch {
+	case s.Label != "" && s.Label == r.control.label:
+		return
+	case s.What == "label" && s.Form == "wire":
+		f.leak("D5", "", "a name of the test left this host in a question in clear: %s", way)
+	case s.What == "label":
+		f.leak("D4", "", "a name of the test can be read in what left this host (%s): %s", s.Form, way)
+	case s.Ours && s.What == "dot":
+		f.leak("D5", "", "this program spoke to an encrypted resolver that no channel has: %s", way)
+	case s.Ours:
+		f.leak("B5", "", "this program asked for names in clear (%s): %s", s.What, way)
+	}
+}
+
+// trySockets looks at the sockets of this process.
+func trySockets(_ context.Context, r *run, f *findings) {
+	if r.watching == nil {
+		f.skip("sockets were not looked at: %s", r.unseen)
+		return
+	}
+	for _, s := range r.observed.Sockets {
+		f.leak("B5", "", "this process has a socket where names are asked for in clear: %s", s)
+	}
+	if len(r.observed.Sockets) == 0 {
+		f.held("this process has no socket to a port where names are asked for in clear")
+	}
+}

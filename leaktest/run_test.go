@@ -1,0 +1,345 @@
+package leaktest
+
+import (
+	"bytes"
+	"encoding/json"
+	"encoding/xml"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+
+	"watertight/dnswire"
+	"watertight/visit"
+)
+
+func TestACleanProgramIsSealed(t *testing.T) {
+	w := newWorld(t)
+	r := w.run()
+	if r.Verdict != Sealed {
+		t.Errorf("verdict %s", r.Verdict)
+	}
+	for _, c := range r.Cases {
+		if c.Verdict != Sealed && (c.ID != "RESOLVER-COUNTRY" || c.Verdict != Sealed) {
+			t.Errorf("%s: %s %s: %s", c.ID, c.Verdict, c.Reason, strings.Join(c.Evidence, "\n\t"))
+		}
+	}
+}
+
+// by gives a stranger for questions of one kind.
+func by(want func(branch visit.Branch, by string, t dnswire.Type) bool, who netip.Addr) func(string, visit.Branch, string, dnswire.Type) []netip.Addr {
+	return func(_ string, b visit.Branch, by string, t dnswire.Type) []netip.Addr {
+		if want(b, by, t) {
+			return []netip.Addr{who}
+		}
+		return nil
+	}
+}
+
+func sighting(s Sighting) Observed {
+	s.Interface, s.From, s.To, s.Proto = "eth0", netip.AddrPortFrom(home, 4000), netip.MustParseAddrPort("203.0.113.53:53"), "udp"
+	return Observed{Interfaces: []string{"eth0"}, Sightings: []Sighting{s}}
+}
+
+// TestEverySeededLeakIsFoundAndNamedRightly makes the world leak in one way at a time.
+func TestEverySeededLeakIsFoundAndNamedRightly(t *testing.T) {
+	for _, one := range []struct {
+		name   string
+		seed   func(w *world)
+		change func(o *Options)
+		id     string
+		cause  string
+		says   string
+	}{
+		{
+			name: "a second resolver is asked when the first fails", id: "FAILING-NAME", cause: "B1", says: "203.0.113.99 (AS64666, Stranger, US)",
+			seed: func(w *world) {
+				w.also = by(func(b visit.Branch, _ string, _ dnswire.Type) bool { return b == visit.Servfail }, stranger)
+			},
+		},
+		{
+			name: "a second resolver is asked when nobody answers", id: "FAILING-NAME", cause: "B1",
+			seed: func(w *world) {
+				w.also = by(func(b visit.Branch, _ string, _ dnswire.Type) bool { return b == visit.Silent }, stranger)
+			},
+		},
+		{
+			name: "an unsigned resolver is asked where signatures are bogus", id: "FAILING-NAME", cause: "B1",
+			seed: func(w *world) {
+				w.also = by(func(b visit.Branch, _ string, _ dnswire.Type) bool { return b == visit.Bogus }, stranger)
+			},
+		},
+		{
+			name: "this host asks beside its channels", id: "NAME-BY-CHANNEL", cause: "D5", says: "this host's own address 198.18.1.7",
+			seed: func(w *world) {
+				w.also = by(func(b visit.Branch, by string, _ dnswire.Type) bool { return b == visit.Plain && by == "" }, home)
+			},
+		},
+		{
+			name: "the resolver of another channel is asked, by a door", id: "NAME-BY-DOOR", cause: "D5", says: "the resolver of the channel direct",
+			seed: func(w *world) {
+				w.also = by(func(b visit.Branch, by string, _ dnswire.Type) bool { return by == "SOCKS5" }, below)
+			},
+		},
+		{
+			name: "the name is resolved and sent by name too", id: "NAME-BY-DOOR", cause: "D4", says: "the exit 198.18.60.9",
+			seed: func(w *world) {
+				w.also = by(func(b visit.Branch, by string, _ dnswire.Type) bool { return by == "HTTP CONNECT" }, exit)
+			},
+		},
+		{
+			name: "a connection leaves past the hops", id: "NAME-BY-DOOR", cause: "D5", says: "not through the hops of the channel out",
+			seed: func(w *world) { w.exitOf["out"] = home },
+		},
+		{
+			name: "datagrams are resolved elsewhere", id: "DATAGRAM-BY-DOOR", cause: "D1",
+			seed: func(w *world) {
+				w.also = by(func(_ visit.Branch, by string, _ dnswire.Type) bool { return by == "datagram" }, stranger)
+			},
+		},
+		{
+			name: "the DNS door asks another too", id: "DNS-DOOR", cause: "D5",
+			seed: func(w *world) {
+				w.also = by(func(_ visit.Branch, by string, _ dnswire.Type) bool { return by == "dns" }, stranger)
+			},
+		},
+		{
+			name: "the gateway is an open proxy", id: "GATEWAY-CLOSED", cause: "D4",
+			seed: func(w *world) { w.carries = func(target string) bool { return target == "gateway" } },
+		},
+		{
+			name: "what has expired is refreshed elsewhere", id: "EXPIRED-NAME", cause: "C5",
+			seed: func(w *world) {
+				w.also = by(func(b visit.Branch, _ string, _ dnswire.Type) bool { return b == visit.Short }, stranger)
+			},
+		},
+		{
+			name: "HTTPS records are asked of another", id: "HTTPS-RECORD", cause: "A6",
+			seed: func(w *world) {
+				w.also = by(func(_ visit.Branch, by string, t dnswire.Type) bool { return t == dnswire.HTTPS && by == "" }, stranger)
+			},
+		},
+		{
+			name: "one cache serves both channels", id: "CACHE-APART", cause: "F1", says: "only the resolver of direct was asked",
+			seed: func(w *world) { w.shared = true },
+		},
+		{
+			name: "a channel answers though it is cut off", id: "CUT-REFUSED", cause: "B1", says: "though the resolver cannot be reached",
+			seed: func(w *world) { w.cutAnswers = true },
+		},
+		{
+			name: "a channel that is cut off tries somewhere else", id: "CUT-SILENT", cause: "B1", says: "192.0.2.53:853",
+			seed: func(w *world) { w.cutTries = []Attempt{{To: netip.MustParseAddrPort("192.0.2.53:853")}} },
+		},
+		{
+			name: "a resolver of others is reached", id: "FOREIGN-RESOLVER", cause: "G11", says: "dns.google:443",
+			seed: func(w *world) { w.carries = func(target string) bool { return target == "dns.google:443" } },
+		},
+		{
+			name: "a port of clear text is dialled", id: "PLAIN-DNS", cause: "B5", says: "it was dialled before it failed",
+			seed: func(w *world) { w.dials = func(target string) bool { return target == "192.0.2.53:53" } },
+		},
+		{
+			name: "an address that was given to nobody is carried", id: "CLIENT-RESOLVED", cause: "H1",
+			seed: func(w *world) { w.carries = func(target string) bool { return target == "192.0.2.80:443" } },
+		},
+		{
+			name: "names of a local network go to the resolver", id: "SPECIAL-NAME", cause: "B7", says: "a name under local",
+			seed: func(w *world) { w.local = func(host string) bool { return !strings.HasSuffix(host, ".local") } },
+		},
+		{
+			name: "clients look names up by themselves", id: "ENVIRONMENT", cause: "H1", says: "curl",
+			change: func(o *Options) {
+				o.Environ = append(o.Environ, "https_proxy=socks5://127.0.0.1:8080")
+			},
+		},
+		{
+			name: "the resolver is in another country", id: "RESOLVER-COUNTRY", cause: "F7", says: "the resolver is in DE and the exit in NO",
+			seed: func(w *world) {
+				w.abroad = true
+			},
+		},
+		{
+			name: "the resolver tells this host's network", id: "RESOLVER-HABITS", cause: "F3", says: "198.18.1.0/24",
+			seed: func(w *world) { w.subnet = "198.18.1.0/24" },
+		},
+		{
+			name: "a name is seen on the wire", id: "PACKETS", cause: "D5", says: "in a question in clear",
+			seed: func(w *world) {
+				w.seen = sighting(Sighting{What: "label", Form: "wire", Label: "aaaaaaaaaaaaaaaaaaaa"})
+			},
+		},
+		{
+			name: "a name is seen in another form", id: "PACKETS", cause: "D4", says: "base64",
+			seed: func(w *world) {
+				w.seen = sighting(Sighting{What: "label", Form: "base64", Label: "aaaaaaaaaaaaaaaaaaaa"})
+			},
+		},
+		{
+			name: "this program asks in clear", id: "PACKETS", cause: "B5", says: "mdns",
+			seed: func(w *world) { w.seen = sighting(Sighting{What: "mdns", Ours: true}) },
+		},
+		{
+			name: "this process has a socket in clear", id: "SOCKETS", cause: "B5",
+			seed: func(w *world) {
+				w.seen = Observed{Interfaces: []string{"eth0"}, Sockets: []string{"udp to 203.0.113.53:53"}}
+			},
+		},
+		{
+			name: "a library asks the host", id: "TRAP", cause: "A2",
+			seed: func(w *world) { w.counts = Counters{TrappedLookups: 1} },
+		},
+	} {
+		t.Run(one.name, func(t *testing.T) {
+			w := newWorld(t)
+			if one.seed != nil {
+				one.seed(w)
+			}
+			change := one.change
+			if change == nil {
+				change = func(*Options) {}
+			}
+			r := w.run(change)
+			c, _ := r.Find(one.id)
+			if r.Verdict != Leak || c.Verdict != Leak || c.Cause != one.cause || c.Fix == "" {
+				t.Errorf("the run is %s; %s is %s by %s (mend: %q), want a leak by %s\n%s", r.Verdict, c.ID, c.Verdict, c.Cause, c.Fix, one.cause, strings.Join(c.Evidence, "\n"))
+			}
+			if !strings.Contains(strings.Join(c.Evidence, "\n"), one.says) || !strings.HasPrefix(c.Evidence[0], "LEAK: ") {
+				t.Errorf("%q is not said:\n%s", one.says, strings.Join(c.Evidence, "\n"))
+			}
+			for _, other := range r.Leaks() {
+				if other.ID != one.id && other.Cause != one.cause {
+					t.Errorf("%s is a leak by %s too:\n%s", other.ID, other.Cause, strings.Join(other.Evidence, "\n"))
+				}
+			}
+		})
+	}
+}
+
+// TestWithoutEvidenceNothingIsSealed takes the instruments away, one at a time.
+func TestWithoutEvidenceNothingIsSealed(t *testing.T) {
+	for _, one := range []struct {
+		name   string
+		seed   func(w *world)
+		change func(o *Options)
+		id     string
+		want   Verdict
+		says   string
+	}{
+		{name: "no canary", change: func(o *Options) { o.Canary = nil }, id: "NAME-BY-DOOR", want: Skipped, says: "no canary is configured"},
+		{name: "the canary cannot be reached", seed: func(w *world) { w.mute = true }, id: "NAME-BY-CHANNEL", want: Skipped, says: "cannot be asked"},
+		{name: "another canary", seed: func(w *world) { w.other = true }, id: "FAILING-NAME", want: Skipped, says: "other.example.org"},
+		{name: "the zone is not delegated to it", seed: func(w *world) { w.deaf = true }, id: "NAME-BY-CHANNEL", want: Inconclusive, says: "has not seen the question"},
+		{name: "a leak on purpose is not seen", seed: func(w *world) { w.control = false }, id: "CONTROL", want: Inconclusive, says: "seen nothing"},
+		{name: "no leak on purpose", change: func(o *Options) { o.Control = nil }, id: "CONTROL", want: Skipped, says: "not to be asked"},
+		{name: "nobody reads packets", seed: func(w *world) { w.blind = true }, id: "PACKETS", want: Skipped, says: "nobody reads packets"},
+		{name: "packets were lost", seed: func(w *world) { w.seen.Blind = "12 packets were lost" }, id: "PACKETS", want: Inconclusive, says: "12 packets were lost"},
+		{name: "the canary kept too little", seed: func(w *world) { w.overflow = true }, id: "NAME-BY-CHANNEL", want: Inconclusive, says: "more than the canary keeps"},
+		{
+			name: "whose an address is, is not known", id: "FAILING-NAME", want: Inconclusive, says: "is not known",
+			seed: func(w *world) { w.data, w.roams = false, true },
+		},
+		{name: "a case that is not chosen", change: func(o *Options) { o.Only = []string{"CLIENT-RESOLVED"} }, id: "CLIENT-RESOLVED", want: Sealed},
+	} {
+		t.Run(one.name, func(t *testing.T) {
+			w := newWorld(t)
+			if one.seed != nil {
+				one.seed(w)
+			}
+			change := one.change
+			if change == nil {
+				change = func(*Options) {}
+			}
+			r := w.run(change)
+			c, _ := r.Find(one.id)
+			if r.Verdict != Inconclusive || c.Verdict != one.want || !strings.Contains(c.Reason, one.says) {
+				t.Errorf("the run is %s; %s is %s: %s\n%s", r.Verdict, c.ID, c.Verdict, c.Reason, strings.Join(c.Evidence, "\n"))
+			}
+		})
+	}
+}
+
+// TestAPacketOfTheLeakOnPurposeIsEnough: the host's resolver need not reach the canary.
+func TestAPacketOfTheLeakOnPurposeIsEnough(t *testing.T) {
+	w := newWorld(t)
+	w.control = false
+	w.seen = sighting(Sighting{What: "label", Form: "wire", Label: "control"})
+	r := w.run()
+	if c, _ := r.Find("CONTROL"); r.Verdict != Sealed || c.Verdict != Sealed {
+		t.Errorf("the run is %s, the control %s: %s", r.Verdict, c.Verdict, c.Reason)
+	}
+}
+
+func TestOnlyKnownCasesAreTried(t *testing.T) {
+	r := newWorld(t).run(func(o *Options) { o.Only = []string{"TRAP", "PLAIN-DNS"} })
+	if len(r.Cases) != 2 || r.Verdict != Sealed || !slices.Equal(r.Environment.Only, []string{"TRAP", "PLAIN-DNS"}) {
+		t.Errorf("%s with %d cases, only %v", r.Verdict, len(r.Cases), r.Environment.Only)
+	}
+	if _, err := Run(t.Context(), Options{Subject: newWorld(t), Only: []string{"NOTHING"}}); err == nil || !strings.Contains(err.Error(), "NAME-BY-DOOR") {
+		t.Errorf("an unknown case: %v", err)
+	}
+}
+
+// TestNothingOfARunLinksItToAnother: no label is used twice, and each has chance alone in it.
+func TestNothingOfARunLinksItToAnother(t *testing.T) {
+	used := map[string]bool{}
+	for range 2 {
+		w := newWorld(t)
+		w.run()
+		for label := range w.log {
+			if used[label] || !visit.IsLabel(label) {
+				t.Errorf("%s is used again, or is no label of chance", label)
+			}
+			used[label] = true
+		}
+	}
+}
+
+// TestAReportIsSafeToShow: what others say reaches no terminal and no page as anything but text.
+func TestAReportIsSafeToShow(t *testing.T) {
+	const evil = "\x1b[2J<script>alert(1)</script>]]>"
+	r := &Report{
+		Verdict: Leak, Cases: []Case{{ID: "TRAP", Title: "t", Verdict: Leak, Cause: "A2", Evidence: []string{evil}, Reason: evil, Fix: evil}, {ID: "X", Verdict: Skipped, Needed: true, Reason: evil}},
+		Environment: Environment{Version: evil, Channels: []Path{{Channel: evil, Hops: []string{evil}, Resolvers: []string{evil}, Asked: []string{evil}, Exit: evil}}, Watched: []string{evil}},
+	}
+	var text, page, junit bytes.Buffer
+	if err := r.WriteText(&text, true); err != nil || strings.ContainsRune(text.String(), 0x1b) {
+		t.Errorf("the text has an escape (%v)", err)
+	}
+	if err := r.WriteHTML(&page); err != nil || strings.Contains(page.String(), "<script") {
+		t.Errorf("the page has a script (%v)", err)
+	}
+	for _, outside := range []string{"src=", "href=", "url(", "@import"} {
+		if strings.Contains(page.String(), outside) {
+			t.Errorf("the page needs something from elsewhere: %s", outside)
+		}
+	}
+	if err := r.WriteJUnit(&junit); err != nil {
+		t.Error(err)
+	}
+	var suite junitSuite
+	if err := xml.Unmarshal(junit.Bytes(), &suite); err != nil || suite.Failures != 1 || suite.Errors != 1 {
+		t.Errorf("%d failures and %d errors (%v), want one of each:\n%s", suite.Failures, suite.Errors, err, junit.String())
+	}
+}
+
+func TestAReportIsJSONAsDocumented(t *testing.T) {
+	b, err := json.Marshal(newWorld(t).run())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var top map[string]any
+	if err := json.Unmarshal(b, &top); err != nil {
+		t.Fatal(err)
+	}
+	for _, key := range []string{"verdict", "cases", "environment", "started", "took_ms"} {
+		if _, ok := top[key]; !ok {
+			t.Errorf("the report has no %s", key)
+		}
+	}
+	for _, key := range []string{"id", "title", "verdict", "cause", "evidence", "fix"} {
+		if _, ok := top["cases"].([]any)[0].(map[string]any)[key]; !ok {
+			t.Errorf("a case has no %s", key)
+		}
+	}
+}

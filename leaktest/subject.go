@@ -1,0 +1,172 @@
+package leaktest
+
+import (
+	"context"
+	"crypto/x509"
+	"io"
+	"net"
+	"net/netip"
+
+	"watertight/dnswire"
+)
+
+// Subject is the program under test, as it offers itself. Its methods are called from many goroutines.
+type Subject interface {
+	// About tells what it is.
+	About() About
+	// Doors gives the doors by which clients come in now.
+	Doors() []Door
+	// Channels gives the channels, each after the one that it stands on.
+	Channels() []Channel
+	// Leads gives the channel that a request for a name takes, and an error where the routes refuse it.
+	Leads(host string) (channel string, err error)
+	// Copy opens a private copy of a channel, with all that it stands on: what happens to it is noticed by no user.
+	Copy(ctx context.Context, channel string) (Copy, error)
+	// Counters are the program's own, at this moment.
+	Counters() Counters
+}
+
+// About is what a program is.
+type About struct {
+	Version string
+	File    string
+	Running bool // it serves users; else it was started for the test
+	Policy  Policy
+}
+
+// Policy is what of the policy the test has to know: refuse, report or allow.
+type Policy struct {
+	PlainHTTP, ForeignResolvers, ClientResolved string
+}
+
+// DoorKind is what is spoken at a door.
+type DoorKind string
+
+// The kinds of doors that are tried.
+const (
+	DoorProxy   DoorKind = "proxy" // HTTP CONNECT, plain HTTP, SOCKS 4a and 5
+	DoorDNS     DoorKind = "dns"   // UDP and TCP
+	DoorGateway DoorKind = "gateway"
+)
+
+// Door is where clients come in.
+type Door struct {
+	Kind    DoorKind
+	At      string // as it is written in a configuration
+	Address netip.AddrPort
+	// Unfit says why the test cannot come in here; empty: it can.
+	Unfit string
+	// Dial connects to it, as a client of this host does.
+	Dial func(ctx context.Context) (net.Conn, error)
+	// Datagrams is how a client of this host sends datagrams to it: a DNS door, or where a relay of SOCKS5 says it is. Nil:
+	// it takes none.
+	Datagrams func(to netip.AddrPort) (net.Conn, error)
+}
+
+// Way is how names are resolved and connections are made inside of a channel.
+type Way interface {
+	// Exchange asks the channel's resolver. local says that nobody was asked. The error is a *fault.Error.
+	Exchange(ctx context.Context, q dnswire.Question) (a *dnswire.Answer, local bool, err error)
+	// Connect resolves a name in the channel and connects to it. The error is a *fault.Error.
+	Connect(ctx context.Context, host string, port uint16) (net.Conn, error)
+}
+
+// Channel is a way out with its resolver.
+type Channel struct {
+	Way
+	Name string
+	Over string
+	Hops []string // from this host on, without credentials
+	Exit bool     // the last hop resolves
+	// Resolvers are the upstreams as configured, and Addresses what they are reached at.
+	Resolvers []string
+	Addresses []netip.Addr
+	// Peers are where the first hop, or the resolvers of a channel without one, may be dialled from this host, as far as the
+	// configuration has their addresses.
+	Peers []netip.AddrPort
+	// Forward are the special-use suffixes that are asked of the resolvers all the same.
+	Forward []string
+	// Ready says why nothing can be resolved yet; nil: it can.
+	Ready func() error
+}
+
+// Copy is a private copy of a channel.
+type Copy interface {
+	Way
+	// Ready says why the copy never worked; nil: it did, until it was cut.
+	Ready() error
+	// Cut ends every connection of the copy, and of what it stands on, and lets none be made: it is refused, or nobody answers.
+	Cut(silent bool)
+	// Tried gives where the copy wanted to connect since it was cut, each once, and whether the configuration names it.
+	Tried() []Attempt
+	// Close ends the copy.
+	Close()
+}
+
+// Attempt is an address that was to be dialled.
+type Attempt struct {
+	To    netip.AddrPort
+	Named bool // the configuration does
+}
+
+// Counters are what the program counts. Each is of a fault that has no place in it: they stay as they are.
+type Counters struct {
+	TrappedLookups uint64 // what asked the host's resolver in this process
+	RefusedDials   uint64 // what was to be dialled where names travel in clear text
+}
+
+// Canary is where to find one.
+type Canary struct {
+	Zone    string // without a dot at its end
+	API     string // a URL, with a path or without
+	Channel string // that its API is asked through
+	Roots   *x509.CertPool
+}
+
+// Look is what an [Observer] is to look for. Its functions are called all the time.
+type Look struct {
+	// Labels gives those that were made so far: each is there before it is used.
+	Labels func() []string
+	// Doors are where clients come in: between them and clients on this host a label is in its place.
+	Doors []netip.AddrPort
+	// Resolvers are where the channels reach encrypted resolvers.
+	Resolvers []netip.AddrPort
+	// Names are where the name of a target is said in clear, as the configuration has it: a proxy that resolves.
+	Names []netip.AddrPort
+	// PCAP gets the packets that were seen. Nil: nobody does.
+	PCAP io.Writer
+}
+
+// Observer reads the packets of this host.
+type Observer interface {
+	// Start reads packets until Stop.
+	Start(ctx context.Context, l Look) (Watching, error)
+}
+
+// Watching is an [Observer] at work.
+type Watching interface {
+	// Stop ends it, and gives what was seen.
+	Stop() (Observed, error)
+}
+
+// Observed is what was seen of the packets of this host and of the sockets of this process.
+type Observed struct {
+	Interfaces []string
+	Sightings  []Sighting
+	// Sockets are those of this process that lead to a port where names are asked for in clear: a sentence each.
+	Sockets []string
+	// Blind says what could not be seen, and why; empty: nothing.
+	Blind string
+}
+
+// Sighting is a packet that has a label in it, or that goes where names are asked for.
+type Sighting struct {
+	Interface string
+	From, To  netip.AddrPort
+	Proto     string
+	What      string // label, dns, dot, mdns, llmnr, netbios
+	Form      string // of a label: wire, sni, host, text, base32, base64, hex
+	Label     string
+	Process   string // if known
+	Ours      bool   // of this process
+}

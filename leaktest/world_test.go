@@ -1,0 +1,509 @@
+package leaktest
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"watertight/dnswire"
+	"watertight/fault"
+	"watertight/name"
+	"watertight/socks"
+	"watertight/visit"
+)
+
+const zone = "canary.example.net"
+
+// Addresses of the world.
+var (
+	home     = netip.MustParseAddr("198.18.1.7")   // of this host
+	below    = netip.MustParseAddr("198.18.50.53") // of the resolver of direct
+	nearby   = netip.MustParseAddr("198.18.60.53") // of the resolver of out
+	exit     = netip.MustParseAddr("198.18.60.9")  // of the hop of out
+	stranger = netip.MustParseAddr("203.0.113.99") // of a resolver that nobody configured
+)
+
+// world is a canary, and a program that is as it should be but for what a test makes of it.
+type world struct {
+	t            *testing.T
+	about        About
+	counts       Counters
+	seen         Observed
+	control      bool // the host's resolver leads to the canary
+	controlLabel string
+	blind        bool // nobody reads packets
+
+	deaf     bool // the canary sees nothing
+	mute     bool // the canary's API is down
+	other    bool // it serves another zone
+	data     bool // it knows networks
+	overflow bool
+
+	// also is asked about every question that comes to the canary in the proper way: who asks besides.
+	also func(host string, branch visit.Branch, by string, t dnswire.Type) []netip.Addr
+	// answers is what a channel says to a question for a special-use name: true where it is answered here.
+	local func(host string) bool
+	// carries says whether a door carries what it must refuse; dials that it has tried to.
+	carries, dials func(target string) bool
+	shared         bool // one cache for both channels
+	subnet         string
+	abroad         bool                  // out's resolver is in another country than its exit
+	roams          bool                  // out's resolver asks from addresses that it does not tell
+	exitOf         map[string]netip.Addr // where a channel's connections come out, through a door
+	cutAnswers     bool
+	cutTries       []Attempt
+
+	mu     sync.Mutex
+	log    map[string]*visit.Seen
+	cached map[string]bool
+	queue  chan net.Conn
+}
+
+func newWorld(t *testing.T) *world {
+	return &world{
+		t: t, about: About{Version: "test", Policy: Policy{PlainHTTP: "refuse", ForeignResolvers: "refuse", ClientResolved: "refuse"}},
+		control: true, data: true, seen: Observed{Interfaces: []string{"eth0"}},
+		also:    func(string, visit.Branch, string, dnswire.Type) []netip.Addr { return nil },
+		local:   func(string) bool { return true },
+		carries: func(string) bool { return false }, dials: func(string) bool { return false },
+		exitOf: map[string]netip.Addr{"direct": home, "out": exit},
+		log:    map[string]*visit.Seen{}, cached: map[string]bool{}, queue: make(chan net.Conn),
+	}
+}
+
+// network is whose an address is.
+func (w *world) network(a netip.Addr) *visit.Network {
+	if !w.data {
+		return nil
+	}
+	if w.abroad && a == exit {
+		return &visit.Network{Number: 64501, Name: "Exit", Country: "NO"}
+	}
+	if w.abroad && a == nearby {
+		return &visit.Network{Number: 64502, Name: "Elsewhere", Country: "DE"}
+	}
+	switch a {
+	case home, below:
+		return &visit.Network{Number: 64500, Name: "Home", Country: "DE"}
+	case nearby, exit:
+		return &visit.Network{Number: 64501, Name: "Exit", Country: "SE"}
+	}
+	return &visit.Network{Number: 64666, Name: "Stranger", Country: "US"}
+}
+
+// note lets the canary see a question.
+func (w *world) note(host string, t dnswire.Type, from netip.Addr) {
+	label, _, _, err := visit.Parse(host, zone)
+	if err != nil || w.deaf {
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	s := w.log[label]
+	if s == nil {
+		s = &visit.Seen{Label: label, Cut: w.overflow}
+		w.log[label] = s
+	}
+	s.Queries = append(s.Queries, visit.Query{
+		At: time.Now(), From: netip.AddrPortFrom(from, 4000), Network: w.network(from), Over: "udp", Name: host, Type: t.String(), Subnet: w.subnet,
+	})
+}
+
+// asked is a question in a channel, which came by a door where by says so.
+func (w *world) asked(channel, host, by string, t dnswire.Type) error {
+	_, branch, _, err := visit.Parse(host, zone)
+	if err != nil {
+		return nil
+	}
+	resolver := below
+	if channel == "out" {
+		resolver = nearby
+		if w.roams {
+			resolver = stranger
+		}
+	}
+	w.mu.Lock()
+	known := w.shared && w.cached[host]
+	w.cached[host] = true
+	w.mu.Unlock()
+	if !known {
+		w.note(host, t, resolver)
+	}
+	for _, from := range w.also(host, branch, by, t) {
+		w.note(host, t, from)
+	}
+	switch branch {
+	case visit.Servfail, visit.Refused:
+		return fault.New(fault.DNSServFail, "it failed", nil)
+	case visit.Bogus:
+		return fault.New(fault.DNSBogus, "it is bogus", nil)
+	case visit.Silent:
+		return fault.New(fault.DNSTimeout, "nobody answers", nil)
+	case visit.Nxdomain:
+		return fault.New(fault.DNSNXDomain, "it does not exist", nil)
+	}
+	return nil
+}
+
+// way is a channel of the world.
+type way struct {
+	w       *world
+	channel string
+	by      string
+}
+
+func (y way) Exchange(_ context.Context, q dnswire.Question) (*dnswire.Answer, bool, error) {
+	if q.Name == visit.Whoami+"."+zone {
+		resolver := below
+		if y.channel == "out" {
+			resolver = nearby
+		}
+		a, err := dnswire.Local(q, dnswire.Reply{Answer: []dnswire.Record{dnswire.AddrRecord(q.Name, 0, resolver)}})
+		if q.Type != dnswire.A {
+			a, err = dnswire.Local(q, dnswire.Reply{})
+		}
+		return a, false, err
+	}
+	if !strings.HasSuffix(q.Name, zone) && y.w.local(q.Name) {
+		a, err := dnswire.Local(q, dnswire.Reply{RCode: dnswire.NXDomain})
+		return a, true, err
+	}
+	if err := y.w.asked(y.channel, q.Name, y.by, q.Type); err != nil {
+		return nil, false, err
+	}
+	a, err := dnswire.Local(q, dnswire.Reply{})
+	return a, false, err
+}
+
+// Connect connects to the canary, whatever the name.
+func (y way) Connect(_ context.Context, host string, _ uint16) (net.Conn, error) {
+	if y.w.mute {
+		return nil, fault.New(fault.ConnectRefused, "nobody listens", nil)
+	}
+	if err := y.w.asked(y.channel, host, y.by, dnswire.A); err != nil {
+		return nil, err
+	}
+	from := map[string]netip.Addr{"direct": home, "out": exit}[y.channel]
+	if y.by != "" {
+		from = y.w.exitOf[y.channel]
+	}
+	near, far := net.Pipe()
+	y.w.queue <- from1{far, from}
+	return near, nil
+}
+
+// from1 is a connection that comes from an address.
+type from1 struct {
+	net.Conn
+	from netip.Addr
+}
+
+func (c from1) RemoteAddr() net.Addr {
+	return net.TCPAddrFromAddrPort(netip.AddrPortFrom(c.from, 5000))
+}
+
+// queue is a listener of connections in memory.
+type queue struct {
+	conns chan net.Conn
+	done  chan struct{}
+	once  *sync.Once
+}
+
+func (q queue) Accept() (net.Conn, error) {
+	select {
+	case c := <-q.conns:
+		return c, nil
+	case <-q.done:
+		return nil, net.ErrClosed
+	}
+}
+func (q queue) Close() error   { q.once.Do(func() { close(q.done) }); return nil }
+func (q queue) Addr() net.Addr { return &net.TCPAddr{} }
+
+// ServeHTTP is the canary's API.
+func (w *world) ServeHTTP(out http.ResponseWriter, r *http.Request) {
+	give := func(v any) { _ = json.NewEncoder(out).Encode(v) }
+	path := strings.TrimPrefix(r.URL.Path, "/api")
+	switch label, ofLabel := strings.CutPrefix(path, visit.PathLabel); {
+	case ofLabel:
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if s := w.log[label]; s != nil {
+			give(s)
+			return
+		}
+		http.NotFound(out, r)
+	case path == visit.PathWhoami:
+		at := netip.MustParseAddrPort(r.RemoteAddr)
+		give(visit.Whoever{Address: at.Addr(), Network: w.network(at.Addr())})
+	case path == visit.PathZone:
+		z := visit.Zone{Zone: zone}
+		if w.other {
+			z.Zone = "other.example.org"
+		}
+		give(z)
+	}
+}
+
+// The world is a subject.
+
+func (w *world) About() About                 { return w.about }
+func (w *world) Counters() Counters           { return w.counts }
+func (w *world) Leads(string) (string, error) { return "out", nil }
+func (w *world) Channels() []Channel {
+	return []Channel{
+		{Way: way{w, "direct", ""}, Name: "direct", Resolvers: []string{"https://198.18.50.53"}, Addresses: []netip.Addr{below}},
+		{Way: way{w, "out", ""}, Name: "out", Over: "direct", Hops: []string{"socks5://198.18.60.9:1080"}, Resolvers: []string{"https://198.18.60.53"}, Addresses: []netip.Addr{nearby}},
+	}
+}
+
+func (w *world) Doors() []Door {
+	at := netip.MustParseAddrPort("127.0.0.1:8080")
+	return []Door{
+		{Kind: DoorProxy, At: at.String(), Address: at, Dial: w.dialDoor, Datagrams: w.relay},
+		{Kind: DoorDNS, At: "127.0.0.1:5353", Dial: w.dialDNS(true), Datagrams: func(netip.AddrPort) (net.Conn, error) { return w.dialDNS(false)(context.Background()) }},
+		{Kind: DoorGateway, At: "127.0.0.1:8088", Dial: w.dialGateway},
+	}
+}
+
+// dialDoor is a client at the mixed port.
+func (w *world) dialDoor(ctx context.Context) (net.Conn, error) {
+	near, far := net.Pipe()
+	go w.serveDoor(ctx, far)
+	return near, nil
+}
+
+func (w *world) serveDoor(ctx context.Context, conn net.Conn) {
+	defer conn.Close()
+	r := bufio.NewReader(conn)
+	first, err := r.Peek(1)
+	if err != nil {
+		return
+	}
+	if first[0] == 'C' {
+		request, err := http.ReadRequest(r)
+		if err != nil {
+			return
+		}
+		far, err := w.request(ctx, request.Host, "HTTP CONNECT")
+		if err != nil {
+			f := fault.Of(err)
+			fmt.Fprintf(conn, "HTTP/1.1 %d it is refused (%s)\r\n\r\n", f.Code.HTTPStatus(), f.Code)
+			return
+		}
+		fmt.Fprint(conn, "HTTP/1.1 200 OK\r\n\r\n")
+		join(conn, r, far)
+		return
+	}
+	request, _, err := socks.ReadRequest(struct {
+		io.Reader
+		io.Writer
+	}{r, conn}, nil, new(socks.Buffer), socks.Everyone{})
+	if err != nil {
+		return
+	}
+	if request.Command == socks.Associate {
+		_, _ = conn.Write(request.AppendReply(nil, socks.Succeeded, netip.MustParseAddrPort("127.0.0.1:9999")))
+		_, _ = r.ReadByte()
+		return
+	}
+	far, err := w.request(ctx, net.JoinHostPort(request.Host.String(), fmt.Sprint(request.Port)), fmt.Sprintf("SOCKS%d", request.Version))
+	if err != nil {
+		_, _ = conn.Write(request.AppendReply(nil, socks.Reply(fault.Of(err).Code.SOCKSReply()), netip.AddrPort{}))
+		return
+	}
+	_, _ = conn.Write(request.AppendReply(nil, socks.Succeeded, netip.AddrPort{}))
+	join(conn, r, far)
+}
+
+func join(conn net.Conn, r io.Reader, far net.Conn) {
+	defer far.Close()
+	go func() { _, _ = io.Copy(far, r); far.Close() }()
+	_, _ = io.Copy(conn, far)
+}
+
+// request decides about a request as the program does.
+func (w *world) request(ctx context.Context, target, by string) (net.Conn, error) {
+	t := name.Must(target)
+	host := t.Host().String()
+	if strings.HasSuffix(host, zone) {
+		return way{w, "out", by}.Connect(ctx, host, t.Port())
+	}
+	switch {
+	case w.carries(target):
+		near, far := net.Pipe()
+		far.Close()
+		return near, nil
+	case w.dials(target):
+		return nil, fault.New(fault.ConnectRefused, "it is refused", nil)
+	}
+	return nil, fault.New(fault.PolicyForeignResolver, "it is refused", nil)
+}
+
+// relay takes datagrams.
+func (w *world) relay(netip.AddrPort) (net.Conn, error) {
+	near, far := net.Pipe()
+	go func() {
+		defer far.Close()
+		b := make([]byte, 2048)
+		n, err := far.Read(b)
+		if err != nil {
+			return
+		}
+		if d, err := socks.ParseDatagram(b[:n]); err == nil {
+			_ = w.asked("out", d.Host.String(), "datagram", dnswire.A)
+		}
+		_, _ = far.Read(b)
+	}()
+	return near, nil
+}
+
+// dialDNS is a client at the DNS door.
+func (w *world) dialDNS(overTCP bool) func(context.Context) (net.Conn, error) {
+	return func(context.Context) (net.Conn, error) {
+		near, far := net.Pipe()
+		go func() {
+			defer far.Close()
+			b := make([]byte, 2048)
+			n, err := far.Read(b)
+			if err != nil {
+				return
+			}
+			b = b[:n]
+			if overTCP {
+				b = b[2:]
+			}
+			var q dnswire.Asked
+			if _, err := q.Read(b); err != nil {
+				return
+			}
+			_ = w.asked("out", q.Name, "dns", q.Type)
+			a, err := dnswire.Local(q.Question, dnswire.Reply{})
+			if err != nil {
+				return
+			}
+			reply, err := q.AppendReply(nil, a, dnswire.Said{Limit: 2048})
+			if err != nil {
+				return
+			}
+			if overTCP {
+				reply = append([]byte{byte(len(reply) >> 8), byte(len(reply))}, reply...)
+			}
+			_, _ = far.Write(reply)
+		}()
+		return near, nil
+	}
+}
+
+// dialGateway is a client at the gateway.
+func (w *world) dialGateway(context.Context) (net.Conn, error) {
+	near, far := net.Pipe()
+	go func() {
+		defer far.Close()
+		request, err := http.ReadRequest(bufio.NewReader(far))
+		if err != nil {
+			return
+		}
+		if w.carries(request.Host) || w.carries("gateway") {
+			w.note(request.Host, dnswire.A, nearby)
+			fmt.Fprint(far, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+			return
+		}
+		fmt.Fprint(far, "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
+	}()
+	return near, nil
+}
+
+// cutWay is a copy of a channel.
+type cutWay struct {
+	way
+	cut bool
+}
+
+func (w *world) Copy(_ context.Context, channel string) (Copy, error) {
+	return &cutWay{way: way{w, channel, "copy"}}, nil
+}
+
+func (c *cutWay) Exchange(ctx context.Context, q dnswire.Question) (*dnswire.Answer, bool, error) {
+	if c.cut && !c.w.cutAnswers {
+		return nil, false, fault.New(fault.ResolverUnreachable, "it cannot be reached", nil)
+	}
+	return c.way.Exchange(ctx, q)
+}
+
+func (c *cutWay) Connect(ctx context.Context, host string, port uint16) (net.Conn, error) {
+	if c.cut {
+		return nil, fault.New(fault.ResolverUnreachable, "it cannot be reached", nil)
+	}
+	return c.way.Connect(ctx, host, port)
+}
+func (c *cutWay) Ready() error     { return nil }
+func (c *cutWay) Cut(bool)         { c.cut = true }
+func (c *cutWay) Tried() []Attempt { return c.w.cutTries }
+func (c *cutWay) Close()           {}
+
+// Start lets the world look on.
+func (w *world) Start(_ context.Context, _ Look) (Watching, error) { return watched{w}, nil }
+
+type watched struct{ w *world }
+
+func (w watched) Stop() (Observed, error) {
+	seen := w.w.seen
+	for i := range seen.Sightings {
+		if seen.Sightings[i].Label == "control" {
+			seen.Sightings[i].Label = w.w.controlLabel
+		}
+	}
+	return seen, nil
+}
+
+// run runs the test, in a bubble.
+func (w *world) run(change ...func(*Options)) (report *Report) {
+	w.t.Helper()
+	synctest.Test(w.t, func(t *testing.T) {
+		w.queue = make(chan net.Conn)
+		server := &http.Server{Handler: w}
+		l := queue{w.queue, make(chan struct{}), new(sync.Once)}
+		go func() { _ = server.Serve(l) }()
+		defer server.Close()
+		o := Options{
+			Subject: w, Observer: w, Canary: &Canary{Zone: zone, API: "http://" + zone + "/api", Channel: "direct"},
+			Control: func(_ context.Context, host string) error {
+				w.controlLabel, _, _ = strings.Cut(host, ".")
+				if w.control {
+					w.note(host, dnswire.A, stranger)
+				}
+				return nil
+			},
+			Environ: []string{"https_proxy=http://127.0.0.1:8080"},
+		}
+		if w.blind {
+			o.Observer = nil
+		}
+		o.Environ = slices.Clone(cleanEnviron)
+		for _, c := range change {
+			c(&o)
+		}
+		var err error
+		if report, err = Run(t.Context(), o); err != nil {
+			t.Fatal(err)
+		}
+		_ = server.Close()
+	})
+	return report
+}
+
+var cleanEnviron = []string{
+	"http_proxy=http://127.0.0.1:8080", "https_proxy=http://127.0.0.1:8080", "HTTPS_PROXY=http://127.0.0.1:8080", "no_proxy=localhost,127.0.0.1,::1",
+}
