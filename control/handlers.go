@@ -38,6 +38,7 @@ func (s *Server) commands() paths {
 	p["/reload"] = handling{http.MethodPost, http.HandlerFunc(s.reload)}
 	p["/cache/flush"] = handling{http.MethodPost, http.HandlerFunc(s.flush)}
 	s.addAttach(p)
+	s.addTest(p)
 	return p
 }
 

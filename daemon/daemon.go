@@ -72,6 +72,8 @@ type Daemon struct {
 	tunnels atomic.Int64 // relays that are running
 
 	announced atomic.Bool // that it is ready
+
+	testing sync.Mutex // one test of itself at a time
 }
 
 // New checks the options and opens nothing.

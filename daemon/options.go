@@ -9,6 +9,7 @@ import (
 
 	"watertight/config"
 	"watertight/hop"
+	"watertight/leaktest"
 )
 
 // Options is what a daemon is made of.
@@ -37,6 +38,11 @@ type Options struct {
 	// State is the directory for what is kept from one run to the next, where the configuration names none. Empty keeps
 	// nothing.
 	State string
+	// Observer reads the packets of this host while the program tests itself; nil: nobody does.
+	Observer leaktest.Observer
+	// AskHost asks the host's own resolver for a name, as a client does that resolves by itself: the test's positive control.
+	// Nil: there is none.
+	AskHost func(ctx context.Context, host string) error
 }
 
 // Listening is where a daemon listens.

@@ -1,0 +1,206 @@
+package cli
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/netip"
+	"os"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"watertight/config"
+	"watertight/control"
+	"watertight/leaktest"
+	"watertight/proxyenv"
+)
+
+// exitLeak says that a leak was found.
+const exitLeak = 3
+
+// testing are the flags of `test`.
+type testing struct {
+	options
+	json, list, all, noControl bool
+	only                       []string
+	junit, html, pcap          string
+}
+
+func newTest() *cobra.Command {
+	var t testing
+	cmd := &cobra.Command{
+		Use:   "test",
+		Short: "Test the proxy for leaks, and print the verdict with its evidence",
+		Long: "Asks for names that nobody has asked for before, by every door and through every channel, provokes what makes others\n" +
+			"fall back, and compares what was done with what was seen: by a canary (`leaktest.canary`), by packets on this host, and\n" +
+			"by the program's own traps. What it did and saw is printed, with the cause (docs/leaks.md) and the mend of what is wrong.\n\n" +
+			"The proxy that runs with the configuration is tested, or the one that listens on --listen. Where none runs, or\n" +
+			"where --dns, --resolver, --ca or --via say what to test, it is started for the test alone, on free ports of loopback.\n" +
+			"Users notice nothing: channels are cut off in private copies only.\n\n" +
+			"The host's own resolver is asked for one random name below the canary's zone, which shows that a leak would be seen;\n" +
+			"--no-control leaves that out, and no verdict is better than inconclusive then.\n\n" +
+			"Exit codes: 0 sealed, 3 a leak was found, 1 inconclusive or failed, 2 bad usage or a bad configuration.",
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return t.run(cmd) },
+	}
+	t.add(cmd)
+	f := cmd.Flags()
+	f.BoolVar(&t.json, "json", false, "print JSON")
+	f.BoolVar(&t.list, "list", false, "list the cases, and try none")
+	f.BoolVar(&t.all, "all", false, "print the evidence of sealed cases, too")
+	f.BoolVar(&t.noControl, "no-control", false, "do not ask the host's own resolver for anything")
+	f.StringSliceVar(&t.only, "only", nil, "try the cases `ID` only (repeatable)")
+	f.StringVar(&t.junit, "junit", "", "write the report to `FILE` as JUnit XML")
+	f.StringVar(&t.html, "html", "", "write the report to `FILE` as one HTML page")
+	f.StringVar(&t.pcap, "pcap", "", "write the packets that were seen to `FILE`, as pcapng")
+	complete(cmd, "only", fixed(leaktest.IDs()...))
+	return cmd
+}
+
+func (t *testing) run(cmd *cobra.Command) error {
+	if t.list {
+		return t.printList(cmd)
+	}
+	if err := leaktest.Known(t.only); err != nil {
+		return usageError{fmt.Errorf("--only: %w", err)}
+	}
+	files, err := t.open()
+	if err != nil {
+		return usageError{err}
+	}
+	defer files.close()
+	ask := control.Test{Only: t.only, Control: !t.noControl, Progress: progressTo(cmd.ErrOrStderr())}
+	if files.pcap != nil {
+		ask.PCAP = files.pcap
+	}
+	report, err := t.test(cmd, ask)
+	if err != nil {
+		return err
+	}
+	if err := files.write(report); err != nil {
+		return err
+	}
+	if t.json {
+		err = printJSON(cmd, report)
+	} else {
+		err = report.WriteText(cmd.OutOrStdout(), t.all)
+	}
+	switch {
+	case err != nil:
+		return err
+	case report.Verdict == leaktest.Leak:
+		return quietError{exitLeak}
+	case report.Verdict != leaktest.Sealed:
+		return quietError{exitFailed}
+	}
+	return nil
+}
+
+// test tests the running proxy, or one that is started for it.
+func (t *testing) test(cmd *cobra.Command, ask control.Test) (*leaktest.Report, error) {
+	if len(t.over.DNS)+len(t.over.Resolver)+len(t.over.Via) > 0 || t.over.CA != "" {
+		return t.alone(cmd, ask)
+	}
+	socket, err := t.socket(cmd.Context())
+	switch {
+	case errors.Is(err, control.ErrNotRunning), errors.Is(err, config.ErrNoFile):
+		return t.alone(cmd, ask)
+	case err != nil:
+		return nil, err
+	}
+	doors, err := doorsOf(cmd.Context(), socket)
+	if err != nil {
+		return nil, err
+	}
+	report, err := control.RunTest(cmd.Context(), socket, ask)
+	if err != nil {
+		return nil, err
+	}
+	// The variables are those of this shell, and not the proxy's.
+	report.Add(leaktest.EnvironmentCase(os.Environ(), doors))
+	return report, nil
+}
+
+// doorsOf gives where clients reach the mixed port of a running proxy.
+func doorsOf(ctx context.Context, socket string) (doors []netip.AddrPort, err error) {
+	status, err := control.FetchStatus(ctx, socket)
+	if err != nil {
+		return nil, err
+	}
+	for _, l := range status.Listeners {
+		at, err := netip.ParseAddrPort(l.Address)
+		if err == nil && l.Kind == "proxy" {
+			doors = append(doors, proxyenv.Reachable(at))
+		}
+	}
+	return doors, nil
+}
+
+// progressTo tells a person how far the test is.
+func progressTo(w io.Writer) func(leaktest.Progress) {
+	return func(p leaktest.Progress) {
+		if p.Case != "" {
+			fmt.Fprintf(w, "[%d/%d] %s\n", p.Begun, p.Of, p.Case)
+		}
+	}
+}
+
+// outputs are the files that a report goes to.
+type outputs struct{ junit, html, pcap *os.File }
+
+// open opens the files before anything is tried: what cannot be written is said at once.
+func (t *testing) open() (*outputs, error) {
+	var o outputs
+	for _, one := range []struct {
+		flag, path string
+		file       **os.File
+	}{{"junit", t.junit, &o.junit}, {"html", t.html, &o.html}, {"pcap", t.pcap, &o.pcap}} {
+		if one.path == "" {
+			continue
+		}
+		file, err := os.OpenFile(one.path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+		if err != nil {
+			o.close()
+			return nil, fmt.Errorf("--%s: %w", one.flag, err)
+		}
+		*one.file = file
+	}
+	return &o, nil
+}
+
+func (o *outputs) close() {
+	for _, f := range []*os.File{o.junit, o.html, o.pcap} {
+		if f != nil {
+			_ = f.Close() // what was written was checked
+		}
+	}
+}
+
+// write writes a report to the files.
+func (o *outputs) write(r *leaktest.Report) error {
+	var junit, page error
+	if o.junit != nil {
+		junit = cmp.Or(r.WriteJUnit(o.junit), o.junit.Sync())
+	}
+	if o.html != nil {
+		page = cmp.Or(r.WriteHTML(o.html), o.html.Sync())
+	}
+	return errors.Join(junit, page)
+}
+
+func (t *testing) printList(cmd *cobra.Command) error {
+	list := leaktest.List()
+	if t.json {
+		return printJSON(cmd, list)
+	}
+	w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 4, 2, ' ', 0)
+	fmt.Fprintln(w, "CASE\tCAUSE\tNEEDED\tCANARY\tWHAT")
+	for _, c := range list {
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", c.ID, c.Cause, yesNo(c.Needed), yesNo(c.Canary), c.Title)
+	}
+	return w.Flush()
+}
+

@@ -1,0 +1,54 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"io"
+
+	"watertight/control"
+	"watertight/leaktest"
+)
+
+// ErrTestUnderWay is why there is no second test at the same time.
+var ErrTestUnderWay = errors.New("a test is under way")
+
+// TestRequest is what is asked of a test.
+type TestRequest struct {
+	Only    []string // the IDs of cases; empty: all of them
+	Trigger string   // what it is for
+	// Control says that the host's own resolver is asked for a name of the canary, so that a leak is seen on purpose.
+	Control  bool
+	Progress func(leaktest.Progress) // nil: nobody wants to know
+	PCAP     io.Writer               // nil: nobody wants the packets
+	Environ  []string                // nil: that of clients is not known
+}
+
+// LeakTest tests the program as it runs. One test runs at a time: the error for another is [ErrTestUnderWay].
+func (d *Daemon) LeakTest(ctx context.Context, ask TestRequest) (*leaktest.Report, error) {
+	if !d.testing.TryLock() {
+		return nil, ErrTestUnderWay
+	}
+	defer d.testing.Unlock()
+	g := d.current()
+	if g == nil {
+		return nil, errors.New("the program is not running yet")
+	}
+	o := leaktest.Options{
+		Subject: subject{d, d.o.Control}, Observer: d.o.Observer, Only: ask.Only, Trigger: ask.Trigger,
+		Progress: ask.Progress, PCAP: ask.PCAP, Environ: ask.Environ,
+	}
+	if ask.Control {
+		o.Control = d.o.AskHost
+	}
+	if c := g.config.LeakTest.Canary; c.Zone != "" {
+		o.Canary = &leaktest.Canary{Zone: c.Zone, API: c.API, Channel: c.Channel, Roots: c.CAs}
+	}
+	return leaktest.Run(ctx, o)
+}
+
+var _ control.Tester = (*Daemon)(nil)
+
+// Test is LeakTest for whoever asks by the control socket. The environment is not this process's to read: clients have another.
+func (d *Daemon) Test(ctx context.Context, t control.Test) (*leaktest.Report, error) {
+	return d.LeakTest(ctx, TestRequest{Only: t.Only, Trigger: "asked", Control: t.Control, Progress: t.Progress, PCAP: t.PCAP})
+}

@@ -1,0 +1,260 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+
+	"watertight/channel"
+	"watertight/config"
+	"watertight/dnswire"
+	"watertight/fault"
+	"watertight/gate"
+	"watertight/leaktest"
+	"watertight/name"
+	"watertight/wire"
+)
+
+// subject is the program as it offers itself to its own test.
+type subject struct {
+	d       *Daemon
+	running bool
+}
+
+var _ leaktest.Subject = subject{}
+
+// About tells what the program is.
+func (s subject) About() leaktest.About {
+	c := s.d.current().config
+	return leaktest.About{
+		Version: s.d.o.Version, File: c.File, Running: s.running,
+		Policy: leaktest.Policy{PlainHTTP: string(c.Policy.PlainHTTP), ForeignResolvers: string(c.Policy.ForeignResolvers), ClientResolved: string(c.Policy.ClientResolved)},
+	}
+}
+
+// Counters gives the program's traps.
+func (subject) Counters() leaktest.Counters {
+	return leaktest.Counters{TrappedLookups: wire.Trapped(), RefusedDials: wire.RefusedPlain()}
+}
+
+// Leads gives the channel of a name.
+func (s subject) Leads(host string) (string, error) {
+	h, err := name.ParseHost(host)
+	if err != nil {
+		return "", err
+	}
+	if to := s.d.board.Leads(h); to != "" {
+		return to, nil
+	}
+	return "", errors.New("no route leads there")
+}
+
+// Doors gives the listeners.
+func (s subject) Doors() (all []leaktest.Door) {
+	s.d.servingMu.RLock()
+	defer s.d.servingMu.RUnlock()
+	for _, l := range s.d.serving.all {
+		door := leaktest.Door{At: l.address().String(), Address: l.address()}
+		if l.socket != nil {
+			door.Dial = func(ctx context.Context) (net.Conn, error) { return wire.DialListener(ctx, l.socket) }
+		}
+		switch l.kind {
+		case kindProxy:
+			way := l.way.Load()
+			door.Kind, door.Unfit = leaktest.DoorProxy, unfit(way.TLS != nil, way.Rules)
+			if len(way.Balancers) > 0 {
+				door.Unfit = "it is for balancers that speak the PROXY protocol"
+			}
+			door.Datagrams = toRelay
+		case kindGateway:
+			terms := l.terms.Load()
+			door.Kind, door.Unfit = leaktest.DoorGateway, unfit(terms.TLS != nil, terms.Rules)
+		case kindDNS:
+			door.Kind, door.At = leaktest.DoorDNS, l.text()
+			if l.scheme != "" {
+				door.Unfit = "the test does not speak " + l.scheme + ":// to it"
+			} else {
+				door.Datagrams = func(netip.AddrPort) (net.Conn, error) { return wire.DialPacketListener(l.packets) }
+			}
+		default:
+			continue
+		}
+		all = append(all, door)
+	}
+	return all
+}
+
+// unfit says why a client that proves nothing cannot come in.
+func unfit(overTLS bool, r *gate.Rules) string {
+	switch {
+	case overTLS:
+		return "it speaks TLS, which the test does not"
+	case !r.Everyone():
+		return "it asks for proof of who comes, which the test has not"
+	}
+	return ""
+}
+
+// toRelay sends to a relay of this host.
+func toRelay(to netip.AddrPort) (net.Conn, error) {
+	if !to.Addr().Unmap().IsLoopback() && !to.Addr().IsUnspecified() {
+		return nil, fmt.Errorf("the relay says that it is at %s, which is not this host", to)
+	}
+	conn, err := wire.DialUDP(to)
+	if err != nil {
+		return nil, err
+	}
+	return conn, nil
+}
+
+// Channels gives the channels, each after the one below it.
+func (s subject) Channels() (all []leaktest.Channel) {
+	g := s.d.current()
+	for _, r := range g.channels {
+		spec := r.Spec()
+		c := leaktest.Channel{
+			Way: wayOf{s.d, spec.Name}, Name: spec.Name, Over: spec.Over, Hops: path(g, r.Channel), Exit: spec.ResolveAtExit, Forward: spec.Resolver.Forward,
+			Ready: func() error {
+				if r.Ready() {
+					return nil
+				}
+				return cmpErr(r.WhyNotReady(), errors.New("its resolver has not answered yet"))
+			},
+		}
+		for _, u := range spec.Resolver.Upstreams {
+			c.Resolvers = append(c.Resolvers, u.Text)
+			for _, at := range u.Addrs {
+				c.Addresses = append(c.Addresses, at.Addr().Unmap())
+			}
+		}
+		c.Peers = peers(g, r)
+		all = append(all, c)
+	}
+	return all
+}
+
+func cmpErr(err, other error) error {
+	if err != nil {
+		return err
+	}
+	return other
+}
+
+// peers gives where a channel may dial from this host, as far as the configuration has addresses.
+func peers(g *generation, r *running) (all []netip.AddrPort) {
+	spec := r.Spec()
+	for _, p := range spec.Proxies[:min(1, len(spec.Proxies))] {
+		if a, ok := p.Host.Addr(); ok {
+			all = append(all, netip.AddrPortFrom(a, p.Port))
+		}
+	}
+	if spec.Pool != nil {
+		for _, p := range spec.Pool.Members {
+			if a, ok := p.Host.Addr(); ok {
+				all = append(all, netip.AddrPortFrom(a, p.Port))
+			}
+		}
+	}
+	if spec.WireGuard != nil {
+		for _, p := range spec.WireGuard.Peers {
+			if at, ok := p.Endpoint.AddrPort(); ok {
+				all = append(all, at)
+			}
+		}
+	}
+	if len(spec.Proxies) == 0 && spec.Pool == nil && spec.WireGuard == nil {
+		for _, u := range spec.Resolver.Upstreams {
+			all = append(all, u.Addrs...)
+		}
+	}
+	if r.over != nil {
+		all = append(all, peers(g, r.over)...)
+	}
+	return all
+}
+
+// wayOf is a channel by its name, in the generation that is in force when it is asked.
+type wayOf struct {
+	d    *Daemon
+	name string
+}
+
+func (w wayOf) with(do func(*channel.Channel) error) error {
+	g := w.d.board.acquire()
+	defer g.release()
+	for _, r := range g.channels {
+		if r.Name() == w.name {
+			return do(r.Channel)
+		}
+	}
+	return fault.New(fault.PolicyRoute, "there is no channel "+w.name+" any more", nil)
+}
+
+// Exchange asks the channel's resolver.
+func (w wayOf) Exchange(ctx context.Context, q dnswire.Question) (a *dnswire.Answer, local bool, err error) {
+	err = w.with(func(c *channel.Channel) error {
+		a, local, err = exchange(ctx, c, q)
+		return err
+	})
+	return a, local, err
+}
+
+// Connect connects to a name in the channel.
+func (w wayOf) Connect(ctx context.Context, host string, port uint16) (conn net.Conn, err error) {
+	err = w.with(func(c *channel.Channel) error {
+		conn, err = connectTo(ctx, c, host, port)
+		return err
+	})
+	return conn, err
+}
+
+func exchange(ctx context.Context, c *channel.Channel, q dnswire.Question) (*dnswire.Answer, bool, error) {
+	local := c.IsLocal(q)
+	a, err := c.Exchange(ctx, q)
+	return a, local, err
+}
+
+func connectTo(ctx context.Context, c *channel.Channel, host string, port uint16) (net.Conn, error) {
+	h, err := name.ParseHost(host)
+	if err != nil {
+		return nil, fault.New(fault.BadRequest, "the host is not valid", err)
+	}
+	t, err := name.New(h, port)
+	if err != nil {
+		return nil, fault.New(fault.BadRequest, "the port is not valid", err)
+	}
+	return c.Dial(ctx, t)
+}
+
+// configured says whether an address is one that the configuration has for a resolver or a hop, of these channels.
+func configured(c *config.Config, names []string) func(netip.AddrPort) bool {
+	var all []netip.AddrPort
+	for _, ch := range c.Channels {
+		if !slices.Contains(names, ch.Name) {
+			continue
+		}
+		for _, u := range ch.Resolver.Upstreams {
+			all = append(all, u.Addrs...)
+		}
+		proxies := ch.Proxies
+		if ch.Pool != nil {
+			proxies = append(slices.Clone(proxies), ch.Pool.Spec.Members...)
+		}
+		for _, p := range proxies {
+			if a, ok := p.Host.Addr(); ok {
+				all = append(all, netip.AddrPortFrom(a, p.Port))
+			}
+		}
+		if ch.WireGuard != nil {
+			for _, p := range ch.WireGuard.Tunnel.Peers {
+				if at, ok := p.Endpoint.AddrPort(); ok {
+					all = append(all, at)
+				}
+			}
+		}
+	}
+	return func(at netip.AddrPort) bool { return slices.Contains(all, at) }
+}
