@@ -77,6 +77,28 @@ func Decode(frame []byte) Packet {
 	return p
 }
 
+// Framed puts an Ethernet header before a packet that came without one, of the kind that an Ethernet type names: for interfaces
+// that have no such headers. Both addresses in it are zero.
+func Framed(kind uint16, packet []byte) []byte {
+	b := make([]byte, ethernetHeader, ethernetHeader+len(packet))
+	binary.BigEndian.PutUint16(b[12:], kind)
+	return append(b, packet...)
+}
+
+// About gives the packet that an error of ICMP is about, as far as it is quoted, or nil.
+func (p *Packet) About() *Packet { return p.about }
+
+// Opens says whether the packet begins a connection of TCP, or answers one that does.
+func (p *Packet) Opens() bool { return p.syn }
+
+// Sequence gives the sequence number of the first octet of a TCP packet's payload.
+func (p *Packet) Sequence() uint32 {
+	if p.syn {
+		return p.seq + 1
+	}
+	return p.seq
+}
+
 func (p *Packet) ipv4(b []byte) {
 	if len(b) < 20 || b[0]>>4 != 4 {
 		return

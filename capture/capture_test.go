@@ -92,7 +92,8 @@ func percent(s string) string {
 	return b.String()
 }
 
-func TestSearch_FindsANameInEveryDisguise(t *testing.T) {
+// disguises are payloads that have a name in them.
+func disguises(name string) map[string][]byte {
 	var labels []byte
 	for label := range strings.SplitSeq(name, ".") {
 		labels = append(append(labels, byte(len(label))), label...)
@@ -123,7 +124,11 @@ func TestSearch_FindsANameInEveryDisguise(t *testing.T) {
 	for _, before := range []string{"", "a", "~", "https://", "x=", "\x00", "?", "!!!", "ab", "1234567"} {
 		disguises["hpack behind "+before] = hpack.AppendHuffmanString([]byte{0x82}, before+name+":8443")
 	}
-	for disguise, payload := range disguises {
+	return disguises
+}
+
+func TestSearch_FindsANameInEveryDisguise(t *testing.T) {
+	for disguise, payload := range disguises(name) {
 		if hits := capture.Search([]capture.Packet{udp(t, client, server, payload)}, name); len(hits) != 1 {
 			t.Errorf("%s: %d hits in %q", disguise, len(hits), payload)
 		}

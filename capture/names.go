@@ -51,6 +51,18 @@ func Names(packets []Packet) []Read {
 	return out
 }
 
+// Begins reads the names that stand in the clear at the beginning of what one side sends, of which p is the first packet: in a
+// datagram, or in as much of a stream as is given.
+func Begins(p *Packet, data []byte) []Read {
+	if p.Proto == UDP {
+		if q, ok := question(data); ok {
+			return []Read{read(*p, ByDNS, q.Name.String(), typeName(q.Type))}
+		}
+		return nil
+	}
+	return (&Stream{First: *p, Data: data}).names()
+}
+
 func (s *Stream) names() []Read {
 	if host, ok := ServerName(s.Data); ok {
 		return []Read{read(s.First, BySNI, host, "")}

@@ -23,6 +23,7 @@ import (
 	"watertight/capture"
 	"watertight/contain"
 	"watertight/lab/internet"
+	"watertight/leaktest/watch"
 )
 
 // Role is another program that the test binary can be: see [Self].
@@ -47,6 +48,7 @@ var errForbidden = errors.New("TestMain does not call lab.Main")
 // the test binary can be besides a test.
 func Main(m *testing.M, roles ...Role) {
 	contain.Child()
+	watch.Child()
 	if name, ok := os.LookupEnv(roleVar); ok {
 		os.Unsetenv(roleVar)
 		for _, r := range roles {

@@ -33,6 +33,9 @@ type Frame struct {
 	Outgoing bool // sent by this side of the interface
 	Length   int  // in octets on the wire; more than len(Data) if the packet was cut
 	Data     []byte
+
+	Interface int    // its index
+	Protocol  uint16 // an Ethernet type (IEEE 802), of what follows the link-layer header
 }
 
 // CaptureSocket reads every packet that crosses one network interface, in both directions.
@@ -48,8 +51,18 @@ type CaptureSocket struct {
 // OpenCapture starts to read packets at the interface with this index, in the calling thread's network namespace.
 // What crosses the interface after it returns is in the ring.
 func OpenCapture(ifindex int) (*CaptureSocket, error) {
+	return openCapture(unix.SOCK_RAW, ifindex)
+}
+
+// OpenCaptureEverywhere is OpenCapture for every interface, also for those that come later. As these are of many kinds, the packets
+// begin behind their link-layer headers, and Frame says what follows. Nothing can be sent by it: it has no interface.
+func OpenCaptureEverywhere() (*CaptureSocket, error) {
+	return openCapture(unix.SOCK_DGRAM, 0)
+}
+
+func openCapture(kind, ifindex int) (*CaptureSocket, error) {
 	// Protocol 0 reads nothing until bind gives the interface: otherwise packets of other interfaces come first.
-	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	fd, err := unix.Socket(unix.AF_PACKET, kind|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 	if errors.Is(err, unix.EPERM) || errors.Is(err, unix.EACCES) {
 		return nil, fmt.Errorf("wire: capture: %w", ErrNoCapture)
 	}
@@ -136,6 +149,9 @@ func (c *CaptureSocket) readBlock(fn func(Frame)) bool {
 			Outgoing: from.Pkttype == unix.PACKET_OUTGOING,
 			Length:   int(p.Len),
 			Data:     block[start : start+p.Snaplen],
+
+			Interface: int(from.Ifindex),
+			Protocol:  htons(from.Protocol),
 		})
 		at += p.Next_offset
 	}

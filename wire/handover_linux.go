@@ -181,5 +181,18 @@ func DialContained(network string, to netip.AddrPort) (net.Conn, error) {
 	return d.Dial(network, to.String()) // the address is literal
 }
 
+// DialContainedBy is DialContained with a socket that is bound to a network interface by its name (SO_BINDTODEVICE): where the
+// program has none but loopback, there is none to be found.
+func DialContainedBy(device, network string, to netip.AddrPort) (net.Conn, error) {
+	if !to.IsValid() || to.Port() == 0 || network != "tcp" && network != "udp" {
+		return nil, fmt.Errorf("wire: %w: %s %v", ErrAddress, network, to)
+	}
+	d := net.Dialer{Resolver: refusing, Timeout: containedWait, Control: func(_, _ string, raw syscall.RawConn) (err error) {
+		cerr := raw.Control(func(fd uintptr) { err = unix.SetsockoptString(int(fd), unix.SOL_SOCKET, unix.SO_BINDTODEVICE, device) })
+		return errors.Join(err, cerr)
+	}}
+	return d.Dial(network, to.String()) // the address is literal
+}
+
 // containedWait bounds a connection from loopback to loopback.
 const containedWait = 5 * time.Second

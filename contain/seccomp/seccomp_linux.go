@@ -133,8 +133,13 @@ func Filter(namespaces bool) ([]unix.SockFilter, error) {
 	return nil, fmt.Errorf("the system calls of %s are not known here", runtime.GOARCH)
 }
 
-// assemble puts the calls together.
+// assemble puts the calls together. All others are let pass.
 func assemble(arch uint32, x32 bool, calls []call) []unix.SockFilter {
+	return assembleTo(arch, x32, calls, allow)
+}
+
+// assembleTo puts the calls together, and says what becomes of all others.
+func assembleTo(arch uint32, x32 bool, calls []call, others verdict) []unix.SockFilter {
 	// Another architecture has other numbers. A 32-bit program is ended at its first call.
 	out := []unix.SockFilter{load(offArch), {Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: arch, Jt: 1}, ret(kill), load(offNumber)}
 	if x32 { // the numbers of x32 have this bit (syscall(2))
@@ -147,5 +152,5 @@ func assemble(arch uint32, x32 bool, calls []call) []unix.SockFilter {
 		}
 		out = append(append(out, unless(unix.BPF_JEQ, c.number, len(look))), look...)
 	}
-	return append(out, ret(allow))
+	return append(out, ret(others))
 }

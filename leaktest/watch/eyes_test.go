@@ -1,0 +1,126 @@
+package watch
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"strings"
+	"testing"
+
+	"watertight/capture"
+)
+
+const sought = "abcdefghijklmnop2345"
+
+// segment is a packet of TCP from 10.0.0.1 and a port to 198.51.100.80:443.
+func segment(from uint16, seq uint32, payload []byte) *capture.Packet {
+	ip := make([]byte, 40, 40+len(payload))
+	ip[0], ip[9] = 0x45, 6
+	binary.BigEndian.PutUint16(ip[2:], uint16(40+len(payload)))
+	copy(ip[12:], []byte{10, 0, 0, 1, 198, 51, 100, 80})
+	binary.BigEndian.PutUint16(ip[20:], from)
+	binary.BigEndian.PutUint16(ip[22:], 443)
+	binary.BigEndian.PutUint32(ip[24:], seq)
+	ip[32] = 5 << 4
+	p := capture.Decode(capture.Framed(0x0800, append(ip, payload...)))
+	p.Outgoing = true
+	return &p
+}
+
+func looking(t testing.TB) *eyes {
+	e := newEyes(func(int) bool { return false })
+	if err := e.seek([]string{sought}); err != nil {
+		t.Fatal(err)
+	}
+	return e
+}
+
+func TestEyes_ALabelIsSeenWhereverAStreamIsCut(t *testing.T) {
+	text := []byte("some octets before it " + sought + " and some behind")
+	for cut := 1; cut < len(text); cut++ {
+		e := looking(t)
+		e.search(segment(4000, 1, text[:cut]), 2)
+		e.search(segment(4000, 1, text[:cut]), 2) // sent again
+		e.search(segment(4000, uint32(1+cut), text[cut:]), 2)
+		if len(e.seen) != 1 {
+			t.Errorf("cut behind %d: %d sightings", cut, len(e.seen))
+		}
+	}
+	e := looking(t)
+	for i, c := range text { // each octet by itself
+		e.search(segment(4000, uint32(1+i), []byte{c}), 2)
+	}
+	if len(e.seen) != 1 {
+		t.Errorf("octet by octet: %d sightings", len(e.seen))
+	}
+}
+
+func TestEyes_WhatIsApartIsNotJoined(t *testing.T) {
+	half := len(sought) / 2
+	for what, packets := range map[string][]*capture.Packet{
+		"by a gap":         {segment(4000, 1, []byte(sought[:half])), segment(4000, uint32(2+half), []byte(sought[half:]))},
+		"by two flows":     {segment(4000, 1, []byte(sought[:half])), segment(4001, uint32(1+half), []byte(sought[half:]))},
+		"by another octet": {segment(4000, 1, []byte(sought[:half]+"x")), segment(4000, uint32(2+half), []byte(sought[half:]))},
+	} {
+		e := looking(t)
+		for _, p := range packets {
+			e.search(p, 2)
+		}
+		if len(e.seen) != 0 {
+			t.Errorf("apart %s: %d sightings", what, len(e.seen))
+		}
+	}
+}
+
+func TestEyes_WhateverComesTheyKeepNoMoreThanTheirBounds(t *testing.T) {
+	e := looking(t)
+	filler := bytes.Repeat([]byte("x"), 1000)
+	for i := range 3 * maxFlows {
+		e.search(segment(uint16(i), uint32(i), append([]byte(sought), filler...)), i>>16)
+	}
+	for i := range 100 { // one that is long
+		e.search(segment(1, uint32(1+i*len(filler)), filler), 9)
+	}
+	if len(e.streams) > maxFlows || len(e.seen) > maxSightings || e.more == 0 || e.crowded == 0 {
+		t.Errorf("%d streams, %d sightings and %d more, %d forgotten", len(e.streams), len(e.seen), e.more, e.crowded)
+	}
+	for _, s := range e.streams {
+		if cap(s.begin) > 2*maxBegin || len(s.tail) > e.finder.Longest() {
+			t.Fatalf("of one stream %d and %d octets are kept", cap(s.begin), len(s.tail))
+		}
+	}
+	var many []string
+	for i := range maxLabels + 1 {
+		many = append(many, fmt.Sprintf("label%015d", i))
+	}
+	if err := e.seek(many); err == nil {
+		t.Error("any number of labels is looked for")
+	}
+	if err := e.seek([]string{"short"}); err == nil {
+		t.Error("a label that occurs by chance is looked for")
+	}
+}
+
+func TestTalk_AMessageThatIsTooLongIsRefused(t *testing.T) {
+	var w word
+	if err := hear(bytes.NewReader([]byte{0xff, 0xff, 0xff, 0xff}), &w); err == nil {
+		t.Error("it was read")
+	}
+	if err := say(new(bytes.Buffer), word{Blind: strings.Repeat("x", maxMessage)}); err == nil {
+		t.Error("it was written")
+	}
+}
+
+func FuzzEyes(f *testing.F) {
+	f.Add(segment(4000, 1, []byte(sought)).Frame, []byte("behind"))
+	f.Add(segment(4000, 1, []byte{22, 3, 1, 0, 200}).Frame, []byte{0xc0, 0, 0, 0, 1})
+	f.Fuzz(func(t *testing.T, a, b []byte) {
+		e := looking(t)
+		for _, frame := range [][]byte{a, b, capture.Framed(0x86dd, b), a} {
+			p := capture.Decode(frame)
+			p.Outgoing = true
+			e.glance(&p, 2)
+			e.search(&p, 2)
+		}
+	})
+}
