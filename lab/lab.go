@@ -23,6 +23,7 @@ import (
 	"watertight/capture"
 	"watertight/contain"
 	"watertight/lab/internet"
+	"watertight/leaktest/probe"
 	"watertight/leaktest/watch"
 )
 
@@ -49,6 +50,7 @@ var errForbidden = errors.New("TestMain does not call lab.Main")
 func Main(m *testing.M, roles ...Role) {
 	contain.Child()
 	watch.Child()
+	probe.Child()
 	if name, ok := os.LookupEnv(roleVar); ok {
 		os.Unsetenv(roleVar)
 		for _, r := range roles {

@@ -38,6 +38,7 @@ func TestMain(m *testing.M) {
 			return counted(func() int { return cli.Main(args, os.Stdin, os.Stdout, os.Stderr) })
 		}},
 		lab.Role{Name: soakedRole, Run: soaked},
+		lab.Role{Name: probingRole, Run: probing},
 		lab.Role{Name: askingRole, Run: asking},
 		lab.Role{Name: connectingRole, Run: connecting},
 		lab.Role{Name: leakyGatewayRole, Run: leakyGateway},
