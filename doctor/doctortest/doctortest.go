@@ -1,0 +1,206 @@
+// Package doctortest makes hosts for tests of rules out of texts.
+//
+// A host is a txtar archive. Its files are those of the host, and of a process /proc/PID/cmdline and environ with one
+// string on each line. A name "PATH -> TARGET" is a symbolic link. Some names are not files of the host:
+//
+//	OS              a value of GOOS; linux if it is not there
+//	ENV             NAME=VALUE lines: the environment of who asks
+//	CONFIG          our configuration; the defaults if it is not there
+//	STATUS          what the running proxy told of itself, as JSON; no proxy runs if it is not there
+//	NOW             the time, as RFC 3339; 2026-06-01T12:00:00Z if it is not there
+//	BUILD           VERSION TIME TRAPPED of our own program
+//
+// What the comment of the archive says is for people, but for lines that begin with "want": each is the id of a finding
+// and how one line of its evidence begins. A host without such a line is clean.
+package doctortest
+
+import (
+	"encoding/json"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/tools/txtar"
+
+	"watertight/config"
+	"watertight/control"
+	"watertight/doctor"
+)
+
+// Want is a finding that a host has.
+type Want struct {
+	ID       string
+	Evidence string // how one line of it begins
+}
+
+// Case is a host of a test.
+type Case struct {
+	Name    string
+	Comment string
+	Wants   []Want
+	archive *txtar.Archive
+}
+
+// Cases reads the archives *.txtar of a directory, in the order of their names.
+func Cases(t testing.TB, dir string) []Case {
+	t.Helper()
+	names, err := filepath.Glob(filepath.Join(dir, "*.txtar"))
+	if err != nil || len(names) == 0 {
+		t.Fatalf("no hosts in %s: %v", dir, err)
+	}
+	slices.Sort(names)
+	var cases []Case
+	for _, name := range names {
+		data, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		cases = append(cases, Read(t, strings.TrimSuffix(filepath.Base(name), ".txtar"), data))
+	}
+	return cases
+}
+
+// Read reads one archive.
+func Read(t testing.TB, name string, text []byte) Case {
+	t.Helper()
+	a := txtar.Parse(text)
+	c := Case{Name: name, archive: a}
+	for line := range strings.Lines(string(a.Comment)) {
+		line = strings.TrimSpace(line)
+		rest, ok := strings.CutPrefix(line, "want ")
+		if !ok {
+			if c.Comment == "" {
+				c.Comment = line
+			}
+			continue
+		}
+		id, evidence, _ := strings.Cut(strings.TrimSpace(rest), " ")
+		c.Wants = append(c.Wants, Want{id, strings.TrimSpace(evidence)})
+	}
+	return c
+}
+
+// Host makes the host. It is gone with the test.
+func (c Case) Host(t testing.TB) *doctor.Host {
+	t.Helper()
+	o := doctor.Options{Root: t.TempDir(), OS: "linux", Now: time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC)}
+	var err error
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatalf("%s: %v", c.Name, err)
+		}
+	}
+	var text []byte
+	for _, f := range c.archive.Files {
+		if name, target, ok := strings.Cut(f.Name, " -> "); ok {
+			path := filepath.Join(o.Root, filepath.FromSlash(name))
+			must(os.MkdirAll(filepath.Dir(path), 0o755))
+			must(os.Symlink(target, path))
+			continue
+		}
+		word := strings.TrimSpace(string(f.Data))
+		switch f.Name {
+		case "OS":
+			o.OS = word
+		case "ENV":
+			o.Env = strings.Split(word, "\n")
+		case "CONFIG":
+			text = f.Data
+		case "STATUS":
+			o.Status = new(control.Status)
+			must(json.Unmarshal(f.Data, o.Status))
+		case "NOW":
+			o.Now, err = time.Parse(time.RFC3339, word)
+			must(err)
+		case "BUILD":
+			part := strings.Fields(word)
+			if len(part) != 3 {
+				t.Fatalf("%s: BUILD is not VERSION TIME TRAPPED", c.Name)
+			}
+			o.Build.Version = part[0]
+			o.Build.Time, err = time.Parse(time.RFC3339, part[1])
+			must(err)
+			o.Build.Trapped, err = strconv.ParseUint(part[2], 10, 64)
+			must(err)
+		default:
+			must(put(o.Root, f))
+		}
+	}
+	o.Config, err = config.Parse("/etc/watertight/watertight.yaml", text, nowhere())
+	must(err)
+	h, err := doctor.Open(o)
+	must(err)
+	t.Cleanup(func() { _ = h.Close() })
+	return h
+}
+
+// put writes a file of the host. A name that ends in a slash is a directory; " 0644" at its end is the mode.
+func put(root string, f txtar.File) error {
+	name, mode := f.Name, fs.FileMode(0o644)
+	if i := strings.LastIndex(name, " 0"); i > 0 {
+		m, err := strconv.ParseUint(name[i+1:], 8, 12)
+		if err != nil {
+			return err
+		}
+		name, mode = name[:i], fs.FileMode(m)
+	}
+	path := filepath.Join(root, filepath.FromSlash(name))
+	if strings.HasSuffix(name, "/") {
+		return os.MkdirAll(path, 0o755)
+	}
+	data := f.Data
+	if parts := strings.Split(name, "/"); len(parts) == 3 && parts[0] == "proc" && (parts[2] == "cmdline" || parts[2] == "environ") {
+		data = []byte(strings.ReplaceAll(string(data), "\n", "\x00"))
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return err
+	}
+	if err := os.WriteFile(path, data, mode); err != nil {
+		return err
+	}
+	return os.Chmod(path, mode)
+}
+
+// nowhere is a host of which a configuration may read nothing.
+func nowhere() config.Host {
+	return config.Host{
+		Getenv:   func(string) (string, bool) { return "", false },
+		ReadFile: func(path string, _ int64) ([]byte, error) { return nil, fmt.Errorf("%s: %w", path, fs.ErrNotExist) },
+		Exposed:  func(string) bool { return false },
+	}
+}
+
+// Check runs all rules on the host and compares: each want is met by a finding, and each finding is wanted. It gives the
+// report for more.
+func (c Case) Check(t *testing.T, rules []doctor.Rule) doctor.Report {
+	t.Helper()
+	r := doctor.Run(t.Context(), c.Host(t), rules)
+	for _, u := range r.Unfinished {
+		t.Errorf("%s did not finish: %s", u.ID, u.Reason)
+	}
+	for _, w := range c.Wants {
+		if !slices.ContainsFunc(r.Findings, func(f doctor.Finding) bool { return w.met(f) }) {
+			t.Errorf("no finding %s with evidence %q", w.ID, w.Evidence)
+		}
+	}
+	for _, f := range r.Findings {
+		if !slices.ContainsFunc(c.Wants, func(w Want) bool { return w.met(f) }) {
+			t.Errorf("a finding that is not wanted: %s: %s\n%s", f.ID, f.Fact, strings.Join(f.Evidence, "\n"))
+		}
+		if f.Fact == "" || f.Fix == "" || len(f.Clients) == 0 || len(f.Evidence) == 0 {
+			t.Errorf("%s lacks a fact, evidence, clients or a fix", f.ID)
+		}
+	}
+	return r
+}
+
+func (w Want) met(f doctor.Finding) bool {
+	return f.ID == w.ID && slices.ContainsFunc(f.Evidence, func(e string) bool { return strings.HasPrefix(e, w.Evidence) })
+}

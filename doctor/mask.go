@@ -1,0 +1,37 @@
+package doctor
+
+import (
+	"regexp"
+	"strings"
+)
+
+// maxText is how much of a line stands in evidence, in octets.
+const maxText = 240
+
+var (
+	userinfo = regexp.MustCompile(`((?:[A-Za-z][A-Za-z0-9+.-]*)?://)([^\s/@"']*):([^\s@"'/]*(?:/[^\s@"'/]*)?)@`)
+	bare     = regexp.MustCompile(`(=\s*["']?)([A-Za-z0-9._~%+-]+):([^\s@"'/=]+)@`)
+	secret   = regexp.MustCompile(`(?i)((?:^|[\s"'_.<-])(?:password|passwd|pass|proxypassword|secret|token|_auth|_authtoken|api[_-]?key|authorization)\b["']?\s*[=:>]\s*)("[^"]*"|'[^']*'|[^\s"'<]+(?:\s+[^\s"'<]+)?)`)
+)
+
+// Mask hides what may be a secret in a line of a file or of a command: the password of a URL, and the value of what is
+// called a password, a token or a key.
+func Mask(text string) string {
+	text = userinfo.ReplaceAllString(text, "$1$2:***@")
+	text = bare.ReplaceAllString(text, "$1$2:***@")
+	return secret.ReplaceAllString(text, "$1***")
+}
+
+// clip makes one short line of a text that may hold anything.
+func clip(text string) string {
+	text = strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f || r >= 0x80 && r < 0xa0 || r == '\u2028' || r == '\u2029' || r >= '\u202a' && r <= '\u202e' || r >= '\u2066' && r <= '\u2069' {
+			return ' ' // of a terminal, or what turns text around
+		}
+		return r
+	}, strings.ToValidUTF8(text, "?"))
+	if len(text) > maxText {
+		text = strings.ToValidUTF8(text[:maxText], "") + "…"
+	}
+	return text
+}
