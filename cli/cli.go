@@ -149,7 +149,7 @@ func newRoot() *cobra.Command {
 		return usageError{fmt.Errorf("%w\n`%s --help` shows the flags", err, cmd.CommandPath())}
 	})
 	root.AddCommand(
-		newRun(), newExec(), newTest(), newResolve(), newExplain(), newStatus(), newReload(), newCache(), newConfig(), newEnv(), newUser(), newDemo(), newVersion(), newCompletion(),
+		newRun(), newExec(), newTest(), newResolve(), newExplain(), newDoctor(), newStatus(), newReload(), newCache(), newConfig(), newEnv(), newUser(), newDemo(), newVersion(), newCompletion(),
 	)
 	return root
 }
@@ -222,14 +222,14 @@ func noArgs(cmd *cobra.Command, args []string) error {
 
 // noEmptyFlags refuses a flag with nothing behind it: `-c "$FILE"` with an unset variable must not mean "no -c".
 func noEmptyFlags(cmd *cobra.Command, _ []string) error {
-	for _, name := range []string{"config", "listen", "dns", "resolver", "ca", "via", "log-level", "log-format", "shell", "channel", "user", "keep-env", "bind", "allow-socket", "publish", "only", "junit", "html", "pcap"} {
+	for _, name := range []string{"config", "listen", "dns", "resolver", "ca", "via", "log-level", "log-format", "shell", "channel", "user", "keep-env", "bind", "allow-socket", "publish", "explain", "root", "only", "junit", "html", "pcap"} {
 		f := cmd.Flags().Lookup(name)
 		if f == nil || !f.Changed {
 			continue
 		}
 		empty := f.Value.String() == ""
 		if list, ok := f.Value.(interface{ GetSlice() []string }); ok {
-			empty = slices.Contains(list.GetSlice(), "")
+			empty = len(list.GetSlice()) == 0 || slices.Contains(list.GetSlice(), "")
 		}
 		if empty {
 			return usageError{fmt.Errorf("--%s is empty; give it a value, or leave it out", name)}

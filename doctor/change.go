@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"slices"
 	"strings"
 )
 
@@ -147,7 +148,7 @@ func write(dir *os.Root, name string, like fs.FileInfo, data []byte) error {
 // diff is the change as a unified diff with three lines around it, as one hunk.
 func diff(name, before, after string) string {
 	const around = 3
-	a, b := strings.SplitAfter(before, "\n"), strings.SplitAfter(after, "\n")
+	a, b := slices.Collect(strings.Lines(before)), slices.Collect(strings.Lines(after))
 	head := 0
 	for head < len(a) && head < len(b) && a[head] == b[head] {
 		head++
@@ -162,9 +163,7 @@ func diff(name, before, after string) string {
 	fmt.Fprintf(&out, "--- %[1]s\n+++ %[1]s\n@@ -%d,%d +%d,%d @@\n", name, from+1, endA-from, from+1, endB-from)
 	put := func(sign string, lines []string) {
 		for _, l := range lines {
-			if l != "" {
-				out.WriteString(sign + clip(Mask(strings.TrimRight(l, "\r\n"))) + "\n")
-			}
+			out.WriteString(sign + clip(Mask(strings.TrimRight(l, "\r\n"))) + "\n")
 		}
 	}
 	put(" ", a[from:head])

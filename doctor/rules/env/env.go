@@ -13,7 +13,3 @@ func Rules() []doctor.Rule {
 	}
 }
 
-// setAll is the mend of most of what is wrong with variables.
-func setAll(h *doctor.Host) string {
-	return "eval \"$(watertight env)\"   # in a profile; for a file of variables, every one of them = " + h.ProxyURL()
-}
