@@ -103,8 +103,25 @@ var lookedAt = []string{
 	"K6_NO_USAGE_REPORT", "DOTNET_CLI_TELEMETRY_OPTOUT", "TORSOCKS_CONF_FILE", "PROXYCHAINS_CONF_FILE", "DO_NOT_TRACK",
 }
 
-// Scopes gives the environments of the host that rules on variables look at.
+// Scopes gives the environments of the host that rules on variables look at. They are gathered once.
 func (h *Host) Scopes() []Scope {
+	m := h.Files.shelf
+	m.mu.Lock()
+	have := m.scopes
+	m.mu.Unlock()
+	if have != nil {
+		return have
+	}
+	have = h.gather()
+	if h.Files.ctx.Err() == nil { // else not all was seen
+		m.mu.Lock()
+		m.scopes = have
+		m.mu.Unlock()
+	}
+	return have
+}
+
+func (h *Host) gather() []Scope {
 	scopes := []Scope{{What: "this shell", Kind: Own, Vars: own(h.Env)}}
 	system := h.profile("", systemProfiles)
 	if len(system) > 0 {

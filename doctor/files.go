@@ -42,6 +42,8 @@ type shelf struct {
 	read  map[string]*File
 	total int
 	blind []string
+
+	scopes []Scope // of the host, once they were gathered
 }
 
 // File is a file that was read.

@@ -7,11 +7,13 @@ import (
 
 	"watertight/doctor"
 	"watertight/doctor/rules/env"
+	"watertight/doctor/rules/tool"
 )
 
 // All gives every rule, in the order in which they are listed and run.
 func All() []doctor.Rule {
 	return slices.Concat(
 		env.Rules(),
+		tool.Rules(),
 	)
 }
