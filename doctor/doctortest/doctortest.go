@@ -87,7 +87,10 @@ func Read(t testing.TB, name string, text []byte) Case {
 }
 
 // Host makes the host. It is gone with the test.
-func (c Case) Host(t testing.TB) *doctor.Host {
+func (c Case) Host(t testing.TB) *doctor.Host { return c.HostWith(t, nil) }
+
+// HostWith makes the host with further files, by their paths without the first slash: those that are no text.
+func (c Case) HostWith(t testing.TB, files map[string][]byte) *doctor.Host {
 	t.Helper()
 	o := doctor.Options{Root: t.TempDir(), OS: "linux", Now: time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC)}
 	var err error
@@ -96,6 +99,9 @@ func (c Case) Host(t testing.TB) *doctor.Host {
 		if err != nil {
 			t.Fatalf("%s: %v", c.Name, err)
 		}
+	}
+	for name, data := range files {
+		must(put(o.Root, txtar.File{Name: name, Data: data}))
 	}
 	var text []byte
 	for _, f := range c.archive.Files {

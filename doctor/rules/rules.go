@@ -7,6 +7,7 @@ import (
 
 	"watertight/doctor"
 	"watertight/doctor/rules/env"
+	"watertight/doctor/rules/program"
 	"watertight/doctor/rules/tool"
 )
 
@@ -15,5 +16,6 @@ func All() []doctor.Rule {
 	return slices.Concat(
 		env.Rules(),
 		tool.Rules(),
+		program.Rules(),
 	)
 }
