@@ -174,6 +174,8 @@ type Tunnels struct {
 type Requests struct {
 	Total   uint64            `json:"total"`
 	Refused map[string]uint64 `json:"refused"` // by code
+	// ClientResolved are those for an address that no resolver of ours gave out, by door: the client resolved elsewhere.
+	ClientResolved map[string]uint64 `json:"client_resolved"`
 }
 
 // Config is the configuration in force.
@@ -191,6 +193,9 @@ func (s Status) whole() Status {
 	}
 	if s.Requests.Refused == nil {
 		s.Requests.Refused = map[string]uint64{}
+	}
+	if s.Requests.ClientResolved == nil {
+		s.Requests.ClientResolved = map[string]uint64{}
 	}
 	channels := make([]Channel, len(s.Channels))
 	for i, c := range s.Channels {

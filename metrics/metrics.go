@@ -192,12 +192,19 @@ func (m *Metrics) SetChannels(names []string) { m.lookups.set(names) }
 type Totals struct {
 	Requests uint64
 	Refused  map[fault.Code]uint64 // what was refused, by code; only what happened
+	// ClientResolved are the requests for an address that no resolver of ours gave out, by door; only what happened.
+	ClientResolved map[string]uint64
 	Tunnels  uint64                // relays that have ended
 }
 
 // Totals sums up.
 func (m *Metrics) Totals() Totals {
-	t := Totals{Refused: make(map[fault.Code]uint64), Tunnels: m.tunnels.Load()}
+	t := Totals{Refused: make(map[fault.Code]uint64), ClientResolved: make(map[string]uint64), Tunnels: m.tunnels.Load()}
+	for i := range m.clientResolved.counts {
+		if n := m.clientResolved.counts[i].Load(); n > 0 {
+			t.ClientResolved[m.clientResolved.values[i][0]] += n
+		}
+	}
 	for i := range m.requests.counts {
 		n := m.requests.counts[i].Load()
 		if n == 0 {

@@ -168,7 +168,8 @@ func TestMetrics_CountEvents(t *testing.T) {
 		`watertight_config_reloads_total{result="failed"} 1`,
 	)
 	totals := m.Totals()
-	if totals.Requests != 3 || totals.Tunnels != 2 || len(totals.Refused) != 2 || totals.Refused[fault.DNSNXDomain] != 1 {
+	if totals.Requests != 3 || totals.Tunnels != 2 || len(totals.Refused) != 2 || totals.Refused[fault.DNSNXDomain] != 1 ||
+		len(totals.ClientResolved) != 1 || totals.ClientResolved["socks5"] != 1 {
 		t.Errorf("totals are %+v", totals)
 	}
 }

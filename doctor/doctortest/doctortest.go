@@ -9,6 +9,8 @@
 //	STATUS          what the running proxy told of itself, as JSON; no proxy runs if it is not there
 //	NOW             the time, as RFC 3339; 2026-06-01T12:00:00Z if it is not there
 //	BUILD           VERSION TIME TRAPPED of our own program
+//	MTIME           PATH TIME lines: when files were written; an hour before NOW for all others
+//	NOCA            no authorities; without it, the host has a bundle where Debian has it
 //
 // What the comment of the archive says is for people, but for lines that begin with "want": each is the id of a finding
 // and how one line of its evidence begins. A host without such a line is clean.
@@ -104,6 +106,7 @@ func (c Case) HostWith(t testing.TB, files map[string][]byte) *doctor.Host {
 		must(put(o.Root, txtar.File{Name: name, Data: data}))
 	}
 	var text []byte
+	times, bundle := map[string]time.Time{}, true
 	for _, f := range c.archive.Files {
 		if name, target, ok := strings.Cut(f.Name, " -> "); ok {
 			path := filepath.Join(o.Root, filepath.FromSlash(name))
@@ -122,6 +125,14 @@ func (c Case) HostWith(t testing.TB, files map[string][]byte) *doctor.Host {
 		case "STATUS":
 			o.Status = new(control.Status)
 			must(json.Unmarshal(f.Data, o.Status))
+		case "NOCA":
+			bundle = false
+		case "MTIME":
+			for _, line := range strings.Split(word, "\n") {
+				name, at, _ := strings.Cut(line, " ")
+				times[name], err = time.Parse(time.RFC3339, at)
+				must(err)
+			}
 		case "NOW":
 			o.Now, err = time.Parse(time.RFC3339, word)
 			must(err)
@@ -139,12 +150,34 @@ func (c Case) HostWith(t testing.TB, files map[string][]byte) *doctor.Host {
 			must(put(o.Root, f))
 		}
 	}
+	if bundle {
+		must(put(o.Root, txtar.File{Name: "etc/ssl/certs/ca-certificates.crt", Data: []byte("-----BEGIN CERTIFICATE-----\n")}))
+	}
+	must(date(o.Root, o.Now.Add(-time.Hour), times))
 	o.Config, err = config.Parse("/etc/watertight/watertight.yaml", text, nowhere())
 	must(err)
 	h, err := doctor.Open(o)
 	must(err)
 	t.Cleanup(func() { _ = h.Close() })
 	return h
+}
+
+// date gives every file its time.
+func date(root string, usual time.Time, times map[string]time.Time) error {
+	return filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || !d.Type().IsRegular() {
+			return err
+		}
+		rel, err := filepath.Rel(root, path)
+		if err != nil {
+			return err
+		}
+		at, ok := times[filepath.ToSlash(rel)]
+		if !ok {
+			at = usual
+		}
+		return os.Chtimes(path, at, at)
+	})
 }
 
 // put writes a file of the host. A name that ends in a slash is a directory; " 0644" at its end is the mode.

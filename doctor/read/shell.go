@@ -95,6 +95,11 @@ func words(line string) [][]word {
 			i++
 			b.WriteByte(line[i])
 			has = true
+		case c == '`' || c == '$' && i+1 < len(line) && line[i+1] == '(':
+			n := substitution(line[i:])
+			b.WriteString(line[i : i+n])
+			i += n - 1
+			has, literal = true, false
 		case quote == '"':
 			literal = literal && c != '$' && c != '`'
 			b.WriteByte(c)
@@ -121,6 +126,28 @@ func words(line string) [][]word {
 		commands = append(commands, command)
 	}
 	return commands
+}
+
+// substitution gives the length of the command in ` ` or $( ) that a text begins with; all of the text where it does not end.
+func substitution(s string) int {
+	if s[0] == '`' {
+		if end := strings.IndexByte(s[1:], '`'); end >= 0 {
+			return end + 2
+		}
+		return len(s)
+	}
+	depth := 0
+	for i := 1; i < len(s); i++ {
+		switch s[i] {
+		case '(':
+			depth++
+		case ')':
+			if depth--; depth == 0 {
+				return i + 1
+			}
+		}
+	}
+	return len(s)
 }
 
 var (
@@ -164,6 +191,9 @@ func (s *shell) command(n int, c []word) {
 
 // fish reads `set -gx NAME VALUE` and `set -e NAME`.
 func (s *shell) fish(n int, c []word) {
+	if len(c) > 0 && c[0].text == "--" {
+		return // the arguments of a script of sh
+	}
 	erase := false
 	for len(c) > 0 && strings.HasPrefix(c[0].text, "-") {
 		erase = erase || c[0].text == "--erase" || !strings.HasPrefix(c[0].text, "--") && strings.Contains(c[0].text, "e")

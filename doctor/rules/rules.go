@@ -7,6 +7,7 @@ import (
 
 	"watertight/doctor"
 	"watertight/doctor/rules/env"
+	"watertight/doctor/rules/ours"
 	"watertight/doctor/rules/program"
 	"watertight/doctor/rules/tool"
 )
@@ -17,5 +18,6 @@ func All() []doctor.Rule {
 		env.Rules(),
 		tool.Rules(),
 		program.Rules(),
+		ours.Rules(),
 	)
 }

@@ -47,10 +47,7 @@ but not with adapter 'fetch'. npm and newman are clean.`,
 				}
 			}
 			if len(without) > 0 {
-				evidence := []string{told.String()}
-				for _, w := range without {
-					evidence = append(evidence, w)
-				}
+				evidence := append([]string{told.String()}, without...)
 				found = append(found, doctor.Finding{
 					Severity: doctor.Medium, Fact: "Node is installed, and will ignore the proxy variables that are set", Evidence: evidence,
 					Fix: "export NODE_USE_ENV_PROXY=1   # Node 22.21, 24 and later; `watertight env` prints it\n" + sdkHint,
