@@ -6,10 +6,14 @@ import (
 	"slices"
 
 	"watertight/doctor"
+	"watertight/doctor/rules/browser"
+	"watertight/doctor/rules/container"
 	"watertight/doctor/rules/env"
 	"watertight/doctor/rules/ours"
 	"watertight/doctor/rules/program"
+	"watertight/doctor/rules/resolver"
 	"watertight/doctor/rules/tool"
+	"watertight/doctor/rules/traffic"
 )
 
 // All gives every rule, in the order in which they are listed and run.
@@ -18,6 +22,10 @@ func All() []doctor.Rule {
 		env.Rules(),
 		tool.Rules(),
 		program.Rules(),
+		resolver.Rules(),
+		traffic.Rules(),
+		container.Rules(),
+		browser.Rules(),
 		ours.Rules(),
 	)
 }

@@ -1,0 +1,16 @@
+// Package traffic has the rules on what running programs do at this moment: sockets that lead past the proxy.
+//
+// The kernel's tables of sockets are read, and no packet. So it is a look at one moment: what was closed is not seen, and
+// what a program asks within a millisecond rarely is. Where the firewall hands over what programs send, a socket's far side
+// is what the program wanted and not where its packets go, and nothing is found.
+package traffic
+
+import "watertight/doctor"
+
+// Rules gives the rules, in the order of their listing.
+func Rules() []doctor.Rule {
+	return []doctor.Rule{
+		dnsDirectLive,
+		clientDirect,
+	}
+}
