@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"path"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -101,6 +102,22 @@ func (h *Host) owners(sockets []Socket) {
 			delete(byInode, text) // of several that share it, the one that is longest there is named
 		}
 	}
+}
+
+var serviceName = regexp.MustCompile(`^[A-Za-z0-9:_.@-]+\.service$`)
+
+// Service gives the unit that a process belongs to, by its control group; empty where it is of none, or of a name that is not one to paste.
+func (h *Host) Service(p Process) string {
+	f, ok := h.Files.Read(fmt.Sprintf("/proc/%d/cgroup", p.PID))
+	if !ok {
+		return ""
+	}
+	for _, line := range f.Lines() {
+		if name := path.Base(line); serviceName.MatchString(name) && name[0] != '-' && strings.Contains(line, "/system.slice/") {
+			return name
+		}
+	}
+	return ""
 }
 
 // Own says whether a process is our own program.

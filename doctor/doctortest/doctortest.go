@@ -94,6 +94,23 @@ func (c Case) Host(t testing.TB) *doctor.Host { return c.HostWith(t, nil) }
 // HostWith makes the host with further files, by their paths without the first slash: those that are no text.
 func (c Case) HostWith(t testing.TB, files map[string][]byte) *doctor.Host {
 	t.Helper()
+	return Open(t, c.Options(t))
+}
+
+// Open looks at a host.
+func Open(t testing.TB, o doctor.Options) *doctor.Host {
+	t.Helper()
+	h, err := doctor.Open(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = h.Close() })
+	return h
+}
+
+// Options makes the host's files, which are gone with the test, and gives what opens it.
+func (c Case) Options(t testing.TB) doctor.Options {
+	t.Helper()
 	o := doctor.Options{Root: t.TempDir(), OS: "linux", Now: time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC)}
 	var err error
 	must := func(err error) {
@@ -156,10 +173,7 @@ func (c Case) HostWith(t testing.TB, files map[string][]byte) *doctor.Host {
 	must(date(o.Root, o.Now.Add(-time.Hour), times))
 	o.Config, err = config.Parse("/etc/watertight/watertight.yaml", text, nowhere())
 	must(err)
-	h, err := doctor.Open(o)
-	must(err)
-	t.Cleanup(func() { _ = h.Close() })
-	return h
+	return o
 }
 
 // date gives every file its time.

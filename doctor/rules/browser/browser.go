@@ -27,6 +27,7 @@ var chromiums = []string{
 	".config/chromium", ".config/google-chrome", ".config/google-chrome-beta", ".config/BraveSoftware/Brave-Browser", ".config/microsoft-edge", ".config/vivaldi",
 	"snap/chromium/common/chromium", ".var/app/org.chromium.Chromium/config/chromium", ".var/app/com.google.Chrome/config/google-chrome",
 	"Library/Application Support/Google/Chrome", "Library/Application Support/Chromium",
+	"AppData/Local/Google/Chrome/User Data", "AppData/Local/Chromium/User Data", "AppData/Local/Microsoft/Edge/User Data",
 }
 
 // chromiumPolicies are the files of policies, for all users.
@@ -37,7 +38,8 @@ var chromiumPolicies = []string{
 
 // firefoxes are the directories of profiles within a home.
 var firefoxes = []string{
-	".mozilla/firefox", "snap/firefox/common/.mozilla/firefox", ".var/app/org.mozilla.firefox/.mozilla/firefox", ".librewolf", "Library/Application Support/Firefox",
+	".mozilla/firefox", "snap/firefox/common/.mozilla/firefox", ".var/app/org.mozilla.firefox/.mozilla/firefox", ".librewolf",
+	"Library/Application Support/Firefox", "AppData/Roaming/Mozilla/Firefox",
 }
 
 // firefoxForAll are files that set preferences for all users.
@@ -142,7 +144,7 @@ func firefox(h *doctor.Host) []profile {
 func programs(h *doctor.Host) []doctor.Process {
 	var all []doctor.Process
 	for _, p := range h.Processes {
-		kin := slices.ContainsFunc([]string{"chrom", "brave", "msedge", "vivaldi", "electron"}, func(s string) bool { return strings.HasPrefix(p.Name, s) })
+		kin := slices.ContainsFunc([]string{"chrom", "brave", "msedge", "vivaldi", "electron", "headless_shell"}, func(s string) bool { return strings.HasPrefix(p.Name, s) })
 		if kin && p.Name != "chromedriver" && flag(p, "type") == "" && !strings.Contains(p.Name, "crashpad") {
 			all = append(all, p)
 		}

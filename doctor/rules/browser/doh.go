@@ -1,6 +1,8 @@
 package browser
 
 import (
+	"strings"
+
 	"watertight/doctor"
 )
 
@@ -25,9 +27,13 @@ Only what is written is found: a browser without such a line decides by itself.`
 			if c.policy {
 				fix = `# in that file` + "\n" + `"DnsOverHttpsMode": "off"`
 			}
-			found = append(found, doctor.Finding{
+			f := doctor.Finding{
 				Fact: "Chromium asks a resolver of its own, and the host's in clear text when that fails", Evidence: []string{c.file.At(c.DoH.Line, "automatic")}, Fix: fix,
-			})
+			}
+			if text := string(c.file.Data); c.policy && strings.Count(text, `"automatic"`) == 1 {
+				f.Change = doctor.NewChange(c.file, []byte(strings.Replace(text, `"automatic"`, `"off"`, 1)))
+			}
+			found = append(found, f)
 		}
 		for _, p := range firefox(h) {
 			if p.get("network.trr.mode", "0") != "2" {

@@ -21,7 +21,8 @@ RTCPeerConnection has the name of its STUN server looked up by the host, in 21 o
 Firefox with a manual proxy looked up firefox.settings.services.mozilla.com and connected to it past the proxy in 7 of 7 runs, until
 network.proxy.allow_bypass was false. failover_direct has it connect directly where the proxy is down. With SOCKS,
 socks_remote_dns=false, or version 4, has the host resolve.
-Looked for: running Chromium with a proxy by flag or by its environment, and profiles of Firefox with a manual proxy.`,
+Looked for: running Chromium with a proxy by flag or by its environment, and profiles of Firefox with a manual proxy, or with that of a running
+Firefox's environment.`,
 	Find: func(h *doctor.Host) []doctor.Finding {
 		var found []doctor.Finding
 		policies := chromium(h)
@@ -59,7 +60,7 @@ func flags(h *doctor.Host, p doctor.Process, settings []written) []doctor.Findin
 		add(doctor.Critical, "Chromium has a SOCKS 4 proxy: the host resolves every name", from, right)
 	}
 	if list := flag(p, "proxy-bypass-list"); wideBypass(list) {
-		add(doctor.High, "Chromium goes directly to some names", "--proxy-bypass-list="+list, "# leave out\n--proxy-bypass-list="+list)
+		add(doctor.High, "Chromium goes directly to some names", "--proxy-bypass-list="+list, "# leave --proxy-bypass-list out, or\n--proxy-bypass-list=127.0.0.1")
 	}
 	closed := flag(p, "webrtc-ip-handling-policy") == "disable_non_proxied_udp" || strings.Contains(flag(p, "host-resolver-rules"), "NOTFOUND")
 	closed = closed || slices.ContainsFunc(settings, func(w written) bool { return w.policy && w.WebRTC.Text == "disable_non_proxied_udp" })
@@ -90,13 +91,35 @@ func wideBypass(list string) bool {
 	return false
 }
 
-// manual looks at a profile of Firefox that has a proxy of its own.
+// proxiedFirefox gives the evidence that a Firefox runs with a proxy from its environment.
+func proxiedFirefox(h *doctor.Host) string {
+	for _, p := range h.Processes {
+		if !strings.HasPrefix(p.Name, "firefox") {
+			continue
+		}
+		for _, name := range []string{"https_proxy", "HTTPS_PROXY"} {
+			if v, ok := p.Env(name); ok && v != "" {
+				return p.String() + ": " + name + "=" + doctor.Mask(v)
+			}
+		}
+	}
+	return ""
+}
+
+// manual looks at a profile of Firefox that has a proxy.
 func manual(h *doctor.Host, p profile) []doctor.Finding {
-	if p.get("network.proxy.type", "5") != "1" {
+	var base string
+	switch p.get("network.proxy.type", "5") {
+	case "1":
+		base = p.prefs["network.proxy.type"].evidence()
+	case "5": // the system's, which is the environment's where no desktop has one
+		if base = proxiedFirefox(h); base == "" {
+			return nil
+		}
+	default:
 		return nil
 	}
 	var found []doctor.Finding
-	base := p.prefs["network.proxy.type"].evidence()
 	open := func(name, built, safe string) (string, bool) {
 		if p.get(name, built) == safe {
 			return "", false

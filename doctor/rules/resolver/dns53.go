@@ -1,6 +1,7 @@
 package resolver
 
 import (
+	"fmt"
 	"net/netip"
 
 	"watertight/doctor"
@@ -30,14 +31,14 @@ answer no DNS on port 53: what other resolvers do is told by the rules on resolv
 		}
 		f := doctor.Finding{
 			Fact: "another program holds the address at which Watertight should answer DNS",
-			Fix:  "sudo systemctl disable --now systemd-resolved   # or the service that is named above",
+			Fix:  "sudo ss -lunpt 'sport = :53'   # tells whose it is; then: sudo systemctl disable --now SERVICE",
 		}
 		for _, s := range h.Sockets(func(s read.Socket) bool { return takes(s, ours) }) {
 			if s.Known && !h.Own(s.Process) || !s.Known && h.Status == nil {
 				f.Evidence = append(f.Evidence, s.String())
 			}
 			if s.Known && !h.Own(s.Process) {
-				f.Fix = mendOf(s.Process.Name)
+				f.Fix = mendOf(h, s.Process)
 			}
 		}
 		return doctor.Only(f)
@@ -58,29 +59,17 @@ func takes(s read.Socket, ours []netip.AddrPort) bool {
 	return false
 }
 
-// mendOf is how the usual ones let go of the port.
-func mendOf(program string) string {
-	switch program {
+// mendOf is how a program lets go of the port: the usual ones by their settings, others with their service.
+func mendOf(h *doctor.Host, p doctor.Process) string {
+	switch p.Name {
 	case "systemd-resolved", "systemd-resolve":
-		return `sudo mkdir -p /etc/systemd/resolved.conf.d && printf '[Resolve]\nDNSStubListener=no\n' | sudo tee /etc/systemd/resolved.conf.d/90-no-stub.conf && sudo systemctl restart systemd-resolved`
+		return "sudo mkdir -p /etc/systemd/resolved.conf.d\n" +
+			`printf '[Resolve]\nDNSStubListener=no\n' | sudo tee /etc/systemd/resolved.conf.d/90-no-stub.conf` + "\nsudo systemctl restart systemd-resolved"
 	case "named":
 		return "sudo systemctl disable --now named   # or take 127.0.0.1 out of listen-on in named.conf"
-	case "dnsmasq":
-		return "sudo systemctl disable --now dnsmasq   # of libvirt: bind-interfaces stays; of NetworkManager: dns=none"
 	}
-	return "sudo systemctl disable --now " + shellWord(program)
-}
-
-// shellWord leaves of a program's name what can be pasted.
-func shellWord(s string) string {
-	clean := make([]rune, 0, len(s))
-	for _, r := range s {
-		if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '-' || r == '_' || r == '.' || r == '@' {
-			clean = append(clean, r)
-		}
+	if service := h.Service(p); service != "" {
+		return "sudo systemctl disable --now " + service
 	}
-	if len(clean) == 0 || clean[0] == '-' {
-		return "SERVICE"
-	}
-	return string(clean)
+	return fmt.Sprintf("systemctl status %[1]d   # tells its service; without one: sudo kill %[1]d", p.PID)
 }

@@ -96,7 +96,7 @@ func takesOver(h *doctor.Host) []string {
 			}
 		}
 		if ignored < 2 && kind != "loopback" {
-			name := strings.TrimSuffix(path.Base(f.Path), ".nmconnection")
+			name := strings.ReplaceAll(strings.TrimSuffix(path.Base(f.Path), ".nmconnection"), "'", "?") // it is pasted within quotes
 			all = append(all, f.Path+": the servers of that network are taken (nmcli connection modify '"+name+"' ipv4.ignore-auto-dns yes ipv6.ignore-auto-dns yes)")
 		}
 	}

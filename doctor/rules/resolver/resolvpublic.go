@@ -44,12 +44,15 @@ Where the firewall hands DNS over ("listen.transparent"), these lines are not wh
 			f.Severity = doctor.Critical
 			f.Fact = "resolv.conf names other servers beside Watertight: they are asked when it is slow or says SERVFAIL"
 			f.Fix = pasteResolv(h, l)
+			if writer, _ := writerOf(h, l); writer == "" && h.Status != nil { // it runs, so names are still answered
+				f.Change = oursAlone(h, l)
+			}
 		case h.AnswersAt53():
 			f.Severity = doctor.Critical
-			f.Fact = "Watertight answers DNS at " + at + ", and resolv.conf leads past it"
+			f.Fact = "Watertight is there for DNS at " + at + ", and resolv.conf leads past it"
 			f.Fix = pasteResolv(h, l)
 		case have:
-			f.Fact = fmt.Sprintf("resolv.conf leads past Watertight, which answers DNS at %s: that file has no ports, so it can only be reached on port 53", at)
+			f.Fact = fmt.Sprintf("resolv.conf leads past Watertight, whose DNS is at %s: that file has no ports, so it can lead to port 53 alone", at)
 			f.Fix = "# in the configuration: listen: {dns: 127.0.0.1:53}, then\n" + pasteResolv(h, l)
 		default:
 			f.Fact = "names of programs that do not use the proxy go to these servers, in clear text"
@@ -58,6 +61,17 @@ Where the firewall hands DNS over ("listen.transparent"), these lines are not wh
 		}
 		return doctor.Only(f)
 	},
+}
+
+// oursAlone takes the servers out of resolv.conf that are not ours.
+func oursAlone(h *doctor.Host, l doctor.Lookups) *doctor.Change {
+	lines := strings.SplitAfter(string(l.ResolvConf.Data), "\n")
+	for _, s := range l.Resolv.Servers {
+		if !h.AnswersDNS(netip.AddrPortFrom(s.Addr, 53)) && s.Line <= len(lines) {
+			lines[s.Line-1] = ""
+		}
+	}
+	return doctor.NewChange(l.ResolvConf, []byte(strings.Join(lines, "")))
 }
 
 func isStub(a netip.Addr) bool {

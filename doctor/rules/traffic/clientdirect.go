@@ -3,6 +3,7 @@ package traffic
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"watertight/doctor"
@@ -18,7 +19,7 @@ and AWS, got, ws, superagent, aiohttp without trust_env, tornado, websockets 10,
 node:https and Playwright's request.newContext() connect directly, with a look-up in clear text before that.
 Looked for: TCP connections and connected UDP to port 80 or 443 of another host, of processes that were started with a proxy
 variable which leads to a listener of ours. Addresses that their NO_PROXY names are left out; a name in NO_PROXY cannot be told
-from the address it has, and is named in the evidence.
+from the address it has: it is named in the evidence, and the finding is medium where it may be the reason for all.
 It is a look at one moment: a program that is silent now is not cleared by it.`,
 	Find: func(h *doctor.Host) []doctor.Finding {
 		if h.HandedOver() {
@@ -33,7 +34,7 @@ It is a look at one moment: a program that is silent now is not cleared by it.`,
 		if len(told) == 0 {
 			return nil
 		}
-		f := doctor.Finding{Fix: "watertight exec -- PROGRAM   # holds it, whatever it reads\n# or a setting of the program's own: watertight doctor --list, docs/clients.md"}
+		f := doctor.Finding{Severity: doctor.Medium, Fix: "watertight exec -- PROGRAM   # holds it, whatever it reads\n# or a setting of the program's own: docs/clients.md"}
 		programs := map[int]bool{}
 		for _, s := range h.Sockets(func(s read.Socket) bool { return leaves(s) && !h.IsOurs(s.Remote) }) {
 			noProxy, ok := told[s.Process.PID]
@@ -44,6 +45,8 @@ It is a look at one moment: a program that is silent now is not cleared by it.`,
 			text := s.String()
 			if names := namesIn(noProxy); names != "" {
 				text += " (its NO_PROXY has " + names + ")"
+			} else {
+				f.Severity = doctor.Critical
 			}
 			f.Evidence = append(f.Evidence, text)
 		}
@@ -107,7 +110,7 @@ func namesIn(noProxy string) string {
 	for _, w := range words(noProxy) {
 		_, err1 := netip.ParseAddr(strings.Trim(w, "[]"))
 		_, err2 := netip.ParsePrefix(w)
-		if err1 != nil && err2 != nil && w != "localhost" && len(names) < 5 {
+		if err1 != nil && err2 != nil && w != "localhost" && !slices.Contains(names, w) && len(names) < 5 {
 			names = append(names, w)
 		}
 	}
