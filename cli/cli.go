@@ -28,6 +28,7 @@ const (
 	exitFine   = 0
 	exitFailed = 1
 	exitUsage  = 2
+	exitLeak   = 3 // a leak was found
 )
 
 // usageError is bad usage or a bad configuration: the command did not start.

@@ -22,9 +22,6 @@ import (
 	"watertight/wire"
 )
 
-// exitLeak is the exit code for a leak that was found.
-const exitLeak = 3
-
 // doctorFlags are those of `watertight doctor`.
 type doctorFlags struct {
 	options

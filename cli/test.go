@@ -18,11 +18,8 @@ import (
 	"watertight/proxyenv"
 )
 
-// exitLeak says that a leak was found.
-const exitLeak = 3
-
-// testing are the flags of `test`.
-type testing struct {
+// testFlags are the flags of `test`.
+type testFlags struct {
 	options
 	json, list, all, noControl bool
 	only                       []string
@@ -30,7 +27,7 @@ type testing struct {
 }
 
 func newTest() *cobra.Command {
-	var t testing
+	var t testFlags
 	cmd := &cobra.Command{
 		Use:   "test",
 		Short: "Test the proxy for leaks, and print the verdict with its evidence",
@@ -60,7 +57,7 @@ func newTest() *cobra.Command {
 	return cmd
 }
 
-func (t *testing) run(cmd *cobra.Command) error {
+func (t *testFlags) run(cmd *cobra.Command) error {
 	if t.list {
 		return t.printList(cmd)
 	}
@@ -100,7 +97,7 @@ func (t *testing) run(cmd *cobra.Command) error {
 }
 
 // test tests the running proxy, or one that is started for it.
-func (t *testing) test(cmd *cobra.Command, ask control.Test) (*leaktest.Report, error) {
+func (t *testFlags) test(cmd *cobra.Command, ask control.Test) (*leaktest.Report, error) {
 	if len(t.over.DNS)+len(t.over.Resolver)+len(t.over.Via) > 0 || t.over.CA != "" {
 		return t.alone(cmd, ask)
 	}
@@ -152,7 +149,7 @@ func progressTo(w io.Writer) func(leaktest.Progress) {
 type outputs struct{ junit, html, pcap *os.File }
 
 // open opens the files before anything is tried: what cannot be written is said at once.
-func (t *testing) open() (*outputs, error) {
+func (t *testFlags) open() (*outputs, error) {
 	var o outputs
 	for _, one := range []struct {
 		flag, path string
@@ -191,7 +188,7 @@ func (o *outputs) write(r *leaktest.Report) error {
 	return errors.Join(junit, page)
 }
 
-func (t *testing) printList(cmd *cobra.Command) error {
+func (t *testFlags) printList(cmd *cobra.Command) error {
 	list := leaktest.List()
 	if t.json {
 		return printJSON(cmd, list)
