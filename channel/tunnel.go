@@ -11,6 +11,7 @@ import (
 	"watertight/name"
 	"watertight/transport"
 	"watertight/upstream"
+	"watertight/wire"
 	"watertight/wireguard"
 )
 
@@ -96,10 +97,14 @@ func tunnelWay(below Below) wireguard.Way {
 	w := wireguard.Way{Lookup: lookupOf(below)}
 	if packets := below.Packets(); packets != nil {
 		w.Room = hop.PacketRoom(packets)
+		grounded := hop.Grounded(packets)
 		w.DialPacket = func(ctx context.Context, to netip.AddrPort) (net.Conn, error) {
 			t, err := name.FromAddrPort(to)
 			if err != nil {
 				return nil, err
+			}
+			if grounded { // a proxy underneath hears one address alone
+				ctx = wire.WithRoaming(ctx)
 			}
 			return packets.DialPacket(ctx, t)
 		}

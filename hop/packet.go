@@ -45,6 +45,12 @@ func (d packetDirect) DialPacket(ctx context.Context, t name.Target) (net.Conn, 
 
 var _ PacketDialer = packetDirect{}
 
+// Grounded says whether datagrams by p leave from a socket of this host straight to their target.
+func Grounded(p PacketDialer) bool {
+	_, ok := p.(packetDirect)
+	return ok
+}
+
 // ErrExitResolves is in the error of a look-up where nobody looks names up: the exit of the channel underneath is handed them.
 var ErrExitResolves = errors.New("names are left to the exit")
 

@@ -114,8 +114,15 @@ func (d Dialer) DialAddr(ctx context.Context, to netip.AddrPort) (net.Conn, erro
 	return conn, nil
 }
 
-// DialPacketAddr opens a flow of datagrams to an address.
-func (d Dialer) DialPacketAddr(_ context.Context, to netip.AddrPort) (net.Conn, error) {
+// DialPacketAddr opens a flow of datagrams to an address. A wish of [WithRoaming] is fulfilled.
+func (d Dialer) DialPacketAddr(ctx context.Context, to netip.AddrPort) (net.Conn, error) {
+	if roams(ctx) {
+		conn, err := dialRoaming(ctx, to, d.Mark)
+		if err != nil {
+			return nil, err
+		}
+		return conn, nil
+	}
 	conn, err := dialUDP(to, d.Mark)
 	if err != nil {
 		return nil, err

@@ -12,7 +12,7 @@ import (
 
 // Way is how a tunnel's own datagrams leave: by the channel underneath.
 type Way struct {
-	// DialPacket opens a flow of datagrams to an address, which hears nobody else.
+	// DialPacket opens a flow of datagrams to an address, which hears nobody else unless it is a [Roamer].
 	DialPacket func(ctx context.Context, to netip.AddrPort) (net.Conn, error)
 	// Lookup gives the addresses of an endpoint that is known by its name. It is nil where nothing underneath resolves.
 	Lookup func(ctx context.Context, host string) ([]netip.Addr, error)
@@ -20,8 +20,17 @@ type Way struct {
 	Room int
 }
 
-// bind is where the device sends and receives its datagrams: one flow for each peer, to its endpoint and nowhere else.
-// It has no socket of its own.
+// Roamer is a flow that can hear others than the address that it sends to, and send to another.
+type Roamer interface {
+	net.Conn
+	// ReadWhom gives a datagram of anyone.
+	ReadWhom(b []byte) (n int, from netip.AddrPort, err error)
+	// Turn has what is sent from now on go to another address.
+	Turn(to netip.AddrPort) error
+}
+
+// bind is where the device sends and receives its datagrams: one flow for each peer, to its endpoint, or to where the peer
+// last proved to be, and nowhere else. It has no socket of its own.
 type bind struct {
 	flows []*flow
 
@@ -33,7 +42,9 @@ func newBind(peers []Peer, way Way) *bind {
 	b := &bind{closed: make(chan struct{})}
 	close(b.closed)
 	for i := range peers {
-		b.flows = append(b.flows, newFlow(i, peers[i].Endpoint, way))
+		f := newFlow(i, peers[i].Endpoint, way)
+		f.alone = len(peers) == 1
+		b.flows = append(b.flows, f)
 	}
 	return b
 }
@@ -52,11 +63,11 @@ func (b *bind) Open(uint16) ([]conn.ReceiveFunc, uint16, error) {
 	for _, f := range b.flows {
 		life := f.open()
 		fns = append(fns, func(packets [][]byte, sizes []int, eps []conn.Endpoint) (int, error) {
-			n, err := f.receive(life, packets[0])
+			n, from, err := f.receive(life, packets[0])
 			if err != nil {
 				return 0, err
 			}
-			sizes[0], eps[0] = n, f
+			sizes[0], eps[0] = n, from
 			return 1, nil
 		})
 	}
@@ -87,11 +98,13 @@ func (b *bind) BatchSize() int { return batch }
 
 // Send sends datagrams to a peer.
 func (b *bind) Send(bufs [][]byte, ep conn.Endpoint) error {
-	f, ok := ep.(*flow)
-	if !ok {
-		return conn.ErrWrongEndpointType
+	switch to := ep.(type) {
+	case *flow:
+		return to.send(bufs)
+	case *elsewhere:
+		return to.send(bufs)
 	}
-	return f.send(bufs)
+	return conn.ErrWrongEndpointType
 }
 
 // ParseEndpoint reads the place of a peer in the configuration: the device is told no address.

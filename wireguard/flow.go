@@ -43,6 +43,7 @@ type flow struct {
 	index  int
 	target name.Target
 	way    Way
+	alone  bool // the tunnel has no other peer, so that what is proven to come from one comes from this one
 
 	sent, received atomic.Uint64 // octets of datagrams
 
@@ -53,6 +54,8 @@ type flow struct {
 	end     context.CancelFunc
 	conn    net.Conn       // nil while there is none
 	at      netip.AddrPort // where conn leads
+	home    netip.AddrPort // where it led when it was opened
+	last    netip.AddrPort // where the peer last proved to be, away from home; not valid if nowhere
 	arrived chan struct{}  // closed when there is a conn
 	opening bool
 	opened  time.Time // the start of the last attempt
@@ -219,7 +222,7 @@ func (f *flow) connect(life context.Context) {
 		_ = conn.Close()
 		waiting = nil
 	default:
-		f.conn, f.at, f.why = conn, at, nil
+		f.conn, f.at, f.home, f.why = conn, at, at, nil
 		close(f.arrived)
 	}
 	f.mu.Unlock()
@@ -241,6 +244,9 @@ func (f *flow) dial(ctx context.Context) (net.Conn, netip.AddrPort, error) {
 	}
 	f.mu.Lock()
 	first := f.next
+	if f.last.IsValid() {
+		addrs = append(addrs, f.last) // the last, so that the others keep their turns
+	}
 	f.mu.Unlock()
 	for i := range addrs {
 		n := (first + i) % len(addrs)
@@ -275,14 +281,14 @@ func (f *flow) addresses(ctx context.Context) ([]netip.AddrPort, error) {
 	return addrs, nil
 }
 
-// receive waits for a datagram of the peer's endpoint.
-func (f *flow) receive(life context.Context, b []byte) (int, error) {
+// receive waits for a datagram of the peer, and says from where it came: the flow itself, or elsewhere.
+func (f *flow) receive(life context.Context, b []byte) (int, conn.Endpoint, error) {
 	for {
 		f.mu.Lock()
 		conn, arrived := f.conn, f.arrived
 		f.mu.Unlock()
 		if life.Err() != nil {
-			return 0, net.ErrClosed
+			return 0, nil, net.ErrClosed
 		}
 		if conn == nil {
 			select {
@@ -291,11 +297,11 @@ func (f *flow) receive(life context.Context, b []byte) (int, error) {
 			}
 			continue
 		}
-		n, err := conn.Read(b)
+		n, from, err := f.read(conn, b)
 		switch {
 		case err == nil && n > 0:
 			f.came(b[:n])
-			return n, nil
+			return n, from, nil
 		case err == nil:
 		case errors.Is(err, syscall.ECONNREFUSED):
 			f.note(err)

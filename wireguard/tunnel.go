@@ -160,8 +160,10 @@ func start(c *Config, way Way) (*running, error) {
 	r.device = device.NewDevice(stack, r.bind, &device.Logger{Verbosef: device.DiscardLogf, Errorf: device.DiscardLogf})
 	err = r.device.IpcSet(settings(c))
 	if err == nil {
-		// What a peer sends from elsewhere is not heard, so its endpoint stays the one that was configured.
-		r.device.DisableSomeRoamingForBrokenMobileSemantics()
+		if len(c.Peers) > 1 {
+			// What comes to the flow of one may be another's: each endpoint stays the one that was configured.
+			r.device.DisableSomeRoamingForBrokenMobileSemantics()
+		}
 		err = r.device.Up()
 	}
 	if err != nil {

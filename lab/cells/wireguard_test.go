@@ -22,6 +22,7 @@ import (
 // The ends of the tunnel inside it. Those of the client are public, so that the origin's answers find the way back.
 var (
 	tunnelClient = []netip.Addr{netip.MustParseAddr("151.217.9.2"), netip.MustParseAddr("2a12:4941::2")}
+	tunnelMoved  = netip.MustParseAddr("151.217.10.7") // of the peer, outside
 	tunnelPeer   = []netip.Addr{netip.MustParseAddr("10.99.0.1"), netip.MustParseAddr("fd99::1")}
 )
 
@@ -33,6 +34,7 @@ type vpnChannel struct {
 	wrongKey bool   // the peer knows another key
 	plain    bool   // the resolver is plain DNS inside the tunnel
 	via      string // how the resolver is asked; empty: DNS over TLS
+	moves    bool   // the peer has a second address, and speaks by itself
 
 	peer     *internet.Host
 	process  *internet.Process
@@ -62,13 +64,18 @@ func (f *vpnChannel) arrange(t testing.TB, s *lab.Scene) {
 	}
 	lab.Must(0, os.WriteFile(filepath.Join(s.Dir, "vpn.key"), []byte(base64.StdEncoding.EncodeToString(client[:])+"\n"), 0o600))(t)
 	mine := of(s.Families, tunnelClient)
-	f.peer = lab.Must(s.AddHost("peer", mine...))(t)
+	var lines []string
+	has := mine
+	if f.moves {
+		has, lines = append(slices.Clone(mine), tunnelMoved), []string{"PersistentKeepalive = 1"}
+	}
+	f.peer = lab.Must(s.AddHost("peer", has...))(t)
 	if !f.missing {
 		lab.Must(0, s.Authority.Publish(f.host(s), f.peer))(t)
 	}
 	f.resolver = lab.Must(s.AddResolver("dns2.example.net"))(t)
 	if !f.dead {
-		f.process = servers.WireGuard(t, f.peer, far, known, mine, of(s.Families, tunnelPeer))
+		f.process = servers.WireGuard(t, f.peer, far, known, mine, of(s.Families, tunnelPeer), lines...)
 	}
 	if f.plain {
 		socket, l := lab.Must(f.peer.ListenUDP(53))(t), lab.Must(f.peer.Listen(53))(t)
