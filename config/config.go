@@ -193,7 +193,7 @@ type Policy struct {
 	ForeignResolvers route.Mode // refuse or allow: DoT and DoQ ports and known DoH names, reached through the proxy
 	PrivateTargets   PrivateTargets
 	ClientResolved   route.Mode // report, refuse or allow: an address that our resolver never gave out
-	Contained        route.Mode // the same for contained programs: as written, and refuse where nothing is
+	Contained        route.Mode // the same for contained programs: exec.client_resolved
 }
 
 // PrivateTargets says which addresses that are not public may be reached.

@@ -416,7 +416,13 @@ var Keys = []Key{
 	},
 	{
 		Path: "policy.client_resolved", form: formChoice, choices: []string{"report", "refuse", "allow"}, Default: "report",
-		Doc: "A request for an address that our resolver never gave out. For contained programs it is refuse, unless written.",
+		Doc: "A request for an address that our resolver never gave out. Of contained programs see `exec`.",
+	},
+
+	{Path: "exec", form: formMap, Doc: "What holds for contained programs (`watertight exec`) alone."},
+	{
+		Path: "exec.client_resolved", form: formChoice, choices: []string{"report", "refuse", "allow"}, Default: "refuse",
+		Doc: "A connection of a contained program to an address that it was not given.",
 	},
 
 	{Path: "limits", form: formMap, Doc: "Bounds on what clients can use."},

@@ -186,14 +186,37 @@ routes:
 	}
 }
 
+func TestExec_WhatHoldsForContainedProgramsIsTheirsAlone(t *testing.T) {
+	for text, want := range map[string]route.Mode{
+		"":                                 route.Refuse,
+		"policy: {client_resolved: allow}": route.Refuse,
+		"exec: {client_resolved: report}":  route.Report,
+		"exec: {client_resolved: allow}":   route.Allow,
+		"exec: {client_resolved: refuse}":  route.Refuse,
+		"policy: {client_resolved: refuse}\nexec: {client_resolved: allow}": route.Allow,
+	} {
+		c := good(t, text)
+		if c.Policy.Contained != want {
+			t.Errorf("%q: %s", text, c.Policy.Contained)
+		}
+		shown, err := c.Show()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if again := good(t, string(shown)).Policy; again.Contained != want || again.ClientResolved != c.Policy.ClientResolved {
+			t.Errorf("%q, as it is shown: %+v", text, again)
+		}
+	}
+}
+
 func TestPolicy_IsReadKeyByKey(t *testing.T) {
 	for text, want := range map[string]Policy{
 		"plain_http: allow":                        {PlainHTTP: route.Allow},
 		"plain_dns: refuse":                        {},
 		"foreign_resolvers: allow":                 {ForeignResolvers: route.Allow},
 		"client_resolved: refuse":                  {ClientResolved: route.Refuse},
-		"client_resolved: report":                  {ClientResolved: route.Report, Contained: route.Report},
-		"client_resolved: allow":                   {ClientResolved: route.Allow, Contained: route.Allow},
+		"client_resolved: report":                  {ClientResolved: route.Report},
+		"client_resolved: allow":                   {ClientResolved: route.Allow},
 		"private_targets: allow":                   {PrivateTargets: PrivateTargets{Allow: true}},
 		"private_targets: refuse":                  {},
 		"private_targets: [10.0.0.0/8, 'fd00::1']": {PrivateTargets: PrivateTargets{Networks: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("fd00::1/128")}}},

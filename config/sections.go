@@ -33,6 +33,8 @@ func (l *loader) read(root *node, c *Config) {
 			l.leakTest(n, &c.LeakTest)
 		case "policy":
 			l.policy(n, &c.Policy)
+		case "exec":
+			l.exec(n, &c.Policy)
 		case "limits":
 			l.limits(n, &c.Limits)
 		case "state":
@@ -266,11 +268,19 @@ func (l *loader) policy(n *node, c *Policy) {
 			choice(l, n, path, row, &c.ForeignResolvers)
 		case "client_resolved":
 			choice(l, n, path, row, &c.ClientResolved)
-			c.Contained = c.ClientResolved
 		case "plain_dns":
 			l.plainDNS(n, path, &c.PlainDNS)
 		case "private_targets":
 			l.privateTargets(n, path, row, c)
+		}
+	})
+}
+
+// exec is what holds for contained programs alone.
+func (l *loader) exec(n *node, c *Policy) {
+	l.fields(n, "exec", "exec", func(key string, n *node, path string) {
+		if key == "client_resolved" {
+			choice(l, n, path, keyAt(path), &c.Contained)
 		}
 	})
 }

@@ -94,6 +94,7 @@ func (c *Config) tree() entries {
 			{"private_targets", c.privateTree()},
 			{"client_resolved", c.text("policy.client_resolved", string(c.Policy.ClientResolved))},
 		}},
+		entry{"exec", entries{{"client_resolved", c.text("exec.client_resolved", string(c.Policy.Contained))}}},
 		entry{"limits", c.limitsTree()},
 	)
 	if c.State != "" {

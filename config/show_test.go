@@ -50,6 +50,7 @@ gateway:
   - {path: /a, to: "https://a.example/v1", channel: a-1, user: alice-session-k3, headers: {X-Team: blue}}
   - {hosts: ["*.b.example"]}
 policy: {plain_http: allow, plain_dns: refuse, foreign_resolvers: allow, private_targets: [10.0.0.0/8], client_resolved: refuse}
+exec: {client_resolved: report}
 limits: {connections: 1, drain: 1h}
 log: {level: error, format: json, names: true}
 `

@@ -154,10 +154,11 @@ func TestContained_otherQuestionsAreAskedInTheChannelAndBringNoAddress(t *testin
 
 func TestContained_anAddressThatNobodyGaveOutIsRefusedUnlessTheConfigurationSaysOtherwise(t *testing.T) {
 	for policy, want := range map[string]fault.Code{
-		"":                                    fault.PolicyClientResolved,
-		"policy: {client_resolved: refuse}\n": fault.PolicyClientResolved,
-		"policy: {client_resolved: report}\n": "",
-		"policy: {client_resolved: allow}\n":  "",
+		"":                                   fault.PolicyClientResolved,
+		"policy: {client_resolved: allow}\n": fault.PolicyClientResolved,
+		"exec: {client_resolved: refuse}\n":  fault.PolicyClientResolved,
+		"exec: {client_resolved: report}\n":  "",
+		"exec: {client_resolved: allow}\n":   "",
 	} {
 		inWorld(t, straight, dot, func(w *world) {
 			w.extra = policy
