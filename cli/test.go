@@ -200,4 +200,3 @@ func (t *testFlags) printList(cmd *cobra.Command) error {
 	}
 	return w.Flush()
 }
-

@@ -22,7 +22,7 @@ import (
 
 // alone starts the proxy of the configuration for the test alone: on free ports of loopback, without a control socket, and
 // keeping nothing.
-func (t *testing) alone(cmd *cobra.Command, ask control.Test) (*leaktest.Report, error) {
+func (t *testFlags) alone(cmd *cobra.Command, ask control.Test) (*leaktest.Report, error) {
 	c, err := t.load()
 	if err != nil {
 		return nil, err
