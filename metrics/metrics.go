@@ -194,7 +194,7 @@ type Totals struct {
 	Refused  map[fault.Code]uint64 // what was refused, by code; only what happened
 	// ClientResolved are the requests for an address that no resolver of ours gave out, by door; only what happened.
 	ClientResolved map[string]uint64
-	Tunnels  uint64                // relays that have ended
+	Tunnels        uint64 // relays that have ended
 }
 
 // Totals sums up.
