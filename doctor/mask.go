@@ -9,9 +9,9 @@ import (
 const maxText = 240
 
 var (
-	userinfo = regexp.MustCompile(`((?:[A-Za-z][A-Za-z0-9+.-]*)?://)([^\s/@"']*):([^\s@"'/]*(?:/[^\s@"'/]*)?)@`)
-	bare     = regexp.MustCompile(`(=\s*["']?)([A-Za-z0-9._~%+-]+):([^\s@"'/=]+)@`)
-	secret   = regexp.MustCompile(`(?i)((?:^|[\s"'_.<-])(?:password|passwd|pass|proxypassword|secret|token|_auth|_authtoken|api[_-]?key|authorization)\b["']?\s*[=:>]\s*)("[^"]*"|'[^']*'|[^\s"'<]+(?:\s+[^\s"'<]+)?)`)
+	userinfo = regexp.MustCompile(`((?:[A-Za-z][A-Za-z0-9+.-]*)?://)([^\s/@"':]*):([^\s"']*)@`) // to the last @ of the word
+	bare     = regexp.MustCompile(`(=\s*["']?)([A-Za-z0-9._~%+-]+):([^\s"'/=][^\s"'/]*)@`)
+	secret   = regexp.MustCompile(`(?i)((?:^|[\s"'_.:/<-])(?:password|passwd|pass|proxypassword|secret|token|_auth|_authtoken|api[_-]?key|authorization)\b["']?\s*[=:>]\s*)("[^"]*"|'[^']*'|[^\s"'<]+(?:\s+[^\s"'<]+)?)`)
 )
 
 // Mask hides what may be a secret in a line of a file or of a command: the password of a URL, and the value of what is
