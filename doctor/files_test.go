@@ -99,7 +99,9 @@ func TestLinesOfAFile_areEvidenceWithoutSecretsAndWithoutWhatMovesATerminal(t *t
 
 func TestOpen_wantsAnAbsoluteRootAConfigurationAndTheTime(t *testing.T) {
 	for _, o := range []doctor.Options{
-		{Root: ".", Config: config.Default(), Now: time.Now()}, {Root: t.TempDir(), Now: time.Now()}, {Root: t.TempDir(), Config: config.Default()},
+		{Root: ".", Config: config.Default(), Now: time.Now()},
+		{Root: t.TempDir(), Now: time.Now()},
+		{Root: t.TempDir(), Config: config.Default()},
 		{Root: filepath.Join(t.TempDir(), "nothing"), Config: config.Default(), Now: time.Now()},
 	} {
 		if _, err := doctor.Open(o); err == nil {
