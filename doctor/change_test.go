@@ -122,7 +122,7 @@ func TestFiles_doNotWaitForAPipe(t *testing.T) {
 }
 
 func TestReplaceLine_keepsEndsOfLinesAndRefusesWhatIsNotThere(t *testing.T) {
-	h := host(t, "-- f --\na\r\nb\r\n")
+	h := seeded(t, "-- f --\na\r\nb\r\n")
 	f, _ := h.Files.Read("/f")
 	if c := doctor.ReplaceLine(f, 1, "x"); c == nil || !strings.Contains(c.Diff, "-a\n+x\n b\n") {
 		t.Errorf("%+v", c)

@@ -15,13 +15,13 @@ import (
 	"watertight/doctor/doctortest"
 )
 
-func host(t *testing.T, text string) *doctor.Host {
+func seeded(t *testing.T, text string) *doctor.Host {
 	t.Helper()
 	return doctortest.Read(t, "host", []byte(text)).Host(t)
 }
 
 func TestFiles_followLinksWithinTheRootOnly(t *testing.T) {
-	h := host(t, `
+	h := seeded(t, `
 -- etc/resolv.conf -> /run/systemd/resolve/stub-resolv.conf --
 -- run/systemd/resolve/stub-resolv.conf --
 nameserver 127.0.0.53
@@ -76,7 +76,7 @@ func TestFiles_tellWhatTheyCouldNotRead(t *testing.T) {
 }
 
 func TestFiles_globInEveryPartOfAPath(t *testing.T) {
-	h := host(t, "-- home/ann/a/.git/config --\nx\n-- home/ann/b/.git/config --\nx\n-- home/ann/c/file --\nx\n-- home/link -> ann --\n")
+	h := seeded(t, "-- home/ann/a/.git/config --\nx\n-- home/ann/b/.git/config --\nx\n-- home/ann/c/file --\nx\n-- home/link -> ann --\n")
 	if got := h.Files.Glob("/home/ann/*/.git/config"); !slices.Equal(got, []string{"/home/ann/a/.git/config", "/home/ann/b/.git/config"}) {
 		t.Errorf("%q", got)
 	}
@@ -89,7 +89,7 @@ func TestFiles_globInEveryPartOfAPath(t *testing.T) {
 }
 
 func TestLinesOfAFile_areEvidenceWithoutSecretsAndWithoutWhatMovesATerminal(t *testing.T) {
-	h := host(t, "-- f --\nproxy = http://ann:hunter2@h:1\r\n\x1b[31mred\u202e\n")
+	h := seeded(t, "-- f --\nproxy = http://ann:hunter2@h:1\r\n\x1b[31mred\u202e\n")
 	f, _ := h.Files.Read("/f")
 	lines := f.Lines()
 	if len(lines) != 2 || f.At(1, lines[0]) != "/f:1: proxy = http://ann:***@h:1" || f.At(2, lines[1]) != "/f:2:  [31mred " {
@@ -111,7 +111,7 @@ func TestOpen_wantsAnAbsoluteRootAConfigurationAndTheTime(t *testing.T) {
 }
 
 func TestHomes_areThoseOfPeopleAndOfRoot(t *testing.T) {
-	h := host(t, `
+	h := seeded(t, `
 -- etc/passwd --
 root:x:0:0::/root:/bin/sh
 daemon:x:1:1::/usr/sbin:/bin/false
@@ -133,7 +133,7 @@ broken:x
 }
 
 func TestProcesses_areReadWithWhatCanBeSeenOfThem(t *testing.T) {
-	h := host(t, `
+	h := seeded(t, `
 -- proc/12/cmdline --
 node
 a b

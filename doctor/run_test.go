@@ -22,7 +22,7 @@ func finds(fact string) func(*doctor.Host) []doctor.Finding {
 }
 
 func TestRun_goesOnAfterARuleThatPanics(t *testing.T) {
-	h := host(t, "")
+	h := seeded(t, "")
 	r := doctor.Run(t.Context(), h, []doctor.Rule{
 		rule("A", doctor.Low, finds("a")), rule("B", doctor.High, func(*doctor.Host) []doctor.Finding { panic("no") }), rule("C", doctor.Critical, finds("c")),
 	})
@@ -39,7 +39,7 @@ func TestRun_goesOnAfterARuleThatPanics(t *testing.T) {
 
 // A rule that does not come back is left behind, and once its time is over its host has no files any more.
 func TestRun_leavesARuleBehindThatHangs(t *testing.T) {
-	h := host(t, "-- f --\nx\n")
+	h := seeded(t, "-- f --\nx\n")
 	synctest.Test(t, func(t *testing.T) {
 		began := time.Now()
 		release, ended := make(chan struct{}), make(chan bool)
@@ -67,7 +67,7 @@ func TestRun_leavesARuleBehindThatHangs(t *testing.T) {
 }
 
 func TestRun_endsWhenAllItsTimeIsOver(t *testing.T) {
-	h := host(t, "")
+	h := seeded(t, "")
 	synctest.Test(t, func(t *testing.T) {
 		began := time.Now()
 		release := make(chan struct{})
@@ -87,7 +87,7 @@ func TestRun_endsWhenAllItsTimeIsOver(t *testing.T) {
 }
 
 func TestRun_leavesOutRulesOfOtherSystems(t *testing.T) {
-	h := host(t, "")
+	h := seeded(t, "")
 	other := rule("A", doctor.High, finds("a"))
 	other.Systems = []string{"windows"}
 	if r := doctor.Run(t.Context(), h, []doctor.Rule{other}); len(r.Findings)+len(r.Rules)+len(r.Unfinished) != 0 {
@@ -96,7 +96,7 @@ func TestRun_leavesOutRulesOfOtherSystems(t *testing.T) {
 }
 
 func TestRun_boundsWhatARuleSays(t *testing.T) {
-	h := host(t, "")
+	h := seeded(t, "")
 	r := doctor.Run(t.Context(), h, []doctor.Rule{rule("A", doctor.Low, func(*doctor.Host) []doctor.Finding {
 		var found []doctor.Finding
 		for range 1000 {

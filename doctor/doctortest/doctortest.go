@@ -94,7 +94,7 @@ func (c Case) Host(t testing.TB) *doctor.Host { return c.HostWith(t, nil) }
 // HostWith makes the host with further files, by their paths without the first slash: those that are no text.
 func (c Case) HostWith(t testing.TB, files map[string][]byte) *doctor.Host {
 	t.Helper()
-	return Open(t, c.Options(t))
+	return Open(t, c.optionsWith(t, files))
 }
 
 // Open looks at a host.
@@ -109,7 +109,9 @@ func Open(t testing.TB, o doctor.Options) *doctor.Host {
 }
 
 // Options makes the host's files, which are gone with the test, and gives what opens it.
-func (c Case) Options(t testing.TB) doctor.Options {
+func (c Case) Options(t testing.TB) doctor.Options { return c.optionsWith(t, nil) }
+
+func (c Case) optionsWith(t testing.TB, files map[string][]byte) doctor.Options {
 	t.Helper()
 	o := doctor.Options{Root: t.TempDir(), OS: "linux", Now: time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC)}
 	var err error

@@ -64,8 +64,8 @@ var version = doctor.Rule{
 	Title:   "the running proxy is another version, has not taken its configuration, or is old",
 	Clients: []string{"Watertight"},
 	Explain: `A proxy that was not restarted after an upgrade goes on as it was, and one whose last reload failed goes on with the
-configuration before. Keys that are unknown are errors and stop every command; what is allowed but deserves a look is a warning, and is
-repeated here. Whether there is a later version is not looked up.`,
+configuration before. Keys that are unknown are errors and stop every command, this one too. Whether there is a later version is not
+looked up.`,
 	Find: func(h *doctor.Host) []doctor.Finding {
 		var found []doctor.Finding
 		if s := h.Status; s != nil && s.Version != h.Build.Version {
@@ -79,9 +79,6 @@ repeated here. Whether there is a later version is not looked up.`,
 				Severity: doctor.Medium, Fact: "the last reload failed: the configuration before it is in force",
 				Evidence: []string{"running proxy: " + s.Config.LastError}, Fix: "watertight config check && watertight reload",
 			})
-		}
-		for _, w := range h.Config.Warnings {
-			found = append(found, doctor.Finding{Fact: "the configuration: " + w.What, Evidence: []string{w.String()}, Fix: w.Mend})
 		}
 		if days := int(h.Now.Sub(h.Build.Time).Hours() / 24); !h.Build.Time.IsZero() && days > longAgo {
 			found = append(found, doctor.Finding{
