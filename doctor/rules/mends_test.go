@@ -1,10 +1,12 @@
 package rules
 
 import (
+	"io/fs"
 	"regexp"
 	"slices"
 	"testing"
 
+	"watertight/config"
 	"watertight/doctor"
 	"watertight/doctor/doctortest"
 )
@@ -42,6 +44,25 @@ func mends(t *testing.T, c doctortest.Case, before doctor.Report) {
 	for _, e := range is {
 		if !slices.Contains(was, e) {
 			t.Errorf("the changes bring what was not there: %s", e)
+		}
+	}
+}
+
+// ofOurs is what a fix says of our configuration.
+var ofOurs = regexp.MustCompile(`listen: \{.*\}`)
+
+// loads wants of what fixes say of our configuration that it is one.
+func loads(t *testing.T, r doctor.Report) {
+	t.Helper()
+	for _, f := range r.Findings {
+		for _, text := range ofOurs.FindAllString(f.Fix, -1) {
+			if _, err := config.Parse("fix", []byte(text+"\n"), config.Host{
+				Getenv:   func(string) (string, bool) { return "", false },
+				ReadFile: func(string, int64) ([]byte, error) { return nil, fs.ErrNotExist },
+				Exposed:  func(string) bool { return false },
+			}); err != nil {
+				t.Errorf("%s: %s: %v", f.ID, text, err)
+			}
 		}
 	}
 }
