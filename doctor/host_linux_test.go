@@ -12,13 +12,13 @@ import (
 	"watertight/doctor/read"
 )
 
-func host(t *testing.T, files string) *doctor.Host {
+func hostOf(t *testing.T, files string) *doctor.Host {
 	t.Helper()
 	return doctortest.Read(t, t.Name(), []byte("A host.\n"+files)).Host(t)
 }
 
 func TestSettings_ofEtcStandOverThoseOfTheSameNameElsewhere(t *testing.T) {
-	h := host(t, `-- etc/systemd/resolved.conf --
+	h := hostOf(t, `-- etc/systemd/resolved.conf --
 [Resolve]
 DNS=192.0.2.1
 -- usr/lib/systemd/resolved.conf --
@@ -44,7 +44,7 @@ DNS=192.0.2.5
 }
 
 func TestAnswersDNS_isByAddressAndPortAndNeverForAnotherHost(t *testing.T) {
-	h := host(t, `-- CONFIG --
+	h := hostOf(t, `-- CONFIG --
 listen: {dns: ["127.0.0.1:53", "[::1]:5353", {address: "0.0.0.0:54", allow_insecure: true}]}
 `)
 	for text, want := range map[string]bool{
@@ -67,11 +67,11 @@ nameserver 192.0.2.1
 [Resolve]
 DNS=127.0.0.1:5353#name
 `
-	h := host(t, files)
+	h := hostOf(t, files)
 	if f := h.Foreign(h.Lookups().Resolved); len(f) != 1 || f[0].At.Addr().String() != "192.0.2.1" {
 		t.Errorf("%v", f)
 	}
-	h = host(t, files+"Domains=~.\n")
+	h = hostOf(t, files+"Domains=~.\n")
 	if f := h.Foreign(h.Lookups().Resolved); len(f) != 0 {
 		t.Errorf("%v", f)
 	}
@@ -82,18 +82,18 @@ const row = "   0: 0500A8C0:9C40 08080808:0035 01 00000000:00000000 00:00000000 
 func TestSockets_haveTheirProcessesWhereThoseMayBeSeen(t *testing.T) {
 	const table = "-- proc/net/udp --\n  sl  local_address\n" + row
 	everything := func(read.Socket) bool { return true }
-	h := host(t, table)
+	h := hostOf(t, table)
 	if got := h.Sockets(everything); len(got) != 1 || got[0].Known || got[0].String() != "a process of user 997: udp to 8.8.8.8:53" {
 		t.Errorf("%v", got)
 	}
-	h = host(t, table+"-- proc/7/cmdline --\ndnsmasq\n-- proc/7/exe -> /usr/sbin/dnsmasq --\n-- proc/7/fd/4 -> socket:[61] --\n")
+	h = hostOf(t, table+"-- proc/7/cmdline --\ndnsmasq\n-- proc/7/exe -> /usr/sbin/dnsmasq --\n-- proc/7/fd/4 -> socket:[61] --\n")
 	if got := h.Sockets(everything); len(got) != 1 || got[0].String() != "process 7 (dnsmasq): udp to 8.8.8.8:53" {
 		t.Errorf("%v", got)
 	}
 }
 
 func TestSockets_aTableThatIsTooLargeIsNotTakenForAnEmptyOne(t *testing.T) {
-	h := host(t, "-- proc/net/tcp --\n  sl  local_address\n"+strings.Repeat(row, doctor.MaxFile/len(row)+2))
+	h := hostOf(t, "-- proc/net/tcp --\n  sl  local_address\n"+strings.Repeat(row, doctor.MaxFile/len(row)+2))
 	if got := h.Sockets(func(read.Socket) bool { return true }); len(got) != 0 {
 		t.Errorf("%d were read", len(got))
 	}
@@ -107,7 +107,7 @@ func TestOutside_isWhoSeesThePathFromAnotherNetwork(t *testing.T) {
 		return fmt.Sprintf("-- proc/%[1]d/cmdline --\nx\n-- proc/%[1]d/ns/net -> net:[%[2]s] --\n-- proc/%[1]d/mountinfo --\n%[3]s\n", pid, net, mounts)
 	}
 	const root, run, private = "22 1 0:21 / / rw - ext4 x rw\n", "24 22 0:22 / /run rw - tmpfs x rw\n", "30 24 0:44 / /run rw - tmpfs x rw\n"
-	h := host(t, process(1, "1", root+run)+process(2, "1", root+run)+process(3, "2", root+run)+process(4, "2", root+run+private)+process(5, "2", root))
+	h := hostOf(t, process(1, "1", root+run)+process(2, "1", root+run)+process(3, "2", root+run)+process(4, "2", root+run+private)+process(5, "2", root))
 	var got []int
 	for _, p := range h.Outside("/run/nscd/socket") {
 		got = append(got, p.PID)
