@@ -2,13 +2,13 @@ package leaktest
 
 import "context"
 
-// About a case: what is listed of it.
+// Listed is what is known of a case before it is tried. The field names are stable.
 type Listed struct {
-	ID, Title, Cause string
-	// Canary says that it needs one.
-	Canary bool
-	// Needed says that no run is sealed without it.
-	Needed bool
+	ID     string `json:"id"`
+	Title  string `json:"title"`
+	Cause  string `json:"cause"`
+	Canary bool   `json:"canary"` // it needs one
+	Needed bool   `json:"needed"` // no run is sealed without it
 }
 
 // definition is a case with how it is tried.
@@ -17,6 +17,8 @@ type definition struct {
 	// fix is what to do about a leak that it finds, where it names no other.
 	fix   string
 	stage stage
+	// fresh says that it asks for names of the canary where there is one.
+	fresh bool
 	try   func(ctx context.Context, r *run, f *findings)
 	// then is called once what the canary has seen is known; nil: there is nothing more to say.
 	then func(ctx context.Context, r *run, f *findings)

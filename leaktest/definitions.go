@@ -51,11 +51,11 @@ func definitions() []definition {
 		},
 		{
 			Listed: Listed{ID: "CUT-REFUSED", Title: "Where resolver and hops refuse, a request is refused, and nobody else is asked", Cause: "B1", Needed: true},
-			fix:    fixCut, try: tryCut(false),
+			fix:    fixCut, fresh: true, try: tryCut(false),
 		},
 		{
 			Listed: Listed{ID: "CUT-SILENT", Title: "Where resolver and hops are silent, a request is refused, and nobody else is asked", Cause: "B1", Needed: true},
-			fix:    fixCut, try: tryCut(true),
+			fix:    fixCut, fresh: true, try: tryCut(true),
 		},
 		{
 			Listed: Listed{ID: "FOREIGN-RESOLVER", Title: "Clients reach no resolver of others", Cause: "G11"},

@@ -16,8 +16,14 @@ func tryPackets(_ context.Context, r *run, f *findings) {
 	if r.observed.Blind != "" {
 		f.doubt(fixPackets, "%s", r.observed.Blind)
 	}
+	if len(r.observed.Interfaces) == 0 {
+		f.doubt(fixPackets, "the packets of no interface were read")
+	}
 	for _, s := range r.observed.Sightings {
 		r.judgePacket(s, f)
+	}
+	if r.observed.More != "" {
+		f.note("%s", r.observed.More)
 	}
 	f.held("the packets of %d interfaces were searched for %d labels", len(r.observed.Interfaces), len(r.live()))
 }

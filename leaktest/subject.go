@@ -157,6 +157,8 @@ type Observed struct {
 	Sockets []string
 	// Blind says what could not be seen, and why; empty: nothing.
 	Blind string
+	// More says that there was more than was kept; empty: there was not.
+	More string
 }
 
 // Sighting is a packet that has a label in it, or that goes where names are asked for.
