@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"os"
@@ -54,9 +55,23 @@ func (e *NotStarted) Error() string { return e.Err.Error() }
 // Unwrap gives the reason.
 func (e *NotStarted) Unwrap() error { return e.Err }
 
+// Streams are a program's input, output and errors.
+type Streams struct {
+	In       io.Reader
+	Out, Err io.Writer
+}
+
 // Begin makes the namespaces of a program, in which its network and its hull are made at once. env is its environment. It gets this process's
 // input, output and errors, and its terminal.
 func Begin(command, env []string, setup Setup) (*Program, error) {
+	return BeginWith(command, env, setup, Streams{os.Stdin, os.Stdout, os.Stderr})
+}
+
+// BeginWith is Begin with other streams than this process's. A nil one is an error.
+func BeginWith(command, env []string, setup Setup, streams Streams) (*Program, error) {
+	if streams.In == nil || streams.Out == nil || streams.Err == nil {
+		return nil, errors.New("contain: a program needs its input, output and errors")
+	}
 	if len(command) == 0 || command[0] == "" {
 		return nil, errors.New("contain: a program has no name")
 	}
@@ -75,7 +90,7 @@ func Begin(command, env []string, setup Setup) (*Program, error) {
 	if env == nil {
 		cmd.Env = []string{}
 	}
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = streams.In, streams.Out, streams.Err
 	cmd.ExtraFiles = []*os.File{there} // pairFD
 	cmd.SysProcAttr = attr
 	if err := Start(cmd); err != nil {
@@ -323,6 +338,9 @@ func (p *Program) Wait() (syscall.WaitStatus, error) {
 	}
 	return 0, fmt.Errorf("contain: %s: its namespaces were ended: %w", p.command[0], err)
 }
+
+// Kill ends the program at once, and what waits for it.
+func (p *Program) Kill() { _ = p.cmd.Process.Kill() } // it may have ended
 
 // Close ends the program, if it has not ended, and lets go of its namespaces.
 func (p *Program) Close() {

@@ -8,7 +8,7 @@ const (
 
 // definitions gives every case, in the order in which they are shown.
 func definitions() []definition {
-	return []definition{
+	all := []definition{
 		{
 			Listed: Listed{ID: "CONTROL", Title: "A leak would be seen: a name that the host's own resolver is asked for on purpose", Cause: "H1", Canary: true, Needed: true},
 			try:    tryControl, then: thenControl,
@@ -98,4 +98,5 @@ func definitions() []definition {
 			fix:    fixProgram, stage: looking, try: tryCounters,
 		},
 	}
+	return append(all, insides()...)
 }

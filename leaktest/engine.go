@@ -34,6 +34,7 @@ type run struct {
 	control  controlled
 
 	progress progress
+	within   within
 
 	mu     sync.Mutex
 	labels []string // all that were made

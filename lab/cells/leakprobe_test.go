@@ -1,53 +1,45 @@
 package cells
 
 import (
-	"context"
 	"encoding/json"
-	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
+	"watertight/contain"
 	"watertight/lab"
 	"watertight/lab/internet"
+	"watertight/leaktest"
 	"watertight/leaktest/probe"
 	"watertight/wire"
 )
 
 const probingRole = "probing"
 
-// probing has the program contain itself with a configuration, and prints what it found inside, or outside where there is none.
-func probing(args []string) int {
-	s := probe.Spec{Name: args[1], ForeignRefused: true, LiteralRefused: true, Sockets: args[2:]}
-	outcomes := []probe.Outcome(nil)
-	if args[0] == "" {
-		s.Devices = []string{"uplink"}
-		outcomes = probe.Here(s)
-	} else {
-		_ = os.Setenv("WATERTIGHT_LAB_ROLE", lab.WatertightRole)
-		var err error
-		if outcomes, err = probe.Run(context.Background(), []string{"-c", args[0]}, s); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			return 1
-		}
+// probing tries everything from where it is, and prints what it found.
+func probing([]string) int {
+	var s probe.Spec
+	if err := json.NewDecoder(os.Stdin).Decode(&s); err != nil {
+		return 1
 	}
-	if err := json.NewEncoder(os.Stdout).Encode(outcomes); err != nil {
+	if err := json.NewEncoder(os.Stdout).Encode(probe.Here(s)); err != nil {
 		return 1
 	}
 	return 0
 }
 
-// probed gives what was found.
-func probed(t *testing.T, s *lab.Scene, config string, sockets ...string) ([]probe.Outcome, internet.Result) {
+// probed gives what a program found on the client's host: inside, with a configuration, or outside.
+func probed(t *testing.T, s *lab.Scene, config string) ([]probe.Outcome, internet.Result) {
 	t.Helper()
-	r := lab.Run(t, lab.Self(s.Client, probingRole, append([]string{config, s.Canary}, sockets...)...))
-	var outcomes []probe.Outcome
-	if err := json.Unmarshal([]byte(r.Stdout), &outcomes); err != nil || r.Code != 0 {
-		t.Fatalf("exit code %d, %v: %s", r.Code, err, r.Text())
+	p := lab.Self(s.Client, probingRole)
+	if config != "" {
+		p = contained(t, s, config, contain.Self, probe.Argument)
 	}
-	return outcomes, r
+	p.Stdin = lab.Must(probe.Spec{Name: s.Canary, ForeignRefused: true, LiteralRefused: true, Devices: []string{"uplink"}}.Input())(t)
+	r := lab.Run(t, p)
+	return lab.Must(probe.Parse([]byte(r.Stdout)))(t), r
 }
 
 func TestProbe_FromInsideNothingLeadsElsewhereAndOutsideItWouldBeFound(t *testing.T) {
@@ -71,11 +63,7 @@ func TestProbe_FromInsideNothingLeadsElsewhereAndOutsideItWouldBeFound(t *testin
 				}
 			}
 			s := lab.NewScene(t, families)
-			file := filepath.Join(t.TempDir(), "watertight.yaml")
-			if err := os.WriteFile(file, []byte(dot(s)), 0o644); err != nil {
-				t.Fatal(err)
-			}
-			inside, r := probed(t, s, file)
+			inside, r := probed(t, s, dot(s))
 			for _, id := range probe.IDs() {
 				if len(ofKind(inside, id)) == 0 {
 					t.Errorf("%s is not tried", id)
@@ -114,17 +102,28 @@ func TestProbe_ASocketOfANameServiceIsFoundWhereItCanBeReached(t *testing.T) {
 	}
 }
 
-func TestProbe_WhatIsNotContainedIsNotTried(t *testing.T) {
-	s := lab.NewScene(t, internet.V4)
-	file := filepath.Join(t.TempDir(), "watertight.yaml")
-	if err := os.WriteFile(file, []byte("channels: {direct: {resolver: {upstreams: [nonsense]}}}\n"), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	r := lab.Run(t, lab.Self(s.Client, probingRole, file, s.Canary))
-	if r.Code == 0 || !strings.Contains(r.Stderr, "nonsense") {
-		t.Errorf("exit code %d: %s", r.Code, r.Text())
-	}
-	if leaks := s.Leaks(s.Gather(t, r)); len(leaks) > 0 {
-		t.Error("LEAK:", leaks)
+func TestProbe_TheLeakTestTriesItInside(t *testing.T) {
+	for _, families := range internet.AllFamilies() {
+		t.Run(string(families), func(t *testing.T) {
+			t.Parallel()
+			s := lab.NewScene(t, families)
+			file := filepath.Join(t.TempDir(), "watertight.yaml")
+			if err := os.WriteFile(file, []byte(dot(s)), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			r := lab.Run(t, lab.Self(s.Client, lab.WatertightRole, "test", "-c", file, "--json", "--only", strings.Join(probe.IDs(), ",")))
+			var report leaktest.Report
+			if err := json.Unmarshal([]byte(r.Stdout), &report); err != nil {
+				t.Fatalf("%v: %s", err, r.Text())
+			}
+			for _, id := range probe.IDs() {
+				if c, ok := report.Find(id); !ok || c.Verdict != leaktest.Sealed || len(c.Evidence) == 0 {
+					t.Errorf("%s: %+v", id, c)
+				}
+			}
+			for _, leak := range s.Leaks(s.Gather(t, r)) {
+				t.Error("LEAK:", leak)
+			}
+		})
 	}
 }

@@ -21,7 +21,7 @@ func Here(s Spec) []Outcome { return try(s) }
 // Child tries everything and ends this process, if it was started as the program inside; otherwise it returns at once. It must be called
 // before main does anything.
 func Child() {
-	if len(os.Args) != 2 || os.Args[1] != argument {
+	if len(os.Args) != 2 || os.Args[1] != Argument {
 		return
 	}
 	wire.Seal()

@@ -7,7 +7,6 @@
 package probe
 
 import (
-	"errors"
 	"net/netip"
 	"time"
 )
@@ -74,15 +73,13 @@ type Spec struct {
 
 // Limits.
 const (
-	maxSpec    = 64 << 10
-	maxReport  = 256 << 10
-	maxList    = 64
-	tryLimit   = 3 * time.Second
-	probeLimit = 30 * time.Second
+	maxSpec  = 64 << 10
+	maxList  = 64 // of Devices, and of Sockets
+	tryLimit = 3 * time.Second
 )
 
-// argument is how this program knows that it is the one inside.
-const argument = "probe-inside"
+// Argument is the one argument of this program by which it knows that it is the one inside.
+const Argument = "probe-inside"
 
 // Where nobody is, whatever happens.
 var (
@@ -102,11 +99,3 @@ var services = []string{
 	"/var/lib/sss/pipes/nss", "/run/mdnsd", "/var/run/mdnsd", "/run/systemd/private", "/run/systemd/userdb/io.systemd.Machine",
 	"/run/docker.sock", "/var/run/docker.sock", "/run/podman/podman.sock", "/run/containerd/containerd.sock",
 }
-
-// ErrNoExec is returned where programs cannot be contained.
-var ErrNoExec = errors.New("programs are contained on Linux only")
-
-// NotStartedError says that the program inside was not started, with the reason that `watertight exec` gave.
-type NotStartedError struct{ Reason string }
-
-func (e *NotStartedError) Error() string { return e.Reason }
