@@ -223,7 +223,7 @@ func noArgs(cmd *cobra.Command, args []string) error {
 
 // noEmptyFlags refuses a flag with nothing behind it: `-c "$FILE"` with an unset variable must not mean "no -c".
 func noEmptyFlags(cmd *cobra.Command, _ []string) error {
-	for _, name := range []string{"config", "listen", "dns", "resolver", "ca", "via", "log-level", "log-format", "shell", "channel", "user", "keep-env", "bind", "allow-socket", "publish", "explain", "root", "only", "junit", "html", "pcap"} {
+	for _, name := range []string{"config", "listen", "dns", "resolver", "ca", "via", "log-level", "log-format", "shell", "channel", "user", "keep-env", "bind", "allow-socket", "publish", "explain", "root", "only", "junit", "html", "pcap", "since"} {
 		f := cmd.Flags().Lookup(name)
 		if f == nil || !f.Changed {
 			continue

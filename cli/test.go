@@ -54,6 +54,7 @@ func newTest() *cobra.Command {
 	f.StringVar(&t.html, "html", "", "write the report to `FILE` as one HTML page")
 	f.StringVar(&t.pcap, "pcap", "", "write the packets that were seen to `FILE`, as pcapng")
 	complete(cmd, "only", fixed(leaktest.IDs()...))
+	cmd.AddCommand(newTestHistory(), newTestAccept())
 	return cmd
 }
 

@@ -23,7 +23,7 @@ type handling struct {
 func (s *Server) admin() paths {
 	return paths{
 		"/":        {http.MethodGet, http.HandlerFunc(index)},
-		"/healthz": {http.MethodGet, http.HandlerFunc(healthy)},
+		"/healthz": {http.MethodGet, http.HandlerFunc(s.healthy)},
 		"/readyz":  {http.MethodGet, http.HandlerFunc(s.ready)},
 		"/status":  {http.MethodGet, http.HandlerFunc(s.status)},
 		"/metrics": {http.MethodGet, s.o.Metrics},
@@ -39,6 +39,7 @@ func (s *Server) commands() paths {
 	p["/cache/flush"] = handling{http.MethodPost, http.HandlerFunc(s.flush)}
 	s.addAttach(p)
 	s.addTest(p)
+	s.addKept(p)
 	return p
 }
 
@@ -127,8 +128,6 @@ func isLiteralOrLocalhost(host string) bool {
 func index(w http.ResponseWriter, _ *http.Request) {
 	text(w, http.StatusOK, "Watertight\n\n/healthz  alive\n/readyz   ready, or which channel is not and why\n/metrics  for Prometheus\n/status   everything, in JSON\n/proxy.pac  for browsers: everything goes through the proxy\n")
 }
-
-func healthy(w http.ResponseWriter, _ *http.Request) { text(w, http.StatusOK, "ok\n") }
 
 // readiness is the answer of /readyz.
 type readiness struct {

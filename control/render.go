@@ -41,6 +41,7 @@ func RenderStatus(w io.Writer, s Status) error {
 	v.requests(s.Requests)
 	v.dns(s.DNS)
 	v.contained(s.Contained)
+	v.leakTest(s.LeakTest)
 	v.config(s.Config)
 	v.row("host look-ups", "%d trapped", s.TrappedHostLookups)
 	if s.TrappedHostLookups > 0 {

@@ -19,9 +19,11 @@ type Status struct {
 	// Certificates are those that are obtained by ACME; nothing where none are.
 	Certificates []Certificate `json:"certificates,omitempty"`
 	// Contained are the programs of `watertight exec --attach`; nothing where there never was one.
-	Contained          *ContainedPrograms `json:"contained,omitempty"`
-	TrappedHostLookups uint64             `json:"trapped_host_lookups"` // anything but 0 is a fault of the program
-	Config             Config             `json:"config"`
+	Contained *ContainedPrograms `json:"contained,omitempty"`
+	// LeakTest is how the program tests itself; nothing where it does not.
+	LeakTest           *LeakTest `json:"leaktest,omitempty"`
+	TrappedHostLookups uint64    `json:"trapped_host_lookups"` // anything but 0 is a fault of the program
+	Config             Config    `json:"config"`
 }
 
 // DNS is what happened at the DNS door since the program started.

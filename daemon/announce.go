@@ -1,6 +1,10 @@
 package daemon
 
-import "context"
+import (
+	"context"
+
+	"watertight/leaktest/regular"
+)
 
 // tell notes that the service manager could not be told something.
 func (d *Daemon) tell(err error) {
@@ -18,6 +22,7 @@ func (d *Daemon) announce(ctx context.Context) {
 	}
 	d.o.Log.Info("ready: the resolver of every channel has answered")
 	d.o.Ready()
+	d.tests.schedule.Changed(regular.Start)
 	d.announced.Store(true)
 	d.tell(d.manager.Ready("ready"))
 }

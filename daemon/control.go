@@ -14,7 +14,10 @@ import (
 )
 
 // The daemon is what the control surface shows and steers.
-var _ control.Source = (*Daemon)(nil)
+var (
+	_ control.Source = (*Daemon)(nil)
+	_ control.Keeper = (*Daemon)(nil)
+)
 
 // openControl makes the surface, and serves it on the control socket. Without a place for the socket the program
 // runs on, and says that it can be steered by signals only.
@@ -50,12 +53,18 @@ func (d *Daemon) serveAdmin(ctx context.Context, l *listener) error {
 }
 
 // Ready says whether every channel is ready, and otherwise which is not and why.
-func (d *Daemon) Ready() (bool, []string) { return d.current().ready() }
+func (d *Daemon) Ready() (bool, []string) {
+	ready, why := d.current().ready()
+	if c := d.tests.valve.Closed(); c != nil {
+		return false, append([]string{"closed: " + c.String()}, why...)
+	}
+	return ready, why
+}
 
 // Status tells what the program is doing.
 func (d *Daemon) Status() control.Status {
 	g := d.current()
-	ready, _ := g.ready()
+	ready, _ := d.Ready()
 	totals := d.metrics.Totals()
 	s := control.Status{
 		Version:            d.o.Version,
@@ -76,6 +85,7 @@ func (d *Daemon) Status() control.Status {
 	}
 	s.Certificates = d.certificateStatus()
 	s.Contained = d.guestStatus()
+	s.LeakTest = d.testStatus()
 	for code, n := range totals.Refused {
 		s.Requests.Refused[string(code)] = n
 	}

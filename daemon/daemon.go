@@ -74,6 +74,7 @@ type Daemon struct {
 	announced atomic.Bool // that it is ready
 
 	testing sync.Mutex // one test of itself at a time
+	tests   selfTests
 }
 
 // New checks the options and opens nothing.
@@ -82,6 +83,9 @@ func New(o Options) (*Daemon, error) {
 		return nil, err
 	}
 	d := &Daemon{o: o, started: time.Now(), closeControl: func() {}, keeper: gate.NewKeeper(), guests: newGuests()}
+	if err := d.newTests(); err != nil {
+		return nil, err
+	}
 	d.history.loaded(o.Config, nil)
 	d.keeper.SetUserLimits(o.Config.Limits.PerUser)
 	var err error
@@ -146,6 +150,8 @@ func (d *Daemon) Run(ctx context.Context) error {
 	background.Go(func() { d.keepTime(live) })
 	background.Go(func() { d.watchFiles(live) })
 	background.Go(func() { d.acme.Run(ctx) })
+	background.Go(func() { d.tests.schedule.Run(ctx) })
+	background.Go(func() { d.tests.hook.Run(ctx) })
 
 	<-ctx.Done()
 	d.o.Log.Info("stopping: no new connection is taken, and open ones may end by themselves", "limit", d.drainLimit())
@@ -189,6 +195,14 @@ func (d *Daemon) begin(live context.Context) error {
 	}
 	d.shared.own = serving.addresses()
 	if err := d.remember(c); err != nil {
+		serving.closeUnless(nil)
+		return err
+	}
+	tests, err := d.testsOf(c)
+	if err == nil {
+		err = d.setTests(tests) // before the first request: a leak may have closed everything in an earlier run
+	}
+	if err != nil {
 		serving.closeUnless(nil)
 		return err
 	}
@@ -311,6 +325,10 @@ func (d *Daemon) replace(ctx context.Context, c *config.Config) error {
 	if err != nil {
 		return invalid{err}
 	}
+	tests, err := d.testsOf(c)
+	if err != nil {
+		return invalid{err}
+	}
 	serving, err := openListeners(d.wishes(c), d.serving)
 	if err != nil {
 		return err
@@ -338,6 +356,7 @@ func (d *Daemon) replace(ctx context.Context, c *config.Config) error {
 	d.board.swap(g)
 	d.renew(g)
 	d.settle(c)
+	d.resettle(tests)
 	if err := d.obtain(certificates, g); err != nil {
 		d.o.Log.Error("the certificates to obtain could not be changed", "error", err) // the configuration was checked
 	}

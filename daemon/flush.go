@@ -45,6 +45,7 @@ func (d *Daemon) around(what netwatch.Kind) {
 	if what != netwatch.Resolver { // no name is resolved by those files
 		d.leaveNetwork(what)
 	}
+	d.tests.schedule.Changed(whatChanged(what))
 }
 
 // leaveNetwork forgets what was learnt in the network before.

@@ -30,6 +30,8 @@ type gated struct {
 	hold  chan struct{}
 	port  int
 	three atomic.Bool // the origin says that it speaks HTTP/3
+
+	hooked func(r *http.Request, body string) // is told of every POST; nil: nobody is
 }
 
 func newGated(t *testing.T, entries func(origin string) string, more string) *gated {
@@ -44,6 +46,10 @@ func newGated(t *testing.T, entries func(origin string) string, more string) *ga
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if g.three.Load() {
 				w.Header().Set("Alt-Svc", fmt.Sprintf(`h3=":%d"`, g.port))
+			}
+			if r.Method == http.MethodPost && g.hooked != nil {
+				body, _ := io.ReadAll(r.Body)
+				g.hooked(r, string(body))
 			}
 			if strings.HasSuffix(r.URL.Path, "/stream") {
 				w.WriteHeader(200)

@@ -44,6 +44,8 @@ type shared struct {
 	own    []netip.AddrPort // the program's own listeners
 	floor  *clock.Floor     // nil knows nothing of the time
 	diary  *diary           // nil keeps nothing
+	// closed says why nothing goes out now; nil closes nothing.
+	closed func(names func() []string) error
 }
 
 // build makes a generation of a configuration. A channel whose spec is the same as in the generation before, and
@@ -149,7 +151,7 @@ func withoutListed(s channel.Spec) channel.Spec {
 }
 
 func tableOf(c *config.Config, s shared, byName map[string]*running) (*route.Table, error) {
-	spec := route.Spec{Sink: s.sink, Own: s.own, Policy: policyOf(c.Policy)}
+	spec := route.Spec{Sink: s.sink, Own: s.own, Policy: policyOf(c.Policy), Closed: s.closed}
 	for _, r := range c.Routes {
 		rule := route.Rule{To: r.To, Users: r.Users, Refuse: r.Refuse, Labels: r.Labels}
 		if !r.Refuse {

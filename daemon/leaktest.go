@@ -7,6 +7,7 @@ import (
 
 	"watertight/control"
 	"watertight/leaktest"
+	"watertight/leaktest/regular"
 )
 
 // ErrTestUnderWay is why there is no second test at the same time.
@@ -29,6 +30,8 @@ func (d *Daemon) LeakTest(ctx context.Context, ask TestRequest) (*leaktest.Repor
 		return nil, ErrTestUnderWay
 	}
 	defer d.testing.Unlock()
+	d.tests.underWay.Store(true)
+	defer d.tests.underWay.Store(false)
 	g := d.current()
 	if g == nil {
 		return nil, errors.New("the program is not running yet")
@@ -50,5 +53,9 @@ var _ control.Tester = (*Daemon)(nil)
 
 // Test is LeakTest for whoever asks by the control socket. The environment is not this process's to read: clients have another.
 func (d *Daemon) Test(ctx context.Context, t control.Test) (*leaktest.Report, error) {
-	return d.LeakTest(ctx, TestRequest{Only: t.Only, Trigger: "asked", Control: t.Control, Progress: t.Progress, PCAP: t.PCAP})
+	report, err := d.LeakTest(ctx, TestRequest{Only: t.Only, Trigger: string(regular.Asked), Control: t.Control, Progress: t.Progress, PCAP: t.PCAP})
+	if err == nil && len(t.Only) == 0 { // a part shows a part
+		d.concluded(context.WithoutCancel(ctx), outcomeOf(report, regular.Asked))
+	}
+	return report, err
 }

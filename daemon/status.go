@@ -53,6 +53,7 @@ func (d *Daemon) state() metrics.State {
 		s.Datagrams = append(s.Datagrams, metrics.DroppedDatagrams{Door: event.DoorExecUDP, Reason: "limit", Number: lost})
 	}
 	s.Certificates = d.certificateMetrics()
+	s.LeakTest = d.testMetrics()
 	for reason, n := range d.socks.Dropped().ByReason() {
 		s.Datagrams = append(s.Datagrams, metrics.DroppedDatagrams{Door: event.DoorSOCKS5UDP, Reason: reason, Number: n})
 	}

@@ -38,7 +38,7 @@ func (d *Daemon) newTransparent(sink event.Sink) error {
 	if len(d.o.Config.Listen.Transparent) > 0 {
 		ground = watched(ground, own)
 	}
-	d.shared = shared{ground: ground, sink: sink}
+	d.shared = shared{ground: ground, sink: sink, closed: d.closed}
 	var err error
 	d.transparent, err = transparent.New(transparent.Options{
 		Dialer: &d.board, Relay: d.relay, Sink: sink, Logger: d.access.Sparing(), Own: own.Has,

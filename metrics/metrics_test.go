@@ -29,6 +29,7 @@ func options() Options {
 			return State{
 				Ready: true, Connections: 7, Tunnels: 3, OverLimit: 11, Unknown: 12, Faults: 13,
 				Certificates: []CertificateState{{"a.example", time.Unix(2000000000, 0), 0}, {"b.example", time.Time{}, 26}},
+				LeakTest:     &LeakTestState{Runs: map[string]uint64{"sealed": 31, "leak": 2}, Last: time.Unix(2000000001, 0), Took: 90 * time.Second, Verdict: "leak", Cases: map[string]int{"leak": 3, "skipped": 4}, Closed: true, Untold: 5},
 				Handshakes:   map[string]uint64{"proxy": 24, "dns": 25},
 				Datagrams:    []DroppedDatagrams{{Door: event.DoorSOCKS5UDP, Reason: "fragment", Number: 14}},
 				Channels: []ChannelState{
@@ -107,6 +108,15 @@ func TestMetrics_ShowTheStateOfTheProgram(t *testing.T) {
 		`watertight_certificate_expiry_timestamp_seconds{name="b.example"} 0`,
 		`watertight_certificate_failures{name="b.example"} 26`,
 		`watertight_tls_handshakes_failed_total{listener="dns"} 25`,
+		`watertight_leaktest_runs_total{verdict="sealed"} 31`,
+		`watertight_leaktest_runs_total{verdict="inconclusive"} 0`,
+		`watertight_leaktest_last_run_verdict{verdict="leak"} 1`,
+		`watertight_leaktest_last_run_verdict{verdict="sealed"} 0`,
+		`watertight_leaktest_last_run_cases{verdict="skipped"} 4`,
+		`watertight_leaktest_last_run_timestamp_seconds 2.000000001e+09`,
+		`watertight_leaktest_last_run_duration_seconds 90`,
+		`watertight_leaktest_closed 1`,
+		`watertight_leaktest_webhook_failures_total 5`,
 		`watertight_datagrams_dropped_total{door="socks5-udp",reason="fragment"} 14`,
 		`watertight_host_resolver_trapped_total 0`,
 		`watertight_upstream_up{channel="direct",upstream="1"} 1`,

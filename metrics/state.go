@@ -26,6 +26,7 @@ type State struct {
 	DNS        *DNSState // nil where no DNS is served
 	// Certificates are those that are obtained by ACME.
 	Certificates []CertificateState
+	LeakTest     *LeakTestState // nil where the program does not test itself
 }
 
 // DNSState is what happened at the DNS door, since the program started, before a channel was asked.
@@ -95,6 +96,8 @@ type stateCollector struct {
 	entries, octets, most, hits, misses, stale, evicted, ahead  *prometheus.Desc
 	queries, dropped, truncated                                 *prometheus.Desc
 	handshake, sent, received, secured, expiry, unobtained      *prometheus.Desc
+
+	leaktest leakTestDescs
 }
 
 func newStateCollector(state func() State) *stateCollector {
@@ -133,6 +136,7 @@ func newStateCollector(state func() State) *stateCollector {
 		ahead:       desc("cache_prefetches_total", "Look-ups of a channel for answers that were still good.", "channel"),
 		queries:     desc("dns_queries_total", "Queries that the DNS door has read.", "transport"),
 		dropped:     desc("dns_dropped_total", "Queries and connections at the DNS door that no channel was asked for: malformed, of clients that are not served, over a limit or a rate, or too slow.", "reason"),
+		leaktest:    newLeakTestDescs(),
 		truncated:   desc("dns_truncated_total", "Answers of the DNS door that did not fit into a datagram."),
 	}
 }
@@ -147,6 +151,7 @@ func (c *stateCollector) Describe(ch chan<- *prometheus.Desc) {
 	} {
 		ch <- d
 	}
+	c.leaktest.describe(ch)
 }
 
 // Collect implements [prometheus.Collector].
@@ -172,6 +177,7 @@ func (c *stateCollector) Collect(ch chan<- prometheus.Metric) {
 		gauge(c.expiry, at, one.Name)
 		gauge(c.unobtained, float64(one.Failures), one.Name)
 	}
+	c.leaktest.collect(ch, s.LeakTest)
 	for listener, n := range s.Handshakes {
 		counter(c.secured, n, listener)
 	}

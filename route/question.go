@@ -75,6 +75,7 @@ func (t *Table) decideQuestion(client netip.AddrPort, q dnswire.Question) (Reque
 		return r, d
 	}
 	d.part = d.channel.For(id, client.Addr())
+	d.refusal = t.shut(d.channel, r)
 	return r, d
 }
 

@@ -52,6 +52,7 @@ func (t *Table) decideStandIn(r *Request, q dnswire.Question) (d decision, host 
 		return d, host
 	}
 	d.part = d.channel.For(id, r.Client.Addr())
+	d.refusal = t.shut(d.channel, *r)
 	return d, host
 }
 

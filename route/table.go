@@ -40,6 +40,9 @@ type Spec struct {
 	Sink    event.Sink
 	// Own are the program's own listeners: a request for one of them would go round in a circle.
 	Own []netip.AddrPort
+	// Closed says why nothing goes out now, or nil. It is asked of every request that the policy allows, and of its names: that
+	// of the target, or those for which its address was given out. A nil Closed closes nothing.
+	Closed func(names func() []string) error
 }
 
 // Table is the routes and the policy of one configuration. It does not change.
@@ -48,6 +51,7 @@ type Table struct {
 	policy Policy
 	sink   event.Sink
 	own    map[netip.AddrPort]bool
+	closed func(names func() []string) error
 
 	defaulted bool // no rule was written: the one that there is stands for Spec.Default
 }
@@ -81,7 +85,7 @@ func New(s Spec) (*Table, error) {
 	for _, ap := range s.Own {
 		own[ap] = true
 	}
-	return &Table{rules: rules, policy: s.Policy, sink: s.Sink, own: own, defaulted: s.Default != nil}, nil
+	return &Table{rules: rules, policy: s.Policy, sink: s.Sink, own: own, closed: s.Closed, defaulted: s.Default != nil}, nil
 }
 
 // Channel gives the channel for a host, where a client has no name. The error is a [*fault.Error]: no rule matches, or one that refuses.
@@ -218,7 +222,9 @@ func (t *Table) decideIn(c *channel.Channel, labels Labels, r Request) decision 
 	case isAddr && r.Door != event.DoorResolve && r.Door != event.DoorGateway: // the gateway's addresses are the configuration's
 		d.clientResolved = !d.part.Gave(addr)
 	}
-	d.refusal = t.refuse(r, d.clientResolved)
+	if d.refusal = t.refuse(r, d.clientResolved); d.refusal == nil {
+		d.refusal = t.shut(c, r)
+	}
 	return d
 }
 
