@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"watertight/config"
 )
@@ -46,7 +47,7 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	}
 	defer stop()
 	root := newRoot()
-	root.SetArgs(args)
+	root.SetArgs(oneDash(args))
 	root.SetIn(stdin)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
@@ -222,21 +223,17 @@ func noArgs(cmd *cobra.Command, args []string) error {
 }
 
 // noEmptyFlags refuses a flag with nothing behind it: `-c "$FILE"` with an unset variable must not mean "no -c".
-func noEmptyFlags(cmd *cobra.Command, _ []string) error {
-	for _, name := range []string{"config", "listen", "dns", "resolver", "ca", "via", "log-level", "log-format", "shell", "channel", "user", "keep-env", "bind", "allow-socket", "publish", "explain", "root", "only", "junit", "html", "pcap", "since"} {
-		f := cmd.Flags().Lookup(name)
-		if f == nil || !f.Changed {
-			continue
-		}
+func noEmptyFlags(cmd *cobra.Command, _ []string) (err error) {
+	cmd.Flags().Visit(func(f *pflag.Flag) { // those that were given
 		empty := f.Value.String() == ""
-		if list, ok := f.Value.(interface{ GetSlice() []string }); ok {
+		if list, ok := f.Value.(pflag.SliceValue); ok {
 			empty = len(list.GetSlice()) == 0 || slices.Contains(list.GetSlice(), "")
 		}
-		if empty {
-			return usageError{fmt.Errorf("--%s is empty; give it a value, or leave it out", name)}
+		if empty && err == nil {
+			err = usageError{fmt.Errorf("--%s is empty; give it a value, or leave it out", f.Name)}
 		}
-	}
-	return nil
+	})
+	return err
 }
 
 // argsBetween wants so many arguments, and says so as bad usage.
