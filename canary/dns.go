@@ -128,7 +128,9 @@ func (d *DNS) Answer(ctx context.Context, a door.Arrival) *door.Reply {
 		return d.reply(a, n, false)
 	}
 	if label, branch, _, err := visit.Parse(a.Name, d.zone.name); err == nil && !strings.Contains(a.Name, `\`) {
-		d.o.Log.Query(label, queryOf(a))
+		q := queryOf(a)
+		q.Network = d.o.Networks.Network(a.Addr.Addr())
+		d.o.Log.Query(label, q)
 		return d.visited(ctx, a, label, branch)
 	}
 	switch a.Name {

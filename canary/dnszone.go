@@ -145,7 +145,7 @@ func (z *zone) make(name string) *node {
 	return z.own[name]
 }
 
-// serviceRecord makes an HTTPS record (RFC 9460): TLS by HTTP/2 or HTTP/1.1, and where.
+// serviceRecord makes an HTTPS record (RFC 9460): TLS, HTTP/1.1, which needs no word, and where.
 func serviceRecord(owner string, v4, v6 []netip.Addr) (dnswire.Record, error) {
 	hint := func(key string, list []netip.Addr) string {
 		if len(list) == 0 {
@@ -157,7 +157,7 @@ func serviceRecord(owner string, v4, v6 []netip.Addr) (dnswire.Record, error) {
 		}
 		return " " + key + "=" + strings.Join(texts, ",")
 	}
-	return dnswire.ParseRecord(fmt.Sprintf("%s. %d HTTPS 1 . alpn=h2,http/1.1%s%s", owner, ttlVisit, hint("ipv4hint", v4), hint("ipv6hint", v6)))
+	return dnswire.ParseRecord(fmt.Sprintf("%s. %d HTTPS 1 .%s%s", owner, ttlVisit, hint("ipv4hint", v4), hint("ipv6hint", v6)))
 }
 
 // addresses puts the addresses of the page to a node, as far as the branch has them, and the record that says how it is reached.

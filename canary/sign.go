@@ -12,6 +12,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"sync"
 	"time"
 
@@ -47,7 +48,7 @@ func readKey(path string) (*ecdsa.PrivateKey, error) {
 		return nil, err
 	case !info.Mode().IsRegular():
 		return nil, fmt.Errorf("%s is no regular file", path)
-	case info.Mode().Perm()&0o077 != 0:
+	case info.Mode().Perm()&0o077 != 0 && runtime.GOOS != "windows": // whose files have no such mode
 		return nil, fmt.Errorf("others may read or change %s (mode %04o): chmod 600 it, or name another file and give the new DS record to the zone above",
 			path, info.Mode().Perm())
 	}
