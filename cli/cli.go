@@ -151,7 +151,7 @@ func newRoot() *cobra.Command {
 		return usageError{fmt.Errorf("%w\n`%s --help` shows the flags", err, cmd.CommandPath())}
 	})
 	root.AddCommand(
-		newRun(), newExec(), newTest(), newResolve(), newExplain(), newDoctor(), newStatus(), newReload(), newCache(), newConfig(), newEnv(), newUser(), newDemo(), newVersion(), newCompletion(),
+		newRun(), newExec(), newTest(), newResolve(), newExplain(), newDoctor(), newStatus(), newReload(), newCache(), newConfig(), newEnv(), newUser(), newDemo(), newCanary(), newVersion(), newCompletion(),
 	)
 	return root
 }
