@@ -35,9 +35,9 @@ func look(s *visit.Seen, zone string, branch visit.Branch) (g glimpse) {
 // factsOf is what else a visit shows. over says that what has not come by now is taken as not coming.
 func factsOf(s *visit.Seen, addresses []netip.Addr, zone string, over bool) []fact {
 	wait := func(name string) fact { return fact{name, unknown, "still waiting …"} }
-	plain := look(s, zone, visit.Plain)
+	ordinary := look(s, zone, visit.Plain)
 	return []fact{
-		signatures(look(s, zone, visit.Bogus), plain, over, wait),
+		signatures(look(s, zone, visit.Bogus), ordinary, over, wait),
 		subnets(s),
 		family6(look(s, zone, visit.V6), addresses, over, wait),
 		minimising(s, over, wait),
@@ -47,12 +47,12 @@ func factsOf(s *visit.Seen, addresses []netip.Addr, zone string, over bool) []fa
 	}
 }
 
-func signatures(bogus, plain glimpse, over bool, wait func(string) fact) fact {
+func signatures(bogus, ordinary glimpse, over bool, wait func(string) fact) fact {
 	const name = "DNSSEC"
 	switch {
 	case bogus.came:
 		return fact{name, bad, "not validated: a name with forged signatures was believed. Whoever can change answers on their way to your resolver can send you anywhere."}
-	case bogus.asked && plain.came && over:
+	case bogus.asked && ordinary.came && over:
 		return fact{name, good, "validated: a name with forged signatures was refused."}
 	case over:
 		return fact{name, unknown, "not known: the name with forged signatures was not looked up, or nothing was fetched at all."}
@@ -86,9 +86,9 @@ func family6(v6 glimpse, addresses []netip.Addr, over bool, wait func(string) fa
 	case v6.came:
 		return fact{name, good, "works: you came from " + v6.from.String() + "."}
 	case over && v6.asked:
-		return fact{name, note, "a name that has only IPv6 addresses was looked up, and could not be reached. That is no leak."}
+		return fact{name, plain, "a name that has only IPv6 addresses was looked up, and could not be reached. That is no leak."}
 	case over:
-		return fact{name, note, "a name that has only IPv6 addresses was never looked up. That is no leak."}
+		return fact{name, plain, "a name that has only IPv6 addresses was never looked up. That is no leak."}
 	}
 	return wait(name)
 }
@@ -140,7 +140,7 @@ func secret(s *visit.Seen) fact {
 	case len(s.Queries) == 0:
 		return fact{name, unknown, "nothing has asked yet."}
 	case n == 0:
-		return fact{name, note, "in clear, as nearly all resolvers ask authoritative servers. How you ask your resolver cannot be seen from here."}
+		return fact{name, plain, "in clear, as nearly all resolvers ask authoritative servers. How you ask your resolver cannot be seen from here."}
 	}
 	return fact{name, good, fmt.Sprintf("%d of %d questions came encrypted (DNS over TLS).", n, len(s.Queries))}
 }

@@ -23,12 +23,13 @@ const (
 	good    mark = "good"
 	note    mark = "note"
 	bad     mark = "bad"
+	plain   mark = "plain" // neither well nor bad
 	unknown mark = "unknown"
 )
 
 // iconOf is a sign for a mark: it differs by its form, not by its colour alone.
 func iconOf(m mark) string {
-	return map[mark]string{good: "✓", note: "!", bad: "✕", unknown: "…"}[m]
+	return map[mark]string{good: "✓", note: "!", bad: "✕", plain: "–", unknown: "…"}[m]
 }
 
 // view is what a page shows.

@@ -64,6 +64,37 @@ function candidates() {
   });
 }
 
+// network is what of an address is surely of one holder: the first 24 bits of IPv4, the first 64 of IPv6.
+function network(address) {
+  if (!address.includes(":")) {
+    return address.split(".").slice(0, 3).join(".");
+  }
+  const [head, tail] = address.split("::").map(part => part ? part.split(":") : []);
+  const all = tail === undefined ? head : [...head, ...Array(8 - head.length - tail.length).fill("0"), ...tail];
+  return all.slice(0, 4).map(group => parseInt(group, 16)).join(":");
+}
+
+// visitors are the addresses that this visit's requests came from.
+async function visitors() {
+  const r = await fetch("/api/v1/labels/" + document.body.dataset.label, {cache: "no-store"});
+  const came = r.ok ? (await r.json()).requests : [];
+  return came.map(c => c.from.replace(/:\d+$/, "").replace(/^\[|\]$/g, ""));
+}
+
+function judge(address, kind, came) {
+  const family = a => a.includes(":");
+  if (came.some(a => network(a) === network(address))) {
+    return line("good", "✓", address + ", where this page was asked from too");
+  }
+  if (kind === "host") {
+    return line("note", "!", address + ": your device's own address, told to any page that asks");
+  }
+  if (came.some(a => family(a) === family(address))) {
+    return line("bad", "✕", address + ": datagrams leave from here, and this page was asked from elsewhere. They go around the proxy.");
+  }
+  return line("note", "!", address + ": datagrams leave from here. This page was not asked over " + (family(address) ? "IPv6" : "IPv4") + ": if you use a proxy, they go around it.");
+}
+
 async function ask() {
   if (typeof RTCPeerConnection === "undefined") {
     say(line("good", "✓", "Your browser has no WebRTC, or it is switched off."));
@@ -71,22 +102,20 @@ async function ask() {
   }
   say(line("unknown", "…", "Asking your browser …"));
   const found = await candidates();
-  let whoami = "";
+  let came = [];
   try {
-    whoami = (await (await fetch("/api/v1/whoami")).json()).address;
+    came = await visitors();
   } catch {
     // it is compared with nothing
   }
   const lines = [];
+  const hidden = [...found.keys()].filter(a => a.endsWith(".local"));
+  if (hidden.length) {
+    lines.push(line("good", "✓", "your device's own addresses are hidden, behind names made for this page alone"));
+  }
   for (const [address, kind] of found) {
-    if (address.endsWith(".local")) {
-      lines.push(line("good", "✓", "hidden: your browser told a name made for this page alone (" + address + ")"));
-    } else if (address === whoami) {
-      lines.push(line("good", "✓", address + ", the address that this page was asked from"));
-    } else if (kind === "host") {
-      lines.push(line("note", "!", address + ": your device's own address, told to any page that asks"));
-    } else {
-      lines.push(line("bad", "✕", address + ": datagrams leave from here, and this page was asked from " + (whoami || "elsewhere") + ". They go around the proxy."));
+    if (!address.endsWith(".local")) {
+      lines.push(judge(address, kind, came));
     }
   }
   say(...(lines.length ? lines : [line("good", "✓", "none: your browser tells no address")]));
