@@ -34,6 +34,7 @@ type canaryFlags struct {
 	networks  []string
 	level     string
 	format    string
+	web       canaryWeb
 }
 
 func newCanary() *cobra.Command {
@@ -67,6 +68,8 @@ func newCanary() *cobra.Command {
 	_ = cmd.MarkFlagFilename("tls-cert")
 	_ = cmd.MarkFlagFilename("tls-key")
 	_ = cmd.MarkFlagFilename("networks", "mmdb")
+	f.web.add(cmd)
+	cmd.AddCommand(newCanaryCheck())
 	return cmd
 }
 
@@ -106,10 +109,22 @@ func (f *canaryFlags) run(cmd *cobra.Command) error {
 	if err != nil {
 		return usageError{err}
 	}
-	parts, said, err := f.names(server, log)
+	if err := f.web.validate(cmd, f.cert[0] != ""); err != nil {
+		return usageError{err}
+	}
+	secure, parts, err := f.certificate(o.Zone, server, log)
 	if err != nil {
 		return err
 	}
+	names, said, err := f.names(server, secure)
+	if err != nil {
+		return err
+	}
+	page, where, err := f.web.page(o, server, secure)
+	if err != nil {
+		return err
+	}
+	parts, said = slices.Concat(parts, names, page), append(said, where...)
 	out := cmd.OutOrStdout()
 	fmt.Fprintf(out, "canary of %s\n", o.Zone)
 	for _, line := range said {
@@ -161,9 +176,10 @@ func (f *canaryFlags) options(log *slog.Logger) (canary.Options, error) {
 	if (f.cert[0] == "") != (f.cert[1] == "") {
 		return o, errors.New("--tls-cert and --tls-key belong together")
 	}
-	if len(f.dot) > 0 && f.cert[0] == "" {
-		return o, errors.New("--dot needs --tls-cert and --tls-key")
+	if len(f.dot) > 0 && f.cert[0] == "" && !f.web.acme {
+		return o, errors.New("--dot needs a certificate: --tls-cert and --tls-key, or --acme")
 	}
+	o.Secure = len(f.web.https) > 0
 	var err error
 	if o.Addresses, err = f.ownAddresses(); err != nil {
 		return o, err
@@ -252,8 +268,24 @@ func listenAddress(flag, text string) (netip.AddrPort, error) {
 	return at, nil
 }
 
+// certificate gives what TLS shows, nil where there is no certificate, and what keeps it up to date.
+func (f *canaryFlags) certificate(zone string, server *canary.DNS, log *slog.Logger) (*tls.Config, []part, error) {
+	switch {
+	case f.web.acme:
+		secure, run, err := f.web.obtain(zone, server, log)
+		return secure, []part{run}, err
+	case f.cert[0] == "":
+		return nil, nil, nil
+	}
+	cert, err := canary.OpenCertificate(f.cert[0], f.cert[1], log)
+	if err != nil {
+		return nil, nil, usageError{fmt.Errorf("--tls-cert and --tls-key: %w", err)}
+	}
+	return &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: cert.Get}, []part{cert.Run}, nil
+}
+
 // names opens the sockets of the name server, and says where they are.
-func (f *canaryFlags) names(server *canary.DNS, log *slog.Logger) (parts []part, said []string, err error) {
+func (f *canaryFlags) names(server *canary.DNS, secure *tls.Config) (parts []part, said []string, err error) {
 	var open []interface{ Close() error }
 	defer func() {
 		if err != nil {
@@ -286,12 +318,6 @@ func (f *canaryFlags) names(server *canary.DNS, log *slog.Logger) (parts []part,
 	if len(f.dot) == 0 {
 		return parts, said, nil
 	}
-	cert, err := canary.OpenCertificate(f.cert[0], f.cert[1], log)
-	if err != nil {
-		return nil, nil, usageError{fmt.Errorf("--tls-cert and --tls-key: %w", err)}
-	}
-	parts = append(parts, cert.Run)
-	config := &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: cert.Get}
 	for _, text := range f.dot {
 		at, err := listenAddress("dot", text)
 		if err != nil {
@@ -303,7 +329,7 @@ func (f *canaryFlags) names(server *canary.DNS, log *slog.Logger) (parts []part,
 		}
 		open = append(open, l)
 		parts = append(parts, func(ctx context.Context) error {
-			return server.ServeTLS(ctx, l, func() *tls.Config { return config })
+			return server.ServeTLS(ctx, l, func() *tls.Config { return secure })
 		})
 		said = append(said, fmt.Sprintf("dns over TLS on %s", l.Addr()))
 	}
