@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 
 	"watertight/dnswire"
 	"watertight/name"
@@ -101,10 +102,24 @@ func Check(ctx context.Context, o CheckOptions) (*CheckReport, error) {
 }
 
 func (c *checker) found(id string, s State, fact, fix string) {
-	c.report.Findings = append(c.report.Findings, Finding{ID: id, State: s, Fact: fact, Fix: fix})
+	c.report.Findings = append(c.report.Findings, Finding{ID: id, State: s, Fact: printable(fact), Fix: printable(fix)})
 	if s == Failed {
 		c.report.OK = false
 	}
+}
+
+// maxText bounds a fact and a mend, in octets.
+const maxText = 600
+
+// printable is a text for a terminal: servers, and whoever stands in for them, have written parts of it.
+func printable(s string) string {
+	s = strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return ' '
+		}
+		return r
+	}, s)
+	return cut(s, maxText)
 }
 
 // ask asks the resolver of the way.

@@ -191,3 +191,17 @@ func TestWhatIsNoZoneIsNotChecked(t *testing.T) {
 		t.Errorf("%v %v", o.asked, o.dialled)
 	}
 }
+
+func TestWhatAServerWritesCannotSteerATerminal(t *testing.T) {
+	o, options := sound(t)
+	o.site.version = "1\x1b]0;title\x07\u202e" + strings.Repeat("x", 2*maxText)
+	r, err := Check(t.Context(), options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range r.Findings {
+		if strings.ContainsAny(f.Fact+f.Fix, "\x1b\x07\u202e\n") || len(f.Fact) > maxText || f.ID == "page" && !strings.Contains(f.Fact, "title") {
+			t.Errorf("%q", f.Fact)
+		}
+	}
+}

@@ -122,7 +122,7 @@ func (c *checker) wildcard(ctx context.Context) {
 		c.found("wildcard", Skipped, "the page cannot be reached", "")
 		return
 	}
-	host := visit.Name(c.label, visit.TCP, c.o.Zone)
+	host := visit.Name(c.label, visit.Plain, c.o.Zone)
 	status, _, err := c.fetch(ctx, host, "/")
 	switch {
 	case err != nil:

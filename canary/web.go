@@ -29,11 +29,13 @@ type WebOptions struct {
 // Web is the page and the API of a canary: an HTTP handler. It writes into the log who came by which name of a visit, and
 // keeps nothing else.
 type Web struct {
-	o     Options
-	w     WebOptions
-	rate  *webRate
-	pages *template.Template
-	files map[string]file // by path
+	o    Options
+	w    WebOptions
+	rate *webRate
+	// stunRate is apart: datagrams come with forged addresses, and must not use up what a page has.
+	stunRate *webRate
+	pages    *template.Template
+	files    map[string]file // by path
 }
 
 // file is a part of the page that is the same for everybody.
@@ -54,7 +56,7 @@ func NewWeb(o Options, w WebOptions) (*Web, error) {
 	if err != nil {
 		return nil, err
 	}
-	web := &Web{o: o, w: w, rate: newWebRate(o.Now), pages: pages, files: map[string]file{
+	web := &Web{o: o, w: w, rate: newWebRate(o.Now), stunRate: newWebRate(o.Now), pages: pages, files: map[string]file{
 		"/robots.txt": {"text/plain; charset=utf-8", []byte("User-agent: *\nDisallow: /\n")},
 	}}
 	for path, kind := range map[string]string{

@@ -35,11 +35,13 @@ type site struct {
 	now time.Time
 	own bytes.Buffer
 	ds  []string
+
+	version string
 }
 
 func newSite(t testing.TB, networks Networks) *site {
 	t.Helper()
-	s := &site{now: time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC), ds: []string{testZone + ". IN DS 1 13 2 00"}}
+	s := &site{now: time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC), version: "test", ds: []string{testZone + ". IN DS 1 13 2 00"}}
 	clock := func() time.Time { return s.now }
 	s.log = NewLog(LogOptions{Now: clock})
 	var err error
@@ -56,7 +58,7 @@ func newSite(t testing.TB, networks Networks) *site {
 
 // zone is what the site says of itself.
 func (s *site) zone() visit.Zone {
-	return visit.Zone{Zone: testZone, Addresses: s.o.Addresses, Branches: visit.Branches, Keep: 3600, DS: s.ds, Version: "test"}
+	return visit.Zone{Zone: testZone, Addresses: s.o.Addresses, Branches: visit.Branches, Keep: 3600, DS: s.ds, Version: s.version}
 }
 
 // get asks for a URL from an address.

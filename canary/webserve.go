@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"strings"
 	"sync"
 	"time"
 )
@@ -83,7 +84,11 @@ func (w *Web) redirect(rw http.ResponseWriter, r *http.Request) {
 		return
 	}
 	w.head(rw.Header(), false, "")
-	rw.Header().Set("Location", "https://"+w.o.Zone+r.URL.RequestURI())
+	to := "https://" + w.o.Zone + "/" + strings.TrimPrefix(r.URL.EscapedPath(), "/")
+	if r.URL.RawQuery != "" {
+		to += "?" + r.URL.RawQuery
+	}
+	rw.Header().Set("Location", to)
 	w.send(rw, r, http.StatusPermanentRedirect, "text/plain; charset=utf-8", []byte("by TLS\n"))
 }
 

@@ -99,6 +99,17 @@ func TestWhereThePageIsServedByTLSOnlyVisitsAreAnsweredInClear(t *testing.T) {
 	}
 }
 
+func TestWhoWantsThePageByTLSIsSentToNoOtherHost(t *testing.T) {
+	s := newSite(t, Nowhere{})
+	at := s.serves(t, Port{Redirect: true})
+	for _, target := range []string{"/", "//evil.example/", "http://evil.example/x", "x:.evil.example", "/\\evil.example"} {
+		r, _ := says(t, dial(t, at), "GET "+target+" HTTP/1.1\r\nHost: "+testZone+"\r\n\r\n")
+		if to := r.Header.Get("Location"); r.StatusCode == http.StatusPermanentRedirect && !strings.HasPrefix(to, "https://"+testZone+"/") {
+			t.Errorf("%s leads to %s", target, to)
+		}
+	}
+}
+
 func TestAHeadThatIsTooLargeIsRefused(t *testing.T) {
 	s := newSite(t, Nowhere{})
 	conn := dial(t, s.serves(t, Port{}))

@@ -21,7 +21,8 @@ const (
 
 // ServeSTUN tells those who ask by STUN which address they have, until ctx ends; then it closes the socket and gives nil. A
 // browser asks where the page has it look for its addresses: datagrams that go around a proxy show so. An answer has 24
-// octets more than the shortest question, and nobody is answered more often than the page.
+// octets more than the shortest question, and no network is answered more often than the page's; what comes with forged
+// addresses takes nothing from those who open the page.
 func (w *Web) ServeSTUN(ctx context.Context, socket *net.UDPConn) error {
 	defer context.AfterFunc(ctx, func() { _ = socket.Close() })()
 	b := make([]byte, stunLongest)
@@ -37,7 +38,7 @@ func (w *Web) ServeSTUN(ctx context.Context, socket *net.UDPConn) error {
 			continue
 		}
 		client := netip.AddrPortFrom(from.Addr().Unmap().WithZone(""), from.Port())
-		if answer := bound(b[:n], client); answer != nil && w.rate.take(client.Addr()) {
+		if answer := bound(b[:n], client); answer != nil && w.stunRate.take(client.Addr()) {
 			_, _ = socket.WriteToUDPAddrPort(answer, from) // who cannot be answered asks again
 		}
 	}
