@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -172,21 +171,24 @@ func (t *testFlags) open() (*outputs, error) {
 func (o *outputs) close() {
 	for _, f := range []*os.File{o.junit, o.html, o.pcap} {
 		if f != nil {
-			_ = f.Close() // what was written was checked
+			_ = f.Close() // after a report it is closed already
 		}
 	}
 }
 
-// write writes a report to the files.
+// write writes a report to the files, and closes them.
 func (o *outputs) write(r *leaktest.Report) error {
-	var junit, page error
+	var junit, page, packets error
 	if o.junit != nil {
-		junit = cmp.Or(r.WriteJUnit(o.junit), o.junit.Sync())
+		junit = errors.Join(r.WriteJUnit(o.junit), o.junit.Close())
 	}
 	if o.html != nil {
-		page = cmp.Or(r.WriteHTML(o.html), o.html.Sync())
+		page = errors.Join(r.WriteHTML(o.html), o.html.Close())
 	}
-	return errors.Join(junit, page)
+	if o.pcap != nil {
+		packets = o.pcap.Close()
+	}
+	return errors.Join(junit, page, packets)
 }
 
 func (t *testFlags) printList(cmd *cobra.Command) error {

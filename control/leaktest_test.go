@@ -106,7 +106,10 @@ func TestATestEndsWithWhoAskedForIt(t *testing.T) {
 
 // TestATestIsACommand: who may only watch may not have one made, and neither may a browser.
 func TestATestIsACommand(t *testing.T) {
-	s := &tested{test: func(context.Context, Test) (*leaktest.Report, error) { t.Error("it was tested"); return nil, errors.New("no") }}
+	s := &tested{test: func(context.Context, Test) (*leaktest.Report, error) {
+		t.Error("it was tested")
+		return nil, errors.New("no")
+	}}
 	at := admin(t, s)
 	response, _ := send(t, at, "POST /leaktest HTTP/1.1\r\nHost: "+at+"\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
 	if response.StatusCode != http.StatusNotFound {

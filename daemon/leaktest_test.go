@@ -157,4 +157,3 @@ func TestLeakTest_OneRunsAtATime(t *testing.T) {
 		t.Error("one that was broken off gives a report")
 	}
 }
-

@@ -31,7 +31,7 @@ func (s subject) About() leaktest.About {
 	c := s.d.current().config
 	return leaktest.About{
 		Version: s.d.o.Version, File: c.File, Running: s.running,
-		Policy: leaktest.Policy{PlainHTTP: string(c.Policy.PlainHTTP), ForeignResolvers: string(c.Policy.ForeignResolvers), ClientResolved: string(c.Policy.ClientResolved)},
+		Policy: leaktest.Policy{PlainHTTP: string(c.Policy.PlainHTTP), ForeignResolvers: string(c.Policy.ForeignResolvers), ClientResolved: string(c.Policy.ClientResolved), Contained: string(c.Policy.Contained)},
 	}
 }
 

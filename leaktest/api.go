@@ -22,7 +22,8 @@ import (
 // Limits on what a canary answers.
 const (
 	apiLimit  = 20 * time.Second
-	apiOctets = 4 << 20
+	apiOctets = 1 << 20
+	maxSeen   = 1000 // questions of one label, and requests
 	apiHead   = 32 << 10
 )
 
@@ -132,6 +133,9 @@ func (a *api) seen(ctx context.Context, to dial, label string) (visit.Seen, erro
 	}
 	if err == nil && s.Label != label {
 		err = errors.New("the canary answers about another label")
+	}
+	if len(s.Queries) > maxSeen || len(s.Requests) > maxSeen {
+		s.Queries, s.Requests, s.Cut = s.Queries[:min(maxSeen, len(s.Queries))], s.Requests[:min(maxSeen, len(s.Requests))], true
 	}
 	return s, err
 }

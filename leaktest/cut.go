@@ -19,7 +19,10 @@ func tryCut(silent bool) func(ctx context.Context, r *run, f *findings) {
 	return func(ctx context.Context, r *run, f *findings) {
 		var trying sync.WaitGroup
 		for _, c := range r.channels {
-			trying.Go(func() { r.cut(ctx, c, silent, f) })
+			trying.Go(func() {
+				defer guard(f)
+				r.cut(ctx, c, silent, f)
+			})
 		}
 		trying.Wait()
 	}
@@ -43,6 +46,7 @@ func (r *run) cut(ctx context.Context, c Channel, silent bool, f *findings) {
 	var asking sync.WaitGroup
 	if !c.Exit {
 		asking.Go(func() {
+			defer guard(f)
 			v, host := r.unreachable(what + ", asked for a name")
 			a, local, err := copied.Exchange(ctx, dnswire.Question{Name: host, Type: dnswire.A})
 			if err == nil && !local {
@@ -53,6 +57,7 @@ func (r *run) cut(ctx context.Context, c Channel, silent bool, f *findings) {
 		})
 	}
 	asking.Go(func() {
+		defer guard(f)
 		v, host := r.unreachable(what + ", asked to connect")
 		conn, err := copied.Connect(ctx, host, 443)
 		if err == nil {

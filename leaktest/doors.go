@@ -39,6 +39,24 @@ type refusedError struct{ said string }
 
 func (e *refusedError) Error() string { return e.said }
 
+// targetOf is a name of the canary as a target: with a long zone it may be none.
+func targetOf(host string, port uint16) (name.Target, error) {
+	h, err := name.ParseHost(host)
+	if err != nil {
+		return name.Target{}, err
+	}
+	return name.New(h, port)
+}
+
+// enterNamed asks a door for a connection to a name of the canary.
+func enterNamed(ctx context.Context, d Door, e entrance, host string, port uint16) (net.Conn, error) {
+	t, err := targetOf(host, port)
+	if err != nil {
+		return nil, err
+	}
+	return enter(ctx, d, e, t)
+}
+
 // enter asks a door for a connection to t.
 func enter(ctx context.Context, d Door, e entrance, t name.Target) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, doorLimit)

@@ -117,7 +117,7 @@ func (r *run) tryAll(ctx context.Context) []Case {
 		if d.stage == looking {
 			try(i)
 		} else if d.then != nil {
-			d.then(ctx, r, &notes[i])
+			safely(&notes[i], func() { d.then(ctx, r, &notes[i]) })
 		}
 	}
 	cases := make([]Case, len(all))
@@ -144,20 +144,28 @@ func pause(ctx context.Context, d time.Duration) {
 	}
 }
 
-// try tries one case. What it does wrong is its own trouble.
+// safely does something for a case. What goes wrong with it is the case's own trouble, and not the program's.
+func safely(f *findings, do func()) {
+	defer guard(f)
+	do()
+}
+
+// guard is deferred by each goroutine of a case.
+func guard(f *findings) {
+	if p := recover(); p != nil {
+		f.doubt(fixProgram, "the case failed by itself: %v", p)
+	}
+}
+
+// try tries one case.
 func (r *run) try(ctx context.Context, d definition, f *findings) {
-	defer func() {
-		if p := recover(); p != nil {
-			f.doubt("report this as a fault of the program", "the case failed by itself: %v", p)
-		}
-	}()
 	ctx, cancel := context.WithTimeout(ctx, caseLimit)
 	defer cancel()
 	if d.Canary && r.noCanary != "" {
 		f.skip("%s", r.noCanary)
 		return
 	}
-	d.try(ctx, r, f)
+	safely(f, func() { d.try(ctx, r, f) })
 	if ctx.Err() != nil {
 		f.doubt("run it again", "the time was up before all was tried")
 	}
@@ -186,7 +194,7 @@ func (r *run) stopWatching() {
 
 func (r *run) environment() Environment {
 	e := Environment{
-		Version: r.about.Version, System: system(), File: r.about.File, Running: r.about.Running, Trigger: r.o.Trigger, Only: r.o.Only,
+		Version: r.about.Version, System: system(), File: r.about.File, Running: r.about.Running, Trigger: r.o.Trigger, Only: r.o.Only, Policy: r.about.Policy,
 		Doors: []string{}, Channels: []Path{}, Watched: r.observed.Interfaces, Blind: orElse(r.unseen, r.observed.Blind),
 	}
 	for _, d := range r.doors {

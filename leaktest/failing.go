@@ -10,7 +10,6 @@ import (
 
 	"watertight/dnswire"
 	"watertight/fault"
-	"watertight/name"
 	"watertight/visit"
 )
 
@@ -23,6 +22,7 @@ func tryFailing(ctx context.Context, r *run, f *findings) {
 	for _, c := range r.channels {
 		for _, b := range provoking {
 			trying.Go(func() {
+				defer guard(f)
 				label, host := r.name(b)
 				v := visited{label: label, channel: c.Name, what: fmt.Sprintf("channel %s, a name that is %s", c.Name, b), must: b == visit.Servfail && !c.Exit}
 				if !c.Exit {
@@ -49,14 +49,10 @@ func (r *run) failingByDoor(ctx context.Context, f *findings, trying *sync.WaitG
 	for _, e := range entrances() {
 		for _, b := range []visit.Branch{visit.Servfail, visit.Nxdomain, visit.Silent} {
 			trying.Go(func() {
+				defer guard(f)
 				label, host := r.name(b)
-				t, err := name.New(name.MustHost(host), r.api.port)
-				if err != nil {
-					f.doubt("", "%s: %v", host, err)
-					return
-				}
 				v := visited{label: label, channel: channel, what: fmt.Sprintf("%s by %s, a name that is %s", doors[0].At, e.name, b)}
-				conn, err := enter(ctx, doors[0], e, t)
+				conn, err := enterNamed(ctx, doors[0], e, host, r.api.port)
 				if err == nil && !r.known[channel].channel.Exit {
 					f.leak("", "", "%s: connected, though the name has no address", v.what)
 				}
@@ -86,6 +82,7 @@ func tryExpired(ctx context.Context, r *run, f *findings) {
 			continue
 		}
 		trying.Go(func() {
+			defer guard(f)
 			label, host := r.name(visit.Short)
 			q := dnswire.Question{Name: host, Type: dnswire.A}
 			for i := range 2 {

@@ -51,6 +51,7 @@ type Environment struct {
 	System   string   `json:"system"`         // operating system and architecture
 	File     string   `json:"file,omitempty"` // the configuration
 	Running  bool     `json:"running"`        // the proxy that serves users; else one that was made for the test
+	Policy   Policy   `json:"policy"`
 	Doors    []string `json:"doors"`
 	Channels []Path   `json:"channels"`
 	Canary   string   `json:"canary,omitempty"`  // its zone; empty: there was none

@@ -8,7 +8,6 @@ import (
 
 	"watertight/dnswire"
 	"watertight/fault"
-	"watertight/name"
 	"watertight/visit"
 )
 
@@ -23,16 +22,23 @@ func tryNamesByChannel(ctx context.Context, r *run, f *findings) {
 	var trying sync.WaitGroup
 	for _, c := range r.channels {
 		trying.Go(func() {
+			defer guard(f)
 			if !c.Exit {
 				for _, t := range []dnswire.Type{dnswire.A, dnswire.AAAA} {
 					label, host := r.name(visit.Plain)
 					r.ask(ctx, c, f, visited{label: label, channel: c.Name, what: fmt.Sprintf("channel %s, %s", c.Name, t), must: true}, host, t)
 				}
 			}
+			reached := false
 			for _, family := range families {
 				label, host := r.name(family.branch)
 				v := visited{label: label, channel: c.Name, what: fmt.Sprintf("channel %s, connecting, %s only", c.Name, family.branch)}
-				r.reach(ctx, c.Name, f, v, func(ctx context.Context) (net.Conn, error) { return c.Connect(ctx, host, r.api.port) })
+				if r.reach(ctx, c.Name, f, v, func(ctx context.Context) (net.Conn, error) { return c.Connect(ctx, host, r.api.port) }) {
+					reached = true
+				}
+			}
+			if !reached {
+				f.doubt(fixConnect, "channel %s: no connection came to the canary", c.Name)
 			}
 		})
 	}
@@ -57,16 +63,21 @@ func (r *run) ask(ctx context.Context, c Channel, f *findings, v visited, host s
 	f.visit(v)
 }
 
-// reach connects to a name of the canary, asks there from where the connection came, and notes it.
-func (r *run) reach(ctx context.Context, channel string, f *findings, v visited, to dial) {
+// reach connects to a name of the canary, asks there from where the connection came, and notes it. It says false where it did not
+// get there. Who did has had the name resolved: the canary must have seen that.
+func (r *run) reach(ctx context.Context, channel string, f *findings, v visited, to dial) bool {
 	who, err := r.api.whoever(ctx, to)
+	v.must = err == nil
 	f.visit(v)
 	if err != nil {
 		f.note("%s: %s", v.what, err)
-		return
+		return false
 	}
 	r.judgeExit(v, r.known[channel], who.Address, who.Network, f)
+	return true
 }
+
+const fixConnect = "see the evidence for why the canary was not reached; where it has an address that is not public, `policy.private_targets` has to allow that"
 
 // tryNamesByDoor comes in by every door as clients do, in each family, and asks the canary from where the connection came.
 func tryNamesByDoor(ctx context.Context, r *run, f *findings) {
@@ -77,18 +88,20 @@ func tryNamesByDoor(ctx context.Context, r *run, f *findings) {
 	var trying sync.WaitGroup
 	for _, d := range r.doorsOf(DoorProxy, f) {
 		for _, e := range entrances() {
-			for _, family := range families {
-				trying.Go(func() {
+			trying.Go(func() {
+				defer guard(f)
+				reached := false
+				for _, family := range families {
 					label, host := r.name(family.branch)
-					t, err := name.New(name.MustHost(host), r.api.port)
-					if err != nil {
-						f.doubt("", "%s: %v", host, err)
-						return
-					}
 					v := visited{label: label, channel: channel, what: fmt.Sprintf("%s by %s, %s only", d.At, e.name, family.branch)}
-					r.reach(ctx, channel, f, v, func(ctx context.Context) (net.Conn, error) { return enter(ctx, d, e, t) })
-				})
-			}
+					if r.reach(ctx, channel, f, v, func(ctx context.Context) (net.Conn, error) { return enterNamed(ctx, d, e, host, r.api.port) }) {
+						reached = true
+					}
+				}
+				if !reached {
+					f.doubt(fixConnect, "%s by %s: no connection came to the canary", d.At, e.name)
+				}
+			})
 		}
 	}
 	trying.Wait()
@@ -139,13 +152,13 @@ func tryDatagrams(ctx context.Context, r *run, f *findings) {
 			continue
 		}
 		label, host := r.name(visit.Plain)
-		t, err := name.New(name.MustHost(host), r.api.port)
+		t, err := targetOf(host, r.api.port)
 		if err != nil {
 			f.doubt("", "%s: %v", host, err)
 			return
 		}
 		what := d.At + " by SOCKS5, a datagram"
-		relayed, err := datagram(ctx, d, t, []byte("watertight"))
+		relayed, err := datagram(ctx, d, t, []byte{0})
 		if !relayed {
 			if refused(err) {
 				f.note("%s: refused (%s)", what, err)

@@ -13,8 +13,8 @@ import (
 
 // Limits of a run.
 const (
-	runLimit  = 2 * time.Minute
-	caseLimit = 60 * time.Second
+	runLimit  = 5 * time.Minute
+	caseLimit = 90 * time.Second
 )
 
 // Options is what a run is made with.

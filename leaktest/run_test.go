@@ -20,7 +20,7 @@ func TestACleanProgramIsSealed(t *testing.T) {
 		t.Errorf("verdict %s", r.Verdict)
 	}
 	for _, c := range r.Cases {
-		if c.Verdict != Sealed && (c.ID != "RESOLVER-COUNTRY" || c.Verdict != Sealed) {
+		if c.Verdict != Sealed {
 			t.Errorf("%s: %s %s: %s", c.ID, c.Verdict, c.Reason, strings.Join(c.Evidence, "\n\t"))
 		}
 	}

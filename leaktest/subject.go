@@ -36,7 +36,10 @@ type About struct {
 
 // Policy is what of the policy the test has to know: refuse, report or allow.
 type Policy struct {
-	PlainHTTP, ForeignResolvers, ClientResolved string
+	PlainHTTP        string `json:"plain_http"`
+	ForeignResolvers string `json:"foreign_resolvers"`
+	ClientResolved   string `json:"client_resolved"`
+	Contained        string `json:"contained_client_resolved"` // the same of contained programs
 }
 
 // DoorKind is what is spoken at a door.

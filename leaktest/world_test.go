@@ -1,11 +1,8 @@
 package leaktest
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
-	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"net/netip"
@@ -18,8 +15,6 @@ import (
 
 	"watertight/dnswire"
 	"watertight/fault"
-	"watertight/name"
-	"watertight/socks"
 	"watertight/visit"
 )
 
@@ -275,154 +270,6 @@ func (w *world) Doors() []Door {
 		{Kind: DoorDNS, At: "127.0.0.1:5353", Dial: w.dialDNS(true), Datagrams: func(netip.AddrPort) (net.Conn, error) { return w.dialDNS(false)(context.Background()) }},
 		{Kind: DoorGateway, At: "127.0.0.1:8088", Dial: w.dialGateway},
 	}
-}
-
-// dialDoor is a client at the mixed port.
-func (w *world) dialDoor(ctx context.Context) (net.Conn, error) {
-	near, far := net.Pipe()
-	go w.serveDoor(ctx, far)
-	return near, nil
-}
-
-func (w *world) serveDoor(ctx context.Context, conn net.Conn) {
-	defer conn.Close()
-	r := bufio.NewReader(conn)
-	first, err := r.Peek(1)
-	if err != nil {
-		return
-	}
-	if first[0] == 'C' {
-		request, err := http.ReadRequest(r)
-		if err != nil {
-			return
-		}
-		far, err := w.request(ctx, request.Host, "HTTP CONNECT")
-		if err != nil {
-			f := fault.Of(err)
-			fmt.Fprintf(conn, "HTTP/1.1 %d it is refused (%s)\r\n\r\n", f.Code.HTTPStatus(), f.Code)
-			return
-		}
-		fmt.Fprint(conn, "HTTP/1.1 200 OK\r\n\r\n")
-		join(conn, r, far)
-		return
-	}
-	request, _, err := socks.ReadRequest(struct {
-		io.Reader
-		io.Writer
-	}{r, conn}, nil, new(socks.Buffer), socks.Everyone{})
-	if err != nil {
-		return
-	}
-	if request.Command == socks.Associate {
-		_, _ = conn.Write(request.AppendReply(nil, socks.Succeeded, netip.MustParseAddrPort("127.0.0.1:9999")))
-		_, _ = r.ReadByte()
-		return
-	}
-	far, err := w.request(ctx, net.JoinHostPort(request.Host.String(), fmt.Sprint(request.Port)), fmt.Sprintf("SOCKS%d", request.Version))
-	if err != nil {
-		_, _ = conn.Write(request.AppendReply(nil, socks.Reply(fault.Of(err).Code.SOCKSReply()), netip.AddrPort{}))
-		return
-	}
-	_, _ = conn.Write(request.AppendReply(nil, socks.Succeeded, netip.AddrPort{}))
-	join(conn, r, far)
-}
-
-func join(conn net.Conn, r io.Reader, far net.Conn) {
-	defer far.Close()
-	go func() { _, _ = io.Copy(far, r); far.Close() }()
-	_, _ = io.Copy(conn, far)
-}
-
-// request decides about a request as the program does.
-func (w *world) request(ctx context.Context, target, by string) (net.Conn, error) {
-	t := name.Must(target)
-	host := t.Host().String()
-	if strings.HasSuffix(host, zone) {
-		return way{w, "out", by}.Connect(ctx, host, t.Port())
-	}
-	switch {
-	case w.carries(target):
-		near, far := net.Pipe()
-		far.Close()
-		return near, nil
-	case w.dials(target):
-		return nil, fault.New(fault.ConnectRefused, "it is refused", nil)
-	}
-	return nil, fault.New(fault.PolicyForeignResolver, "it is refused", nil)
-}
-
-// relay takes datagrams.
-func (w *world) relay(netip.AddrPort) (net.Conn, error) {
-	near, far := net.Pipe()
-	go func() {
-		defer far.Close()
-		b := make([]byte, 2048)
-		n, err := far.Read(b)
-		if err != nil {
-			return
-		}
-		if d, err := socks.ParseDatagram(b[:n]); err == nil {
-			_ = w.asked("out", d.Host.String(), "datagram", dnswire.A)
-		}
-		_, _ = far.Read(b)
-	}()
-	return near, nil
-}
-
-// dialDNS is a client at the DNS door.
-func (w *world) dialDNS(overTCP bool) func(context.Context) (net.Conn, error) {
-	return func(context.Context) (net.Conn, error) {
-		near, far := net.Pipe()
-		go func() {
-			defer far.Close()
-			b := make([]byte, 2048)
-			n, err := far.Read(b)
-			if err != nil {
-				return
-			}
-			b = b[:n]
-			if overTCP {
-				b = b[2:]
-			}
-			var q dnswire.Asked
-			if _, err := q.Read(b); err != nil {
-				return
-			}
-			_ = w.asked("out", q.Name, "dns", q.Type)
-			a, err := dnswire.Local(q.Question, dnswire.Reply{})
-			if err != nil {
-				return
-			}
-			reply, err := q.AppendReply(nil, a, dnswire.Said{Limit: 2048})
-			if err != nil {
-				return
-			}
-			if overTCP {
-				reply = append([]byte{byte(len(reply) >> 8), byte(len(reply))}, reply...)
-			}
-			_, _ = far.Write(reply)
-		}()
-		return near, nil
-	}
-}
-
-// dialGateway is a client at the gateway.
-func (w *world) dialGateway(context.Context) (net.Conn, error) {
-	near, far := net.Pipe()
-	go func() {
-		defer far.Close()
-		request, err := http.ReadRequest(bufio.NewReader(far))
-		if err != nil {
-			return
-		}
-		if w.carries(request.Host) || w.carries("gateway") {
-			w.note(request.Host, dnswire.A, nearby)
-			fmt.Fprint(far, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
-			return
-		}
-		fmt.Fprint(far, "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
-	}()
-	return near, nil
 }
 
 // cutWay is a copy of a channel.
