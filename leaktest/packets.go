@@ -3,6 +3,7 @@ package leaktest
 import (
 	"context"
 	"fmt"
+	"slices"
 )
 
 const fixPackets = "give the program the right to read packets, as root or by `setcap cap_net_raw+ep` on it, and run the test again"
@@ -34,9 +35,14 @@ func (r *run) judgePacket(s Sighting, f *findings) {
 	if s.Process != "" {
 		way += ", by " + s.Process
 	}
+	told, perhaps := r.toldTheName(s)
 	switch {
 	case s.Label != "" && s.Label == r.control.label:
 		return
+	case told:
+		f.held("a hop that resolves was given a name, as configured: %s", way)
+	case perhaps:
+		f.doubt("write the hop's address in place of its name", "a name of the test can be read in what left this host (%s), and whether it went to a hop that resolves is not known: %s", s.Form, way)
 	case s.What == "label" && s.Form == "wire":
 		f.leak("D5", "", "a name of the test left this host in a question in clear: %s", way)
 	case s.What == "label":
@@ -46,6 +52,22 @@ func (r *run) judgePacket(s Sighting, f *findings) {
 	case s.Ours:
 		f.leak("B5", "", "this program asked for names in clear (%s): %s", s.What, way)
 	}
+}
+
+// toldTheName says whether a packet gives a name to a hop that is to resolve it, without TLS; perhaps, where such a hop is known by
+// its own name alone.
+func (r *run) toldTheName(s Sighting) (yes, perhaps bool) {
+	if s.What != "label" || s.Form != "host" && s.Form != "text" && s.Form != "sni" {
+		return false, false
+	}
+	for _, c := range r.channels {
+		if !c.Exit {
+			continue
+		}
+		yes = yes || slices.Contains(c.Peers, s.To) || slices.Contains(c.Peers, s.From)
+		perhaps = perhaps || len(c.Peers) == 0
+	}
+	return yes, perhaps && !yes
 }
 
 // trySockets looks at the sockets of this process.

@@ -270,6 +270,30 @@ func TestAPacketOfTheLeakOnPurposeIsEnough(t *testing.T) {
 	}
 }
 
+// TestAHopThatResolvesIsGivenTheName, and that is no leak where it is known to be the hop.
+func TestAHopThatResolvesIsGivenTheName(t *testing.T) {
+	hop := netip.MustParseAddrPort("198.18.60.9:1080")
+	s := Sighting{What: "label", Form: "text", Label: "aaaaaaaaaaaaaaaaaaaa", To: hop}
+	for _, one := range []struct {
+		what string
+		c    Channel
+		s    Sighting
+		want Verdict
+	}{
+		{"to the hop", Channel{Exit: true, Peers: []netip.AddrPort{hop}}, s, Sealed},
+		{"to another", Channel{Exit: true, Peers: []netip.AddrPort{netip.MustParseAddrPort("198.18.60.9:1081")}}, s, Leak},
+		{"where the hop is known by its name", Channel{Exit: true}, s, Inconclusive},
+		{"where nobody resolves but the channel", Channel{Peers: []netip.AddrPort{hop}}, s, Leak},
+		{"as a question in clear", Channel{Exit: true, Peers: []netip.AddrPort{hop}}, Sighting{What: "label", Form: "wire", Label: s.Label, To: hop}, Leak},
+	} {
+		r, f := &run{channels: []Channel{one.c}}, &findings{}
+		r.judgePacket(one.s, f)
+		if got := f.conclude(definition{}); got.Verdict != one.want {
+			t.Errorf("%s: %s, want %s", one.what, got.Verdict, one.want)
+		}
+	}
+}
+
 func TestOnlyKnownCasesAreTried(t *testing.T) {
 	r := newWorld(t).run(func(o *Options) { o.Only = []string{"TRAP", "PLAIN-DNS"} })
 	if len(r.Cases) != 2 || r.Verdict != Sealed || !slices.Equal(r.Environment.Only, []string{"TRAP", "PLAIN-DNS"}) {
