@@ -6,7 +6,7 @@ import (
 	"slices"
 )
 
-const fixPackets = "give the program the right to read packets, as root or by `setcap cap_net_raw+ep` on it, and run the test again"
+const fixPackets = "give the program the right to read packets, as root or by `setcap cap_net_raw+p` on it, and run the test again"
 
 // tryPackets looks for labels in all that left the host, and for questions of this program in clear.
 func tryPackets(_ context.Context, r *run, f *findings) {

@@ -112,8 +112,10 @@ func onlyPackets() error {
 		return err
 	}
 	want := [2]unix.CapUserData{{Effective: 1 << unix.CAP_NET_RAW, Permitted: 1 << unix.CAP_NET_RAW, Inheritable: 1 << unix.CAP_NET_RAW}}
-	if err := unix.Capset(&header, &want[0]); err != nil {
-		return fmt.Errorf("capabilities cannot be dropped: %w", err)
+	if have != want { // a service may not be let ask for what it has
+		if err := unix.Capset(&header, &want[0]); err != nil {
+			return fmt.Errorf("capabilities cannot be dropped: %w", err)
+		}
 	}
 	if err := unix.Prctl(unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_RAISE, unix.CAP_NET_RAW, 0, 0); err != nil {
 		return fmt.Errorf("the right to read packets cannot be kept: %w", err)
@@ -181,8 +183,13 @@ func mapped(path string) bool {
 
 // become gives this thread the right that the program was started with (a file's capability is not in force by itself).
 func become() error {
+	const right = 1 << unix.CAP_NET_RAW
 	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
-	want := [2]unix.CapUserData{{Effective: 1 << unix.CAP_NET_RAW, Permitted: 1 << unix.CAP_NET_RAW}}
+	var have [2]unix.CapUserData
+	if err := unix.Capget(&header, &have[0]); err == nil && have[0].Effective == right {
+		return nil
+	}
+	want := [2]unix.CapUserData{{Effective: right, Permitted: right}}
 	if err := unix.Capset(&header, &want[0]); err != nil {
 		return errNoRight
 	}

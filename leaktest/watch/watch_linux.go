@@ -121,7 +121,7 @@ func (w *Watch) begin(ctx context.Context) error {
 
 // mend says how packets can be read.
 const mend = "packets are not seen without it. Run the test as root, or let the program have it for its observer alone: " +
-	"`sudo setcap cap_net_raw+p` and the path of the program; in a unit of systemd, AmbientCapabilities=CAP_NET_RAW"
+	"`sudo setcap cap_net_raw+p` and the path of the program; for a service, see docs/leak-test.md"
 
 // tail keeps the last octets of what an observer complains of.
 type tail struct {
