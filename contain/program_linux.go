@@ -75,6 +75,9 @@ func BeginWith(command, env []string, setup Setup, streams Streams) (*Program, e
 	if len(command) == 0 || command[0] == "" {
 		return nil, errors.New("contain: a program has no name")
 	}
+	if len(os.Args) > 0 && os.Args[0] == innerName { // else it would start itself without end
+		return nil, errors.New("contain: main does not call Child")
+	}
 	attr, err := hull.Attr()
 	if err != nil {
 		return nil, err

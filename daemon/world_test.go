@@ -24,7 +24,10 @@ import (
 	"watertight/wire"
 )
 
-func TestMain(m *testing.M) { os.Exit(sealed(m)) }
+func TestMain(m *testing.M) {
+	child()
+	os.Exit(sealed(m))
+}
 
 // sealed runs the tests with the host's resolver disarmed, and fails if it was asked.
 func sealed(m *testing.M) int {

@@ -51,6 +51,9 @@ func Start(ctx context.Context, o Options) (*Watch, error) {
 	if err := o.validate(); err != nil {
 		return nil, err
 	}
+	if len(os.Args) > 0 && (os.Args[0] == narrowName || os.Args[0] == observerName) { // else it would start itself without end
+		return nil, errors.New("watch: main does not call Child")
+	}
 	w := &Watch{
 		o: o, stop: make(chan struct{}), sights: map[mark]int{}, inside: map[mark]bool{}, faces: map[int]net.Interface{}, sockets: map[Socket]bool{},
 	}
