@@ -25,8 +25,10 @@ func quiet(dir, onLeak string) string {
 }
 
 var (
-	found = regular.Outcome{At: time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC), Took: time.Second, Verdict: regular.Leak, Cases: regular.Counts{Sealed: 7, Leak: 1, Skipped: 2},
-		Found: []regular.Found{{ID: "NAME-BY-DOOR", Title: "a name is asked for by nobody else"}}, Report: []byte(`{"verdict":"leak"}`)}
+	found = regular.Outcome{
+		At: time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC), Took: time.Second, Verdict: regular.Leak, Cases: regular.Counts{Sealed: 7, Leak: 1, Skipped: 2},
+		Found: []regular.Found{{ID: "NAME-BY-DOOR", Title: "a name is asked for by nobody else"}}, Report: []byte(`{"verdict":"leak"}`),
+	}
 	clean = regular.Outcome{At: time.Date(2026, 6, 1, 13, 0, 0, 0, time.UTC), Verdict: regular.Sealed, Cases: regular.Counts{Sealed: 8}}
 )
 
