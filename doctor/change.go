@@ -160,7 +160,7 @@ func diff(name, before, after string) string {
 	from := max(head-around, 0)
 	endA, endB := min(len(a)-tail+around, len(a)), min(len(b)-tail+around, len(b))
 	var out strings.Builder
-	fmt.Fprintf(&out, "--- %[1]s\n+++ %[1]s\n@@ -%d,%d +%d,%d @@\n", name, from+1, endA-from, from+1, endB-from)
+	fmt.Fprintf(&out, "--- %[1]s\n+++ %[1]s\n@@ -%d,%d +%d,%d @@\n", Plain(name), from+1, endA-from, from+1, endB-from)
 	put := func(sign string, lines []string) {
 		for _, l := range lines {
 			out.WriteString(sign + clip(Mask(strings.TrimRight(l, "\r\n"))) + "\n")

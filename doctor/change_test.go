@@ -119,6 +119,9 @@ func TestFiles_doNotWaitForAPipe(t *testing.T) {
 	if _, ok := h.Files.Read("/pipe"); ok {
 		t.Error("a pipe is read")
 	}
+	if got := h.Files.Glob("/*/*"); len(got) > 0 || len(h.Files.Dir("/pipe")) > 0 {
+		t.Errorf("a pipe is a directory: %q", got)
+	}
 }
 
 func TestReplaceLine_keepsEndsOfLinesAndRefusesWhatIsNotThere(t *testing.T) {

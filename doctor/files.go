@@ -182,32 +182,42 @@ func (f Files) real(name string) (string, error) {
 	return at, nil
 }
 
-// open reads a file. Between the look at it and the opening it may be changed by who owns it, so what was opened has to be
-// what was looked at.
-func (f Files) open(name string) (File, error) {
+// regular opens a regular file. Between the look at it and the opening it may be changed by who owns it, so what was opened has
+// to be what was looked at.
+func (f Files) regular(name string) (*os.File, fs.FileInfo, error) {
 	real, err := f.real(name)
 	if err != nil {
-		return File{}, err
+		return nil, nil, err
 	}
 	looked, err := f.root.Lstat(local(real))
 	if err != nil {
-		return File{}, err
+		return nil, nil, err
 	}
 	if !looked.Mode().IsRegular() {
-		return File{}, fs.ErrNotExist
+		return nil, nil, fs.ErrNotExist
 	}
 	file, err := f.root.OpenFile(local(real), os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, nil, err
+	}
+	info, err := file.Stat()
+	if err == nil && !os.SameFile(looked, info) {
+		err = errors.New("it was changed while it was looked at")
+	}
+	if err != nil {
+		_ = file.Close() // the first error tells
+		return nil, nil, err
+	}
+	return file, info, nil
+}
+
+// open reads a file.
+func (f Files) open(name string) (File, error) {
+	file, info, err := f.regular(name)
 	if err != nil {
 		return File{}, err
 	}
 	defer file.Close()
-	info, err := file.Stat()
-	if err != nil {
-		return File{}, err
-	}
-	if !os.SameFile(looked, info) {
-		return File{}, errors.New("it was changed while it was looked at")
-	}
 	data, err := io.ReadAll(io.LimitReader(file, MaxFile+1))
 	switch {
 	case err != nil:
@@ -229,7 +239,10 @@ func (f Files) Dir(name string) []string {
 	if !ok {
 		return nil
 	}
-	dir, err := f.root.Open(local(real))
+	if info, err := f.root.Lstat(local(real)); err != nil || !info.IsDir() {
+		return nil // to open a pipe is to wait
+	}
+	dir, err := f.root.OpenFile(local(real), os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		f.mu.Lock()
 		defer f.mu.Unlock()

@@ -22,16 +22,32 @@ func Mask(text string) string {
 	return secret.ReplaceAllString(text, "$1***")
 }
 
-// clip makes one short line of a text that may hold anything.
-func clip(text string) string {
-	text = strings.Map(func(r rune) rune {
+// Plain makes one line of a text that may hold anything: nothing in it moves a terminal, ends the line or turns it around.
+func Plain(text string) string {
+	return strings.Map(func(r rune) rune {
 		if r < ' ' || r == 0x7f || r >= 0x80 && r < 0xa0 || r == '\u2028' || r == '\u2029' || r >= '\u202a' && r <= '\u202e' || r >= '\u2066' && r <= '\u2069' {
 			return ' ' // of a terminal, or what turns text around
 		}
 		return r
 	}, strings.ToValidUTF8(text, "?"))
+}
+
+// clip makes one short line of it.
+func clip(text string) string {
+	text = Plain(text)
 	if len(text) > maxText {
 		text = strings.ToValidUTF8(text[:maxText], "") + "…"
 	}
 	return text
+}
+
+var bareWord = regexp.MustCompile(`^[A-Za-z0-9_./:@%+=,-]+$`)
+
+// Quote makes one word of a shell of a text that may hold anything, so that a fix with it can be pasted.
+func Quote(text string) string {
+	text = Plain(text)
+	if bareWord.MatchString(text) {
+		return text
+	}
+	return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'"
 }

@@ -32,6 +32,16 @@ func TestMask_hidesPasswordsAndTokens(t *testing.T) {
 	}
 }
 
+func TestQuote_makesOneWordOfWhateverStandsInAFile(t *testing.T) {
+	for text, want := range map[string]string{
+		"http://127.0.0.1:8080": "http://127.0.0.1:8080", "": "''", "a b": "'a b'", "x'; rm -rf ~ #": `'x'\''; rm -rf ~ #'`, "a\nb": "'a b'", "$(x)": "'$(x)'", "*": "'*'",
+	} {
+		if got := doctor.Quote(text); got != want {
+			t.Errorf("%q is quoted as %s, not %s", text, got, want)
+		}
+	}
+}
+
 func TestReadProxyURL_takesASettingApartAndSaysWhatIsWrong(t *testing.T) {
 	ours := []netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:8080"), netip.MustParseAddrPort("[::]:9000")}
 	for text, want := range map[string]struct {

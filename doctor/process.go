@@ -11,8 +11,11 @@ import (
 	"strings"
 )
 
-// maxProcesses is how many processes are looked at.
-const maxProcesses = 4096
+// Limits of what is kept of processes.
+const (
+	maxProcesses = 4096     // that are looked at
+	maxEnvirons  = 64 << 20 // octets of all their environments; those beyond count as not seen
+)
 
 // Process is one that runs on the host.
 type Process struct {
@@ -46,6 +49,7 @@ func lookup(environ []string, name string) (string, bool) {
 
 // readProcesses reads /proc. Threads of the kernel are left out.
 func readProcesses(f Files, self int) (found []Process, unseen int) {
+	octets := 0
 	for _, name := range f.Dir("/proc") {
 		pid, err := strconv.Atoi(name)
 		if err != nil || pid == self || len(found) >= maxProcesses {
@@ -62,7 +66,8 @@ func readProcesses(f Files, self int) (found []Process, unseen int) {
 		if p.Exe != "" {
 			p.Name = path.Base(p.Exe)
 		}
-		if file, ok := f.Read(dir + "/environ"); ok {
+		if file, ok := f.Read(dir + "/environ"); ok && octets+len(file.Data) <= maxEnvirons {
+			octets += len(file.Data)
 			p.Seen, p.Environ = true, split(file.Data)
 		} else {
 			unseen++
@@ -118,32 +123,25 @@ func split(data []byte) []string {
 
 // BuildInfo gives how the program of a process was built, if it was by Go.
 func (h *Host) BuildInfo(p Process) (*buildinfo.BuildInfo, bool) {
-	name := h.Files.magic(p)
-	if name == "" || h.Files.ctx.Err() != nil {
+	if h.Files.ctx.Err() != nil {
 		return nil, false
 	}
-	file, err := os.Open(name)
+	file, err := h.Files.program(p)
 	if err != nil {
 		return nil, false
 	}
 	defer file.Close()
-	if info, err := file.Stat(); err != nil || !info.Mode().IsRegular() {
-		return nil, false
-	}
 	info, err := buildinfo.Read(file)
 	return info, err == nil
 }
 
-// magic is where the program of a process can be opened, in the host's own syntax. The kernel's link leads to the very
-// program, in whatever mount namespace it is; of a host that is a directory, the link is followed below that.
-func (f Files) magic(p Process) string {
+// program opens the program of a process. The kernel's link leads to the very file, in whatever mount namespace it is; of a
+// host that is a directory, the link is followed below that.
+func (f Files) program(p Process) (*os.File, error) {
 	link := fmt.Sprintf("/proc/%d/exe", p.PID)
 	if f.dir == "/" {
-		return link
+		return os.Open(link)
 	}
-	real, ok := f.Real(link)
-	if !ok {
-		return ""
-	}
-	return path.Join(f.dir, real)
+	file, _, err := f.regular(link)
+	return file, err
 }

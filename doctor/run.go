@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -112,6 +113,11 @@ func complete(rule Rule, found []Finding) []Finding {
 			f.Clients = rule.Clients
 		}
 		f.Fact = clip(f.Fact)
+		lines := strings.Split(f.Fix, "\n")
+		for j := range lines {
+			lines[j] = Plain(lines[j])
+		}
+		f.Fix = strings.Join(lines, "\n")
 		if more := len(f.Evidence) - maxEvidence; more > 0 {
 			f.Evidence = append(slices.Clone(f.Evidence[:maxEvidence]), fmt.Sprintf("%d more", more))
 		}

@@ -100,11 +100,11 @@ func TestRun_boundsWhatARuleSays(t *testing.T) {
 	r := doctor.Run(t.Context(), h, []doctor.Rule{rule("A", doctor.Low, func(*doctor.Host) []doctor.Finding {
 		var found []doctor.Finding
 		for range 1000 {
-			found = append(found, doctor.Finding{Fact: strings.Repeat("x", 10_000), Evidence: slices.Repeat([]string{"a\x1b[2Jb"}, 100), Fix: "f"})
+			found = append(found, doctor.Finding{Fact: strings.Repeat("x", 10_000), Evidence: slices.Repeat([]string{"a\x1b[2Jb"}, 100), Fix: "f\x1b\ng"})
 		}
 		return found
 	})})
-	if len(r.Findings) != 200 || len(r.Findings[0].Evidence) != 21 || r.Findings[0].Evidence[20] != "80 more" || r.Findings[0].Evidence[0] != "a [2Jb" || len(r.Findings[0].Fact) > 300 {
+	if len(r.Findings) != 200 || len(r.Findings[0].Evidence) != 21 || r.Findings[0].Evidence[20] != "80 more" || r.Findings[0].Evidence[0] != "a [2Jb" || len(r.Findings[0].Fact) > 300 || r.Findings[0].Fix != "f \ng" {
 		t.Errorf("%d findings, %q", len(r.Findings), r.Findings[0].Evidence)
 	}
 }

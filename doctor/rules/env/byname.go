@@ -19,7 +19,7 @@ none. localhost is left out: it is in /etc/hosts.`,
 				found = append(found, doctor.Finding{
 					Fact:     "the proxy is given by a name: " + u.Host,
 					Evidence: []string{v.String()},
-					Fix:      v.Name + "=" + h.ProxyURL() + "   # or the address of " + u.Host,
+					Fix:      v.Name + "=" + h.ProxyURL() + "   # or the address of " + doctor.Plain(u.Host),
 				})
 			}
 		}

@@ -27,7 +27,7 @@ programs document capitals only.`,
 					Fact:     upper + " is set and " + lower + " is not",
 					Severity: map[bool]doctor.Severity{true: doctor.Medium}[lower == "no_proxy"],
 					Evidence: []string{up.String()},
-					Fix:      set(s, lower, doctor.Mask(up.Value)),
+					Fix:      set(s, lower, up.Value),
 					Change:   twin(h, up, lower),
 				})
 			case hasLow && !hasUp:
@@ -36,7 +36,7 @@ programs document capitals only.`,
 					Severity: doctor.Low,
 					Evidence: []string{low.String()},
 					Clients:  []string{"programs that read capitals only"},
-					Fix:      set(s, upper, doctor.Mask(low.Value)),
+					Fix:      set(s, upper, low.Value),
 					Change:   twin(h, low, upper),
 				})
 			case hasLow && hasUp && low.Value != up.Value:
@@ -44,7 +44,7 @@ programs document capitals only.`,
 					Fact:     lower + " and " + upper + " differ",
 					Evidence: []string{low.String(), up.String()},
 					Clients:  []string{"every client: which one counts differs"},
-					Fix:      set(s, upper, doctor.Mask(low.Value)),
+					Fix:      set(s, upper, low.Value),
 				})
 			}
 		}
@@ -54,11 +54,12 @@ programs document capitals only.`,
 
 // set is the line that sets a variable where the scope takes its own from.
 func set(s doctor.Scope, name, value string) string {
+	value = doctor.Quote(doctor.Mask(value))
 	switch s.Kind {
 	case doctor.Unit:
-		return "systemctl edit " + s.What + "   # [Service] Environment=" + name + "=" + value
+		return "systemctl edit " + doctor.Quote(s.What) + "   # [Service] Environment=" + name + "=" + value
 	case doctor.Own:
-		return "export " + name + "='" + value + "'"
+		return "export " + name + "=" + value
 	default:
 		return name + "=" + value
 	}

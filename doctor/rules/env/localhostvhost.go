@@ -35,7 +35,7 @@ http://127.0.0.1:PORT/openai/.`,
 			found = append(found, doctor.Finding{
 				Fact:     v.Name + " has the name " + u.Hostname() + ", which many clients ask DNS for",
 				Evidence: []string{v.String()},
-				Fix:      v.Name + "=" + doctor.Mask(fixed.String()) + "   # and a path of the gateway that tells the service",
+				Fix:      v.Name + "=" + doctor.Quote(doctor.Mask(fixed.String())) + "   # and a path of the gateway that tells the service",
 			})
 		}
 		return found

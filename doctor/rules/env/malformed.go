@@ -30,7 +30,7 @@ http:// with an address, a port and no credentials is read alike by every client
 				Fix:      v.Name + "=" + h.ProxyURL(),
 			}
 			if u, bad := doctor.ReadProxyURL(v.Value); bad == "" && u.Scheme == "" && !u.HasUser && u.Port != "" {
-				f.Fix = v.Name + "=http://" + strings.TrimSpace(v.Value)
+				f.Fix = v.Name + "=http://" + doctor.Quote(strings.TrimSpace(v.Value))
 				if file, ok := h.Files.Read(v.File); ok {
 					f.Change = replaceValue(file, v, "http://"+strings.TrimSpace(v.Value))
 				}

@@ -54,7 +54,7 @@ func unambiguous(e string, f form) (mend string, bad bool) {
 	case port443, otherPort:
 		return host + ",." + strings.TrimPrefix(host, "."), true
 	case cidr:
-		return "each address that is meant, by itself", true
+		return "ADDRESS,ADDRESS", true // each that is meant
 	}
 	return "", false
 }
@@ -65,7 +65,7 @@ func ambiguous(v doctor.Var, e string, f form, mend string) doctor.Finding {
 		Fact:     "clients disagree about the entry " + e + " of " + strings.ToUpper(v.Name),
 		Evidence: []string{v.String()},
 		Clients:  []string{"past the proxy: " + strings.Join(past, ", "), "through it: " + strings.Join(through, ", ")},
-		Fix:      "# in " + v.Name + ", in place of " + e + ":\n" + mend,
+		Fix:      "# in " + v.Name + ", in place of " + doctor.Plain(e) + ":\n" + doctor.Quote(mend),
 	}
 }
 

@@ -32,7 +32,7 @@ example.net as well. See NOPROXY-AMBIG for how each client reads each form.`,
 					Fact:     "the entry " + e + " of NO_PROXY lets " + why + " past the proxy",
 					Evidence: []string{v.String()},
 					Clients:  past,
-					Fix:      v.Name + "=" + without(v.Value, e),
+					Fix:      v.Name + "=" + doctor.Quote(without(v.Value, e)),
 				})
 			}
 		}

@@ -31,7 +31,7 @@ An http:// URL of an address is the only form that nearly every client reads ali
 				Fix:      v.Name + "=" + h.ProxyURL(),
 			}
 			if !u.Is(h.Ours()) {
-				f.Fix += "\n# or, for the same proxy: " + v.Name + "=" + doctor.Mask(strings.Replace(v.Value, u.Scheme, map[string]string{"socks5": "socks5h", "socks4": "socks4a"}[u.Scheme], 1))
+				f.Fix += "\n# or, for the same proxy: " + v.Name + "=" + doctor.Quote(doctor.Mask(map[string]string{"socks5": "socks5h", "socks4": "socks4a"}[u.Scheme]+strings.TrimSpace(v.Value)[len(u.Scheme):]))
 			} else if file, ok := h.Files.Read(v.File); ok && !u.HasUser {
 				f.Change = replaceValue(file, v, h.ProxyURL())
 			}
@@ -45,7 +45,7 @@ An http:// URL of an address is the only form that nearly every client reads ali
 func npm(s doctor.Scope) []doctor.Var {
 	var found []doctor.Var
 	for _, name := range []string{"npm_config_proxy", "npm_config_https_proxy", "NPM_CONFIG_PROXY", "NPM_CONFIG_HTTPS_PROXY"} {
-		if v, ok := s.Get(name); ok {
+		if v, ok := s.Get(name); ok && v.Value != "null" && v.Value != "false" { // which are no proxy
 			found = append(found, v)
 		}
 	}

@@ -111,7 +111,7 @@ func proxychains(f doctor.File) []doctor.Finding {
 	}
 	return []doctor.Finding{{
 		Fact: f.Path + " has no proxy_dns: proxychains leads connections to the proxy and leaves look-ups alone", Evidence: []string{f.At(line, text)},
-		Fix: "proxy_dns\n# in " + f.Path + "; or watertight exec -- COMMAND, which static programs obey too",
+		Fix: "proxy_dns\n# in " + doctor.Plain(f.Path) + "; or watertight exec -- COMMAND, which static programs obey too",
 	}}
 }
 

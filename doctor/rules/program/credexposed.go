@@ -37,7 +37,7 @@ a listener on loopback that asks for no password keep it away from them.`,
 				if u.Password == "" || !ok || file.Info.Mode().Perm()&0o004 == 0 && s.Kind != doctor.Unit || h.OS == "windows" {
 					continue
 				}
-				f := doctor.Finding{Fact: v.File + " holds the password of a proxy, and every user may read it", Evidence: []string{v.String()}, Fix: "chmod o-r " + v.File}
+				f := doctor.Finding{Fact: v.File + " holds the password of a proxy, and every user may read it", Evidence: []string{v.String()}, Fix: "chmod o-r " + doctor.Quote(v.File)}
 				if s.Kind == doctor.Unit {
 					f.Fix = "# let Watertight have the password, as ${file:PATH}, and the unit its proxy: " + v.Name + "=" + h.ProxyURL()
 				}

@@ -33,7 +33,7 @@ built with stands in its own file, and is read from there.`,
 			}
 			found = append(found, doctor.Finding{
 				Fact: p.Name + " is built with gRPC for Go " + version, Evidence: []string{p.String() + ": " + grpcModule + " " + version + "; " + told},
-				Fix: "go get " + grpcModule + "@latest   # 1.71 or later; or passthrough:/// before its targets; or watertight exec -- " + p.Name + " …",
+				Fix: "go get " + grpcModule + "@latest   # 1.71 or later; or passthrough:/// before its targets; or watertight exec -- " + doctor.Quote(p.Name) + " …",
 			})
 		}
 		return doctor.Merge(found)

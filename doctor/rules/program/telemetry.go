@@ -28,7 +28,7 @@ Visual Studio Code reports unless telemetry.telemetryLevel is off (documented).`
 		}
 		for _, f := range h.Readable([]string{".config/Code/User/settings.json", "AppData/Roaming/Code/User/settings.json", "Library/Application Support/Code/User/settings.json"}) {
 			if !setTo(f, `"telemetry.telemetryLevel"`, "off") {
-				found = append(found, doctor.Finding{Fact: "Visual Studio Code reports to its maker", Evidence: []string{f.Path + ": telemetry.telemetryLevel is not off"}, Clients: []string{"Visual Studio Code"}, Fix: `"telemetry.telemetryLevel": "off"   // in ` + f.Path})
+				found = append(found, doctor.Finding{Fact: "Visual Studio Code reports to its maker", Evidence: []string{f.Path + ": telemetry.telemetryLevel is not off"}, Clients: []string{"Visual Studio Code"}, Fix: `"telemetry.telemetryLevel": "off"   // in ` + doctor.Plain(f.Path)})
 			}
 		}
 		return doctor.Merge(found)

@@ -34,7 +34,7 @@ func gradleFile(h *doctor.Host, f doctor.File) []doctor.Finding {
 	add := func(e read.Entry, severity doctor.Severity, why string) {
 		lines := f.Lines()
 		if e.Line >= 1 && e.Line <= len(lines) {
-			found = append(found, doctor.Finding{Severity: severity, Fact: f.Path + ": " + why, Evidence: []string{f.At(e.Line, lines[e.Line-1])}, Fix: "# " + f.Path + ":\n" + mend})
+			found = append(found, doctor.Finding{Severity: severity, Fact: f.Path + ": " + why, Evidence: []string{f.At(e.Line, lines[e.Line-1])}, Fix: "# " + doctor.Plain(f.Path) + ":\n" + mend})
 		}
 	}
 	if e := set["systemProp.socksProxyHost"]; e.Value != "" {

@@ -43,7 +43,7 @@ func mavenProxy(h *doctor.Host, f doctor.File, p map[string]read.Entry) []doctor
 		lines := f.Lines()
 		if e.Line >= 1 && e.Line <= len(lines) {
 			found = append(found, doctor.Finding{
-				Fact: f.Path + ": " + why, Evidence: []string{f.At(e.Line, lines[e.Line-1])}, Fix: fmt.Sprintf("<!-- %s, line %d -->\n%s", f.Path, e.Line, fix),
+				Fact: f.Path + ": " + why, Evidence: []string{f.At(e.Line, lines[e.Line-1])}, Fix: fmt.Sprintf("<!-- %s, line %d -->\n%s", doctor.Plain(f.Path), e.Line, fix),
 			})
 		}
 	}

@@ -42,7 +42,7 @@ func settings(inHomes, onHost []string, r reader, judge func(*doctor.Host, read.
 				text := lines[e.Line-1]
 				one := doctor.Finding{
 					Severity: j.severity, Fact: fmt.Sprintf("%s: %s", f.Path, j.why), Evidence: []string{f.At(e.Line, text)}, Clients: j.clients,
-					Fix: "# " + f.Path + ", line " + fmt.Sprint(e.Line) + ":\n" + j.fix,
+					Fix: "# " + doctor.Plain(f.Path) + ", line " + fmt.Sprint(e.Line) + ":\n" + j.fix,
 				}
 				if j.mend != "" {
 					one.Change = doctor.ReplaceLine(f, e.Line, j.mend)
