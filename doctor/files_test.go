@@ -76,11 +76,11 @@ func TestFiles_tellWhatTheyCouldNotRead(t *testing.T) {
 }
 
 func TestFiles_globInEveryPartOfAPath(t *testing.T) {
-	h := seeded(t, "-- home/ann/a/.git/config --\nx\n-- home/ann/b/.git/config --\nx\n-- home/ann/c/file --\nx\n-- home/link -> ann --\n")
-	if got := h.Files.Glob("/home/ann/*/.git/config"); !slices.Equal(got, []string{"/home/ann/a/.git/config", "/home/ann/b/.git/config"}) {
+	h := seeded(t, "-- srv/ann/a/.git/config --\nx\n-- srv/ann/b/.git/config --\nx\n-- srv/ann/c/file --\nx\n-- srv/link -> ann --\n")
+	if got := h.Files.Glob("/srv/ann/*/.git/config"); !slices.Equal(got, []string{"/srv/ann/a/.git/config", "/srv/ann/b/.git/config"}) {
 		t.Errorf("%q", got)
 	}
-	if got := h.Files.Glob("/home/l*/[a-b]"); !slices.Equal(got, []string{"/home/link/a", "/home/link/b"}) {
+	if got := h.Files.Glob("/srv/l*/[a-b]"); !slices.Equal(got, []string{"/srv/link/a", "/srv/link/b"}) {
 		t.Errorf("%q", got)
 	}
 	if got := h.Files.Glob("/home/[/x"); len(got) != 0 {
@@ -115,19 +115,19 @@ func TestHomes_areThoseOfPeopleAndOfRoot(t *testing.T) {
 -- etc/passwd --
 root:x:0:0::/root:/bin/sh
 daemon:x:1:1::/usr/sbin:/bin/false
-ann:x:1000:1000::/home/ann:/bin/sh
-bob:x:1001:1000::/home/gone:/bin/sh
+ann:x:1000:1000::/srv/ann:/bin/sh
+bob:x:1001:1000::/srv/gone:/bin/sh
 nobody:x:65534:65534::/root:/bin/false
 broken:x
 -- root/.profile --
--- home/ann/.profile --
+-- srv/ann/.profile --
 -- usr/sbin/x --
 `)
 	var got []string
 	for _, home := range h.Homes {
 		got = append(got, home.User+" "+home.Path)
 	}
-	if !slices.Equal(got, []string{"root /root", "ann /home/ann"}) {
+	if !slices.Equal(got, []string{"root /root", "ann /srv/ann"}) {
 		t.Errorf("%q", got)
 	}
 }

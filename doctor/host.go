@@ -47,7 +47,7 @@ type Build struct {
 // Home is the home of a user.
 type Home struct {
 	User string
-	Path string // such as /home/ann
+	Path string // as on the host
 }
 
 // Host is all that a rule may look at. It is read once and does not change but for what [Files] reads when it is asked.
@@ -189,7 +189,7 @@ func homes(f Files, system, own string) []Home {
 	} else {
 		for _, name := range f.Dir("/Users") {
 			if name != "Shared" && name != "Public" && name != "All Users" && name != "Default" && name != "Default User" {
-				add(name, "/Users/"+name)
+				add(name, path.Join("/Users", name))
 			}
 		}
 	}

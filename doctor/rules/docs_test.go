@@ -9,7 +9,6 @@ import (
 	"strings"
 	"testing"
 
-	"watertight/doctor"
 	"watertight/doctor/doctortest"
 )
 
@@ -74,7 +73,7 @@ func TestThePageOnTheDoctor_hasWhatWasFoundOnEachHost(t *testing.T) {
 		for _, w := range c.Wants {
 			has[w.ID] = true
 		}
-		for _, f := range doctor.Run(t.Context(), c.Host(t), All()).Findings {
+		for _, f := range report(t, c).Findings {
 			found[f.ID] = true
 		}
 		if len(has) > 0 {

@@ -12,7 +12,7 @@ import (
 // Whatever a user writes into a file of his own: who pastes a fix, as root perhaps, runs nothing of it.
 func TestAFix_runsNothingOfWhatStandsInAFile(t *testing.T) {
 	const evil = "x'; echo PWNED; `echo PWNED` $(echo PWNED) \"; echo PWNED #"
-	text := "A host of somebody who wants others to run his commands.\n-- etc/passwd --\nann:x:1000:1000::/home/ann:/bin/bash\n-- home/ann/.profile --\n"
+	text := "A host of somebody who wants others to run his commands.\n-- etc/passwd --\nann:x:1000:1000::/srv/ann:/bin/bash\n-- srv/ann/.profile --\n"
 	for _, value := range []string{evil, "socks5://" + evil, "http://h:1/" + evil, "http://a:" + evil + "@h:1", "*." + evil} {
 		profile := ""
 		for _, name := range []string{"HTTP_PROXY", "https_proxy", "ALL_PROXY", "NO_PROXY", "npm_config_proxy"} {
