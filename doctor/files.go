@@ -196,7 +196,7 @@ func (f Files) regular(name string) (*os.File, fs.FileInfo, error) {
 	if !looked.Mode().IsRegular() {
 		return nil, nil, fs.ErrNotExist
 	}
-	file, err := f.root.OpenFile(local(real), os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	file, err := f.root.OpenFile(local(real), openFlags, 0)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -242,7 +242,7 @@ func (f Files) Dir(name string) []string {
 	if info, err := f.root.Lstat(local(real)); err != nil || !info.IsDir() {
 		return nil // to open a pipe is to wait
 	}
-	dir, err := f.root.OpenFile(local(real), os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	dir, err := f.root.OpenFile(local(real), openFlags, 0)
 	if err != nil {
 		f.mu.Lock()
 		defer f.mu.Unlock()
