@@ -265,9 +265,7 @@ func (f Files) Glob(pattern string) []string {
 		var next []string
 		for _, at := range found {
 			if !strings.ContainsAny(step, `*?[\`) {
-				if there := path.Join(at, step); f.Has(there) {
-					next = append(next, there)
-				}
+				next = append(next, path.Join(at, step)) // whether it is there, is seen by the next pattern, or at the end
 				continue
 			}
 			for _, name := range f.Dir(at) {
@@ -278,7 +276,7 @@ func (f Files) Glob(pattern string) []string {
 		}
 		found = next
 	}
-	return found
+	return slices.DeleteFunc(found, func(name string) bool { return !f.Has(name) })
 }
 
 // Blind gives what could not be looked at, and why.
