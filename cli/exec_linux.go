@@ -21,7 +21,7 @@ import (
 func newExec() *cobra.Command {
 	var o options
 	var channel string
-	var real, attach bool
+	var real, attach, verbose bool
 	var ports []string
 	var setup contain.Setup
 	cmd := execCommand()
@@ -37,11 +37,13 @@ func newExec() *cobra.Command {
 		if err := fitsAttach(cmd, attach); err != nil {
 			return err
 		}
+		seen := &execSeen{to: cmd.ErrOrStderr(), verbose: verbose, program: args[0], attach: attach}
 		ctx, signals, stop := forProgram(cmd.Context())
 		defer stop()
 		if attach {
 			status, err := daemon.Attach(ctx, daemon.AttachOptions{
 				Find: o.socket, Channel: channel, Command: args, Env: os.Environ(), Setup: setup, Publish: publish, Signals: signals,
+				Held: seen.held, Did: seen.did,
 				Lost: func(err error) {
 					fmt.Fprintf(cmd.ErrOrStderr(), "watertight: %s has no network any more: %v\n", args[0], err)
 				},
@@ -59,7 +61,7 @@ func newExec() *cobra.Command {
 			Log:     func(c *config.Config) *slog.Logger { return slog.New(newLog(cmd.ErrOrStderr(), quiet(c.Log, o.over))) },
 			Command: args, Env: os.Environ(), Setup: setup, RealAddresses: real,
 			Publish: publish,
-			Signals: signals,
+			Signals: signals, Held: seen.held, Did: seen.did,
 		})
 		if err != nil && ctx.Err() != nil {
 			err = fmt.Errorf("interrupted: %w", err)
@@ -79,6 +81,9 @@ func newExec() *cobra.Command {
 	f.StringArrayVar(&setup.Sockets, "allow-socket", nil, "let the program reach the UNIX socket `PATH` (repeatable) of the host, and whoever listens there")
 	f.BoolVar(&setup.ShareTmp, "share-tmp", false, "show the host's /tmp and /var/tmp, instead of private ones")
 	f.BoolVar(&setup.Namespaces, "allow-namespaces", false, "let the program make namespaces of its own, as browsers do for their sandbox")
+	f.IntSliceVar(&setup.Keep, "keep-fd", nil, "let the program have the descriptor `N` (repeatable) that watertight was started with, from 3 on")
+	f.BoolVar(&setup.AnyFile, "allow-any-fd", false, "let the descriptors that the program gets be sockets, directories and devices: each may be a way out")
+	f.BoolVarP(&verbose, "verbose", "v", false, "say what stands around the program, and in the end what became of what it sent")
 	f.StringArrayVar(&ports, "publish", nil, "make the port `PORT[:PORT]` (repeatable) of the program reachable on 127.0.0.1 and ::1 of this host; the second is the one inside, where it differs")
 	f.BoolVar(&attach, "attach", false, "have the running proxy carry the program, instead of channels of its own; -c or --listen say which")
 	o.addListen(cmd, "with --attach, the `ADDR` on which the running proxy listens; without it, the one that runs with the configuration is meant")

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"strconv"
 	"syscall"
 
 	"watertight/contain/hull"
@@ -12,12 +13,9 @@ import (
 	"watertight/wire"
 )
 
-// innerName is argv[0] of this program when it is the first process of a contained program's namespaces; the program and its
-// arguments follow. pairFD is its connection to the process outside.
-const (
-	innerName = "watertight-contained"
-	pairFD    = 3
-)
+// innerName is how argv[0] of this program begins when it is the first process of a contained program's namespaces; the number of
+// the descriptor that is its connection to the process outside is the rest, and the program and its arguments follow.
+const innerName = "watertight-contained-"
 
 // Exit codes that shells give for a program that cannot be run (POSIX.1-2024, Shell, section 2.8.2).
 const (
@@ -37,8 +35,13 @@ type inner struct {
 }
 
 // runInner is main of the first process inside, and gives its exit code. What fails is said to the process outside.
-func runInner(command []string) int {
-	pair, err := wire.Inherited(pairFD)
+func runInner(pairFD string, command []string) int {
+	fd, err := strconv.ParseUint(pairFD, 10, 16)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "watertight: the first process of a contained program is not started by hand")
+		return ExitUncontained
+	}
+	pair, err := wire.Inherited(int(fd))
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "watertight:", err)
 		return ExitUncontained
@@ -151,7 +154,26 @@ func (in *inner) start(command []string) error {
 	if in.program, err = e.hull.Start(command); err != nil {
 		return err
 	}
-	return say(in.pair, word{Started: true})
+	report := e.hull.Report()
+	report.Masked, report.Covered, report.Allowed = some(report.Masked), some(report.Covered), some(report.Allowed)
+	return say(in.pair, word{Started: true, Report: &report})
+}
+
+// Bounds of a list in a report.
+const (
+	maxListed     = 64
+	maxListedText = 4 << 10 // octets, each list
+)
+
+// some gives as much of a list as a message has room for, and says how much is left out.
+func some(list []string) []string {
+	octets := 0
+	for i, s := range list {
+		if octets += len(s); i == maxListed || octets > maxListedText {
+			return append(list[:i:i], fmt.Sprintf("and %d more", len(list)-i))
+		}
+	}
+	return list
 }
 
 // await waits for the end of the program, and ends this process; and all that is left inside ends with it.

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"strconv"
 	"sync"
 	"syscall"
 	"time"
@@ -28,8 +29,9 @@ type Program struct {
 	pair    *net.UnixConn
 
 	sockets chan network.Sockets // the first word
-	started chan struct{}        // closed
-	gone    chan struct{}        // closed when the pair has ended, or was failed; what follows is set then
+	started chan struct{}        // closed; report is set then
+	report  hull.Report
+	gone    chan struct{} // closed when the pair has ended, or was failed; what follows is set then
 	failed  error
 	status  *syscall.WaitStatus
 
@@ -82,19 +84,24 @@ func BeginWith(command, env []string, setup Setup, streams Streams) (*Program, e
 	if err != nil {
 		return nil, err
 	}
+	files, pair, err := kept(setup.Keep)
+	if err != nil {
+		return nil, &NotStarted{ExitUncontained, err}
+	}
 	here, there, err := wire.Pair()
 	if err != nil {
 		return nil, err
 	}
 	defer there.Close()
 	cmd := exec.Command(Self, command...)
-	cmd.Args[0] = innerName
+	cmd.Args[0] = innerName + strconv.Itoa(firstExtra+pair)
 	cmd.Env = env
 	if env == nil {
 		cmd.Env = []string{}
 	}
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = streams.In, streams.Out, streams.Err
-	cmd.ExtraFiles = []*os.File{there} // pairFD
+	files[pair] = there
+	cmd.ExtraFiles = files
 	cmd.SysProcAttr = attr
 	if err := Start(cmd); err != nil {
 		_ = here.Close()
@@ -160,6 +167,9 @@ func (p *Program) take(w word, files []*os.File) {
 	switch {
 	case w.Started:
 		closeAll(files)
+		if w.Report != nil {
+			p.report = *w.Report
+		}
 		close(p.started)
 	case w.ID != 0:
 		p.mu.Lock()
@@ -316,6 +326,12 @@ func (p *Program) Start(ctx context.Context) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+}
+
+// Report says what stands around the program, which was started.
+func (p *Program) Report() hull.Report {
+	<-p.started
+	return p.report
 }
 
 // Signal sends the program a signal, once it is started. One that has ended gets none.

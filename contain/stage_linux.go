@@ -67,8 +67,8 @@ func (s Stage) Command(ctx context.Context, env []string, path string, args ...s
 // this process was started for that; otherwise it returns at once. It must be called before anything else in main.
 func Child() {
 	switch {
-	case len(os.Args) > 1 && os.Args[0] == innerName:
-		os.Exit(runInner(os.Args[1:]))
+	case len(os.Args) > 1 && strings.HasPrefix(os.Args[0], innerName):
+		os.Exit(runInner(strings.TrimPrefix(os.Args[0], innerName), os.Args[1:]))
 	case len(os.Args) == 0 || os.Args[0] != stageName:
 		return
 	}

@@ -42,6 +42,8 @@ type Setup struct {
 	Relative   []string `json:"relative,omitempty"`   // what [hull.Relative] gave
 	ShareTmp   bool     `json:"share_tmp,omitempty"`  // it sees the host's /tmp and /var/tmp
 	Namespaces bool     `json:"namespaces,omitempty"` // it may make namespaces of its own, as browsers do
+	Keep       []int    `json:"keep,omitempty"`       // descriptors of this process that it gets, from 3 on
+	AnyFile    bool     `json:"any_file,omitempty"`   // its descriptors may be sockets, directories and devices
 }
 
 // plan is the hull for it. The environment is that of the first process inside. The resolvers are addresses that nobody has, whose
@@ -49,7 +51,7 @@ type Setup struct {
 func (s *Setup) plan(v6 bool) hull.Plan {
 	return hull.Plan{
 		Dir: s.Dir, Env: os.Environ(), ResolvConf: resolvers(v6), KeepEnv: s.KeepEnv, Binds: s.Binds, Sockets: s.Sockets,
-		Relative: s.Relative, ShareTmp: s.ShareTmp, Namespaces: s.Namespaces,
+		Relative: s.Relative, ShareTmp: s.ShareTmp, Namespaces: s.Namespaces, Keep: s.Keep, AnyFile: s.AnyFile,
 	}
 }
 
@@ -69,7 +71,9 @@ type word struct {
 	Failed  string   `json:"failed,omitempty"`
 	Code    int      `json:"code,omitempty"` // the exit code that stands for the failure
 	Started bool     `json:"started,omitempty"`
-	Exited  *uint32  `json:"exited,omitempty"` // the program's wait status
+
+	Report *hull.Report `json:"report,omitempty"` // with Started: what stands around the program
+	Exited *uint32      `json:"exited,omitempty"` // the program's wait status
 }
 
 // say sends a message.

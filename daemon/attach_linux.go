@@ -8,9 +8,12 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"syscall"
+	"time"
 
 	"watertight/contain"
+	"watertight/contain/hull"
 	"watertight/contain/network"
 	"watertight/control"
 	"watertight/event"
@@ -33,6 +36,10 @@ type AttachOptions struct {
 	Publish []Publish
 	// Signals are those that the program is to get.
 	Signals <-chan syscall.Signal
+	// Held is told what stands around the program, once it is started. Nil tells nobody.
+	Held func(hull.Report)
+	// Did is told what became of what the program sent, once it has ended, if the running proxy says it. Nil tells nobody.
+	Did func(Summary)
 	// Lost is called once, with the reason, when nobody carries the program any more while it runs.
 	Lost func(error)
 }
@@ -66,7 +73,7 @@ func Attach(ctx context.Context, o AttachOptions) (syscall.WaitStatus, error) {
 	if err != nil {
 		return 0, &contain.NotStarted{Code: contain.ExitUncontained, Err: err}
 	}
-	a := &attached{conn: conn, replies: program.ReplyFrom, slots: make(chan struct{}, maxReplies), gone: make(chan struct{})}
+	a := &attached{conn: conn, replies: program.ReplyFrom, slots: make(chan struct{}, maxReplies), gone: make(chan struct{}), did: make(chan Summary, 1)}
 	a.ctx, a.stop = context.WithCancel(context.Background())
 	defer a.close()
 	sockets, err := program.Sockets(ctx)
@@ -90,14 +97,43 @@ func Attach(ctx context.Context, o AttachOptions) (syscall.WaitStatus, error) {
 	if err := program.Start(ctx); err != nil {
 		return 0, err
 	}
+	if o.Held != nil {
+		o.Held(program.Report())
+	}
 	a.busy.Go(func() {
 		select {
 		case <-a.gone:
-			o.Lost(a.why)
+			if a.why != nil {
+				o.Lost(a.why)
+			}
 		case <-a.ctx.Done():
 		}
 	})
-	return ended(program, o.Signals)
+	status, err := ended(program, o.Signals)
+	if did, ok := a.ask(); ok && o.Did != nil {
+		o.Did(did)
+	}
+	return status, err
+}
+
+// partingWait bounds how long the end of a program waits to hear what it did.
+const partingWait = 2 * time.Second
+
+// ask asks the running proxy what the program did, which has ended.
+func (a *attached) ask() (Summary, bool) {
+	a.over.Store(true)
+	if tell(a.conn, toDaemon{Ended: true}) != nil {
+		return Summary{}, false
+	}
+	timer := time.NewTimer(partingWait)
+	defer timer.Stop()
+	select {
+	case did := <-a.did:
+		return did, true
+	case <-a.gone:
+	case <-timer.C:
+	}
+	return Summary{}, false
 }
 
 // maxReplies bounds the sockets that are being opened inside for the running proxy at one time.
@@ -115,7 +151,9 @@ type attached struct {
 	ctx  context.Context // of what serves the program
 	stop context.CancelFunc
 	busy sync.WaitGroup
-	gone chan struct{} // closed when the running proxy is; why is set then
+	over atomic.Bool   // the program has ended
+	did  chan Summary  // has the last word of the running proxy
+	gone chan struct{} // closed when the running proxy is, or has said its last word; why is set then
 	why  error
 }
 
@@ -157,6 +195,10 @@ func (a *attached) listen(served chan<- struct{}) {
 	if a.ctx.Err() != nil { // the program has ended
 		return
 	}
+	if a.over.Load() {
+		close(a.gone) // nothing is lost
+		return
+	}
 	a.why = fmt.Errorf("the running proxy does not carry it any more: %w", err)
 	close(a.gone)
 	a.refuse()
@@ -177,6 +219,11 @@ func (a *attached) obey(served chan<- struct{}) error {
 		case o.Served && served != nil:
 			close(served)
 			served = nil
+		case o.Did != nil:
+			select {
+			case a.did <- *o.Did:
+			default: // it was said
+			}
 		case o.ID > 0 && o.From.IsValid() && o.From.Port() != 0:
 			select {
 			case a.slots <- struct{}{}:

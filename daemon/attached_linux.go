@@ -25,6 +25,8 @@ type (
 		From netip.AddrPort `json:"from,omitzero"` // what the socket that is wanted sends from
 		// Served says that the program's sockets are heard from now on.
 		Served bool `json:"served,omitempty"`
+		// Did is the answer to Ended.
+		Did *Summary `json:"did,omitempty"`
 		// Failed is why the program is not carried, or not any more.
 		Failed string `json:"failed,omitempty"`
 	}
@@ -32,6 +34,7 @@ type (
 		ID      int      `json:"id,omitempty"`
 		Failed  string   `json:"failed,omitempty"`
 		Sockets []string `json:"sockets,omitempty"` // that come with it, of the program: the first word
+		Ended   bool     `json:"ended,omitempty"`   // the program has, and what it did is asked for: the last word
 	}
 )
 
@@ -117,12 +120,18 @@ func (l *line) sockets() (network.Sockets, error) {
 	return s, nil
 }
 
-// listen hears the sockets that were asked for, until the other end is gone or says what it should not.
-func (l *line) listen() {
+// listen hears the sockets that were asked for, until the other end is gone or says what it should not, or that the program
+// has ended: then it is true.
+func (l *line) listen() (ended bool) {
 	b := make([]byte, maxAttachTalk)
 	for {
 		var w toDaemon
 		files, err := heed(l.conn, b, &w)
+		if err == nil && w.Ended {
+			closeFiles(files)
+			ended = true
+			break
+		}
 		if err != nil || !l.take(w, files) {
 			break
 		}
@@ -134,6 +143,7 @@ func (l *line) listen() {
 	for _, one := range waiting {
 		one <- opened{err: errLineEnded}
 	}
+	return ended
 }
 
 // take takes an answer; false means that it is none.

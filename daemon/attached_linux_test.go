@@ -89,7 +89,7 @@ func TestAttached_ReplySocketsComeByTheirNumbersAndNoOthers(t *testing.T) {
 	answers := func(answer func(there *net.UnixConn, o toExec)) (*net.UDPConn, error) {
 		l, there := conversation(t)
 		var busy sync.WaitGroup
-		busy.Go(l.listen)
+		busy.Go(func() { l.listen() })
 		busy.Go(func() {
 			var o toExec
 			if _, err := heed(there, make([]byte, maxAttachTalk), &o); err == nil && o.From == at {

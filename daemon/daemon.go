@@ -82,7 +82,7 @@ func New(o Options) (*Daemon, error) {
 	if err := o.validate(); err != nil {
 		return nil, err
 	}
-	d := &Daemon{o: o, started: time.Now(), closeControl: func() {}, keeper: gate.NewKeeper(), guests: newGuests()}
+	d := &Daemon{o: o, started: time.Now(), closeControl: func() {}, keeper: gate.NewKeeper(), guests: newGuests(o.Config.Limits.Connections)}
 	if err := d.newTests(); err != nil {
 		return nil, err
 	}

@@ -36,6 +36,10 @@ type ExecOptions struct {
 	Publish []Publish
 	// Signals are those that the program is to get.
 	Signals <-chan syscall.Signal
+	// Held is told what stands around the program, once it is started. Nil tells nobody.
+	Held func(hull.Report)
+	// Did is told what became of what the program sent, once it has ended. Nil tells nobody.
+	Did func(Summary)
 }
 
 func (o ExecOptions) validate() error {
@@ -87,7 +91,14 @@ func Exec(ctx context.Context, o ExecOptions) (syscall.WaitStatus, error) {
 	if err := program.Start(ctx); err != nil {
 		return 0, err
 	}
-	return ended(program, o.Signals)
+	if o.Held != nil {
+		o.Held(program.Report())
+	}
+	status, err := ended(program, o.Signals)
+	if o.Did != nil {
+		o.Did(summaryOf(h.door, &h.told))
+	}
+	return status, err
 }
 
 // reachable opens the ports of a program that is about to start, and asks a question from inside, as it will. Where both are well the

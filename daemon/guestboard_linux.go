@@ -18,7 +18,8 @@ import (
 // guestBoard is the switchboard for a program that may have one channel alone.
 type guestBoard struct {
 	board *switchboard
-	only  string // empty leaves it to the routes
+	only  string       // empty leaves it to the routes
+	told  *event.Tally // counts what was refused or failed
 }
 
 var _ contained.Board = (*guestBoard)(nil)
@@ -47,7 +48,8 @@ func (b *guestBoard) table(g *generation) *route.Table {
 }
 
 // Dial connects for a door.
-func (b *guestBoard) Dial(ctx context.Context, r route.Request) (net.Conn, error) {
+func (b *guestBoard) Dial(ctx context.Context, r route.Request) (conn net.Conn, err error) {
+	defer func() { b.count(err) }()
 	g, t := b.acquire()
 	defer g.release()
 	if t == nil {
@@ -56,8 +58,15 @@ func (b *guestBoard) Dial(ctx context.Context, r route.Request) (net.Conn, error
 	return t.Dial(ctx, r)
 }
 
+func (b *guestBoard) count(err error) {
+	if err != nil {
+		b.told.Request(&event.Request{Code: fault.Of(err).Code})
+	}
+}
+
 // DialPacket opens a flow of datagrams for a door.
-func (b *guestBoard) DialPacket(ctx context.Context, r route.Request) (net.Conn, error) {
+func (b *guestBoard) DialPacket(ctx context.Context, r route.Request) (conn net.Conn, err error) {
+	defer func() { b.count(err) }()
 	g, t := b.acquire()
 	defer g.release()
 	if t == nil {

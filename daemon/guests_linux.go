@@ -11,8 +11,10 @@ import (
 
 	"watertight/channel"
 	"watertight/control"
+	"watertight/event"
 	"watertight/fault"
 	"watertight/front/contained"
+	"watertight/front/transparent"
 )
 
 // Limits on the programs that a daemon carries for `watertight exec --attach`.
@@ -26,6 +28,8 @@ type guests struct {
 	ctx context.Context // ends when no more are taken
 	end context.CancelFunc
 
+	together *transparent.Share // of all connections
+
 	mu     sync.Mutex
 	places int
 	inside map[*guest]bool
@@ -33,8 +37,8 @@ type guests struct {
 	ended  guestTotals
 }
 
-func newGuests() *guests {
-	gs := &guests{inside: map[*guest]bool{}}
+func newGuests(connections int) *guests {
+	gs := &guests{inside: map[*guest]bool{}, together: transparent.NewShare(connections)}
 	gs.ctx, gs.end = context.WithCancel(context.Background())
 	return gs
 }
@@ -146,8 +150,9 @@ func (gs *guests) stop() {
 	gs.busy.Wait()
 }
 
-// setConnections changes the limit of each from now on.
+// setConnections changes the limit of each, and of all together, from now on.
 func (gs *guests) setConnections(n int) {
+	gs.together.Set(n)
 	gs.mu.Lock()
 	defer gs.mu.Unlock()
 	for one := range gs.inside {
@@ -181,10 +186,15 @@ func (d *Daemon) carry(ctx context.Context, only string, who control.Guest) {
 		}
 		return
 	}
-	door, err := contained.New(contained.Options{
-		Board: &guestBoard{board: &d.board, only: only}, Relay: d.relay, Sink: d.sharedNow().sink, Logger: d.access.Sparing(),
-		Connections: d.current().config.Limits.Connections, Flows: maxGuestsFlows, NoIPv6: sockets.TCP6 == nil,
-	})
+	told := &event.Tally{}
+	sink, err := event.Tee(d.sharedNow().sink, ofProgram{told})
+	var door *contained.Door
+	if err == nil {
+		door, err = contained.New(contained.Options{
+			Board: &guestBoard{board: &d.board, only: only, told: told}, Full: full(told), Relay: d.relay, Sink: sink, Logger: d.access.Sparing(),
+			Connections: d.current().config.Limits.Connections, Together: d.guests.together, Flows: maxGuestsFlows, NoIPv6: sockets.TCP6 == nil,
+		})
+	}
 	if err != nil {
 		_ = sockets.Close()
 		d.o.Log.Error("a contained program is not carried", "error", err)
@@ -199,8 +209,9 @@ func (d *Daemon) carry(ctx context.Context, only string, who control.Guest) {
 		defer end()
 		serving <- door.Serve(ctx, socketsFor(sockets, l.replyFrom))
 	}()
-	if tell(who.Line, toExec{Served: true}) == nil {
-		l.listen()
+	if tell(who.Line, toExec{Served: true}) == nil && l.listen() {
+		s := summaryOf(door, told)
+		_ = tell(who.Line, toExec{Did: &s}) // if nobody hears it, nobody wants to know
 	}
 	end()
 	err = <-serving

@@ -7,7 +7,7 @@ import "watertight/control"
 // guests are the contained programs that a daemon carries: none, where there is no Linux.
 type guests struct{}
 
-func newGuests() *guests { return &guests{} }
+func newGuests(int) *guests { return &guests{} }
 
 func (*guests) stop() {}
 

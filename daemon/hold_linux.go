@@ -13,6 +13,7 @@ import (
 	"watertight/contain"
 	"watertight/contain/network"
 	"watertight/event"
+	"watertight/fault"
 	"watertight/front/contained"
 	"watertight/front/transparent"
 	"watertight/relay"
@@ -26,8 +27,9 @@ type hold struct {
 	only   string // the channel that carries everything; empty leaves it to the routes
 	log    *slog.Logger
 	access *accesslog.Log
-	sink   event.Sink  // the log, and told
-	told   event.Tally // what the program was not given, which it cannot tell from a fault of the network
+	sink   event.Sink      // the log, and told
+	door   *contained.Door // once the program's sockets are served
+	told   event.Tally     // what the program was not given, which it cannot tell from a fault of the network
 
 	ctx     context.Context
 	stop    context.CancelFunc
@@ -80,11 +82,12 @@ func (h *hold) serve(s network.Sockets, replies transparent.ReplyFrom, realAddre
 	door, err := contained.New(contained.Options{
 		Board: &h.board, Relay: relay.Pipe, Sink: h.sink, Logger: h.access.Sparing(),
 		Connections: h.g.config.Limits.Connections, Flows: maxTransparentFlows,
-		RealAddresses: realAddresses, NoIPv6: s.TCP6 == nil,
+		Full: full(&h.told), RealAddresses: realAddresses, NoIPv6: s.TCP6 == nil,
 	})
 	if err != nil {
 		return errors.Join(err, s.Close())
 	}
+	h.door = door
 	sockets := socketsFor(s, replies)
 	h.serving.Go(func() {
 		if err := door.Serve(h.ctx, sockets); err != nil && h.ctx.Err() == nil {
@@ -130,6 +133,11 @@ func (p ofProgram) Request(r *event.Request) {
 	if r.Door == event.DoorExec || r.Door == event.DoorExecUDP {
 		p.Tally.Request(r)
 	}
+}
+
+// full counts connections for which there was no room.
+func full(t *event.Tally) func() {
+	return func() { t.Request(&event.Request{Code: fault.Limit}) }
 }
 
 // report says, once the program has ended, how much of what it sent was refused or failed.

@@ -42,10 +42,12 @@ type Options struct {
 	Board       Board
 	Relay       transparent.Relay
 	Sink        event.Sink
-	Logger      *slog.Logger  // told of faults of the program and of the host, never of names
-	Connections int           // at one time, those of DNS not counted
-	Flows       int           // of datagrams, at one time
-	Drain       time.Duration // that open connections get when [Door.Serve] is told to end
+	Logger      *slog.Logger       // told of faults of the program and of the host, never of names
+	Connections int                // at one time, those of DNS not counted
+	Together    *transparent.Share // a limit on them that the doors of other programs have too; nil where there is none
+	Full        func()             // hears of each for which there was no room, and does not wait; nil tells nobody
+	Flows       int                // of datagrams, at one time
+	Drain       time.Duration      // that open connections get when [Door.Serve] is told to end
 	// RealAddresses gives the program the addresses of the network. They are remembered, so that a connection is still carried by
 	// the name.
 	RealAddresses bool
@@ -108,7 +110,7 @@ func New(o Options) (*Door, error) {
 	d := &Door{o: o, book: synthetic.New()}
 	var err error
 	d.traffic, err = transparent.New(transparent.Options{
-		Dialer: o.Board, Relay: o.Relay, Sink: o.Sink, Logger: o.Logger, Connections: o.Connections, Flows: o.Flows,
+		Dialer: o.Board, Relay: o.Relay, Sink: o.Sink, Logger: o.Logger, Connections: o.Connections, Together: o.Together, Full: o.Full, Flows: o.Flows,
 		Own: func(_, _ netip.AddrPort) bool { return false }, Stands: d.stands, Refused: d.refuse,
 		Door: event.DoorExec, PacketDoor: event.DoorExecUDP,
 	})

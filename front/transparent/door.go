@@ -51,6 +51,7 @@ type Options struct {
 	Sink        event.Sink
 	Logger      *slog.Logger // told of faults of the program and of the host, never of names
 	Connections int          // at one time
+	Together    *Share       // a limit on them that other doors have too; nil where there is none
 	Flows       int          // of datagrams, at one time
 	// Own says whether a connection or a datagram from one address to another is this program's own.
 	Own func(from, to netip.AddrPort) bool
@@ -59,6 +60,8 @@ type Options struct {
 	Stands func(netip.Addr) (name.Host, bool)
 	// Refused hears of each datagram that will not be carried, and by whom to whom it was sent; nil tells nobody. It does not wait.
 	Refused func(client, meant netip.AddrPort)
+	// Full hears of each connection for which there was no room; nil tells nobody. It does not wait.
+	Full func()
 	// Door and PacketDoor are what connections and datagrams come by, in what is reported.
 	Door, PacketDoor event.Door
 }
@@ -185,6 +188,9 @@ func (d *Door) Serve(ctx context.Context, l *net.TCPListener, meant Meant) error
 		}
 		if !d.enter(conn) {
 			reset(conn)
+			if d.o.Full != nil {
+				d.o.Full()
+			}
 			continue
 		}
 		go func() {
@@ -198,7 +204,7 @@ func (d *Door) Serve(ctx context.Context, l *net.TCPListener, meant Meant) error
 func (d *Door) enter(conn *net.TCPConn) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.draining || d.open.Load() >= d.connections.Load() {
+	if d.draining || d.open.Load() >= d.connections.Load() || !d.o.Together.take() {
 		return false
 	}
 	d.open.Add(1)
@@ -213,6 +219,7 @@ func (d *Door) leave(conn *net.TCPConn) {
 	delete(d.conns, conn)
 	d.mu.Unlock()
 	d.open.Add(-1)
+	d.o.Together.give()
 	d.busy.Done()
 }
 
