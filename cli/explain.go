@@ -18,7 +18,7 @@ import (
 
 func newExplain() *cobra.Command {
 	var o options
-	var asJSON bool
+	var asJSON, live bool
 	var user string
 	cmd := &cobra.Command{
 		Use:   "explain NAME|URL",
@@ -27,7 +27,7 @@ func newExplain() *cobra.Command {
 			"how many of them see it, and what the network, each proxy, the resolvers and the destination see. A request that would\n" +
 			"be refused is explained too.\n\n" +
 			"The configuration decides it, and nothing else: nothing is looked up, and nothing is sent. A running proxy is not\n" +
-			"asked. Without a scheme HTTPS is meant, on port 443 where none is given. A URL of the gateway, such as\n" +
+			"asked; --live asks the channel's resolver. Without a scheme HTTPS is meant, on port 443 where none is given. A URL of the gateway, such as\n" +
 			"http://127.0.0.1:8088/openai/v1, is explained as the request that the gateway sends on.\n\n" +
 			"--user gives the name that a client would give, with its labels: USER-session-ID-country-CC. It decides about routes of\n" +
 			"users, and about what proxies with a template are told. No password is asked for, and whether a door would take the\n" +
@@ -55,6 +55,11 @@ func newExplain() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if live {
+				if err := lookLive(cmd, c, e); err != nil {
+					return err
+				}
+			}
 			if asJSON {
 				err = printJSON(cmd, e)
 			} else {
@@ -68,6 +73,7 @@ func newExplain() *cobra.Command {
 	}
 	o.add(cmd)
 	cmd.Flags().StringVar(&user, "user", "", "explain it for a client that gives `NAME`, with labels: alice-session-7-country-de")
+	cmd.Flags().BoolVar(&live, "live", false, "ask the channel's resolver too, for the addresses and for ECH; the name leaves this host then, by the channel")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return cmd
 }
@@ -289,18 +295,20 @@ func printSights(out io.Writer, e *daemon.Explanation) error {
 	}
 	w := tabwriter.NewWriter(out, 0, 4, 2, ' ', 0)
 	if len(e.Sees) > 0 {
-		fmt.Fprintln(w, "WHO\tSEES TRAFFIC FROM\tTO\tTARGET'S ADDRESS\tTARGET'S NAME\tCONTENT\tNAMES ON THE WAY")
+		fmt.Fprintln(w, "WHO\tSEES TRAFFIC FROM\tTO\tTARGET'S ADDRESS\tTARGET'S NAME\tCONTENT\tTIME\tNAMES ON THE WAY")
 	}
 	for _, s := range e.Sees {
 		var how []string
 		for _, in := range s.TargetName {
 			how = append(how, learnt[in])
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", placeText(s), s.From, orDash(s.To), yesNo(s.TargetAddress), orNo(how), yesNo(s.Content), orDash(s.HopNames))
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", placeText(s), s.From, orDash(s.To), yesNo(s.TargetAddress), orNo(how), yesNo(s.Content), seenTime[s.Time], orDash(s.HopNames))
 	}
 	if err := w.Flush(); err != nil {
 		return err
 	}
+	printReasons(out, e)
+	printLive(out, e)
 	if len(e.Notes) > 0 {
 		fmt.Fprintln(out)
 	}

@@ -69,6 +69,8 @@ func newWorld(dir string) (*world, func(), error) {
 		"www.shop.example.net. 60 CNAME " + apiName + ".",
 		"v4.shop.example.net. 60 A 192.0.2.4",
 		"text.shop.example.net. 60 TXT \"hello world\"",
+		"ech.shop.example.net. 60 A 192.0.2.4",
+		"ech.shop.example.net. 60 HTTPS 1 . alpn=h2 ech=AEX+DQBB",
 		"5.0.5.11.in-addr.arpa. 60 PTR host.shop.example.net.",
 		strings.Repeat(strings.Repeat("a", 49)+".", 4) + strings.Repeat("b", 41) + ".example.net. 60 A 127.0.0.1", // 253 octets
 	}

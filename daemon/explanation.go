@@ -18,6 +18,7 @@ type Explanation struct {
 	HopNames []HopName    `json:"hop_names"`
 	Sees     []Sight      `json:"sees"` // nothing where the request is refused
 	Notes    []string     `json:"notes"`
+	Seen     *LiveSeen    `json:"live,omitempty"` // what was looked up, where it was asked for
 }
 
 // RouteTaken is the route that decided.
@@ -138,4 +139,7 @@ type Sight struct {
 	TargetName    []string `json:"target_name"`    // how it learns the target's name: sni, proxy_request, dns_question or clear_text; nothing where it does not
 	Content       bool     `json:"content"`        // it reads requests and answers
 	HopNames      []string `json:"hop_names"`      // names of upstream proxies, and of resolvers, that it learns
+	Time          string   `json:"time"`           // when it sees that there is one: requests, or lookups: those that the cache does not answer
+	Why           []string `json:"why"`            // for people: why it sees that
+	Better        []string `json:"better"`         // for people: what would improve it, as far as anything would
 }

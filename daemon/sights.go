@@ -262,6 +262,7 @@ func (e *Explanation) look(way []*running, target name.Target) {
 	end.TargetAddress, end.Content = true, true
 	end.TargetName = append(end.TargetName, e.payload(target)...)
 	e.Sees = append(e.Sees, end)
+	e.reasons(way)
 }
 
 // payload says how the target's name shows in what the client sends.
