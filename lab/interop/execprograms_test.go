@@ -121,6 +121,7 @@ func programs() []program {
 		{name: "kdig", needs: "kdig", want: greeting, run: asks("kdig", "+retry=0", "TXT")},
 		{name: "delv", needs: "delv", want: greeting, run: asks("delv", "-i", "TXT")}, // nobody signed what is there
 	}
+	all = append(all, cares()...)
 	for _, p := range []program{
 		fromClient(requests), fromClient(aiohttp), python("httpx", "httpx", httpxCall), fromClient(undici), fromClient(sClient), phpCurl(), java(),
 	} {
