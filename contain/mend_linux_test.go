@@ -1,9 +1,12 @@
 package contain
 
 import (
+	"fmt"
 	"os"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 func TestHindrance_NamesTheSettingAndItsMend(t *testing.T) {
@@ -33,6 +36,23 @@ func TestHindrance_NamesTheSettingAndItsMend(t *testing.T) {
 		}, c.root)
 		if c.want == "" && got != "" || !strings.Contains(got, c.want) {
 			t.Errorf("%s is %q, root %v: %q", c.file, c.text, c.root, got)
+		}
+	}
+}
+
+func TestNetworkFault_SaysWhatAKernelLacksAndWhatMendsIt(t *testing.T) {
+	for _, c := range []struct {
+		err  error
+		want string
+	}{
+		{unix.ENOENT, "modprobe -a nf_tables nft_tproxy"}, // the expression is not there and cannot be loaded
+		{unix.EOPNOTSUPP, "modprobe -a nf_tables nft_tproxy"},
+		{unix.EPROTONOSUPPORT, "modprobe -a nf_tables nft_tproxy"}, // there is no netlink of netfilter
+		{unix.EPERM, "does not allow user namespaces"},
+		{unix.EINVAL, "make the network: the rule TPROXY: invalid argument"},
+	} {
+		if got := networkFault(fmt.Errorf("the rule TPROXY: %w", c.err)).Error(); !strings.Contains(got, c.want) || !strings.Contains(got, "the rule TPROXY") {
+			t.Errorf("%v: %s", c.err, got)
 		}
 	}
 }
