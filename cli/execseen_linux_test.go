@@ -47,7 +47,7 @@ func TestExec_VerboseSaysWhatStandsAroundAProgramAndWhatBecameOfWhatItSent(t *te
 	lab.Need(t, "curl")
 	w := execWorld(t)
 	startProxy(t, w)
-	script := `curl --silent "http://` + w.plain + `/hello"; curl --silent "http://` + deadName + ":" + w.dead + `/" || true`
+	script := `curl -4 --silent "http://` + w.plain + `/hello"; curl -4 --silent "http://` + deadName + ":" + w.dead + `/" || true`
 	for title, cmd := range map[string]*exec.Cmd{
 		"by itself": w.exec(os.Getuid(), "-v", "--", "sh", "-c", script),
 		"attached":  w.attach("-v", "--", "sh", "-c", script),
