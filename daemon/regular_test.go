@@ -44,18 +44,26 @@ func (l *live) ask(host string) *miekg.Msg {
 	l.t.Helper()
 	q := new(miekg.Msg).SetQuestion(host+".", miekg.TypeA)
 	q.SetEdns0(1232, false)
+	wire, err := q.Pack()
+	if err != nil {
+		l.t.Fatal(err)
+	}
 	conn, err := net.Dial("udp", l.door("").String())
 	if err != nil {
 		l.t.Fatal(err)
 	}
-	c := &miekg.Conn{Conn: conn}
-	defer c.Close()
-	_ = c.SetDeadline(time.Now().Add(limit))
-	if err := c.WriteMsg(q); err != nil {
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(limit))
+	if _, err := conn.Write(wire); err != nil {
 		l.t.Fatal(err)
 	}
-	a, err := c.ReadMsg()
+	b := make([]byte, 4096)
+	n, err := conn.Read(b)
 	if err != nil {
+		l.t.Fatal(err)
+	}
+	a := new(miekg.Msg)
+	if err := a.Unpack(b[:n]); err != nil {
 		l.t.Fatal(err)
 	}
 	return a
