@@ -187,10 +187,10 @@ func (d *Door) Serve(ctx context.Context, l *net.TCPListener, meant Meant) error
 			return fmt.Errorf("transparent: accept: %w", err)
 		}
 		if !d.enter(conn) {
-			reset(conn)
-			if d.o.Full != nil {
+			if d.o.Full != nil { // first: who is told by the reset may ask at once why
 				d.o.Full()
 			}
+			reset(conn)
 			continue
 		}
 		go func() {
