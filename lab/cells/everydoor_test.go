@@ -23,9 +23,15 @@ import (
 func TestEveryDoorOverEveryWay(t *testing.T) {
 	lab.Need(t, "curl", "dig", "nghttpx", "nft", "ip")
 	lab.NeedPython(t, python3, "socks")
+	two := make(chan struct{}, 2) // ways at a time: each keeps a processor busy
 	for _, w := range ways() {
 		for _, families := range append([]internet.Families{internet.Dual}, w.families...) {
-			t.Run(w.name+"/"+string(families), func(t *testing.T) { w.everyDoor(t, families) })
+			t.Run(w.name+"/"+string(families), func(t *testing.T) {
+				t.Parallel()
+				two <- struct{}{}
+				defer func() { <-two }()
+				w.everyDoor(t, families)
+			})
 		}
 	}
 }
