@@ -65,3 +65,28 @@ func TestAnAnswerOfAnAuthorityHasALimit(t *testing.T) {
 		}
 	})
 }
+
+func TestANonceThatTheAuthorityDoesNotTakeIsReplacedAtOnce(t *testing.T) { // RFC 8555, section 6.5
+	inWorld(t, func(w *world) {
+		var posts, refused int
+		w.authority.Refuse = func(rw http.ResponseWriter, r *http.Request) bool {
+			if r.Method != http.MethodPost {
+				return false
+			}
+			if posts++; posts%6 == 0 {
+				return false
+			}
+			refused++
+			rw.Header().Set("Content-Type", "application/problem+json")
+			rw.Header().Set("Replay-Nonce", "stale")
+			rw.WriteHeader(http.StatusBadRequest)
+			_, _ = rw.Write([]byte(`{"type": "urn:ietf:params:acme:error:badNonce", "status": 400}`))
+			return true
+		}
+		w.run()
+		w.after(time.Minute)
+		if s := w.m.Status(); w.shown() == nil || s[0].Failures != 0 || refused < 5 {
+			t.Errorf("%+v after %d refusals\n%s", s, refused, &w.log)
+		}
+	})
+}

@@ -31,6 +31,7 @@ const (
 	maxAnswer  = 1 << 20 // octets
 	askLimit   = 30 * time.Second
 	maxAgain   = 3   // times that a request is repeated where the authority could not answer it
+	maxNonces  = 20  // times that it is repeated with another nonce (RFC 8555, section 6.5)
 	maxRequest = 600 // of one attempt
 )
 
@@ -65,13 +66,22 @@ func client(s *Setting, key *ecdsa.PrivateKey) (c *xacme.Client, done func(), er
 			Transport:     &within{next: transport, host: directory.Host},
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
-		RetryBackoff: func(n int, _ *http.Request, resp *http.Response) time.Duration {
-			if n > maxAgain || resp != nil && resp.StatusCode == http.StatusTooManyRequests {
-				return 0
-			}
-			return time.Duration(n) * time.Second
-		},
+		RetryBackoff: again,
 	}, transport.CloseIdleConnections, nil
+}
+
+// again is how long to wait before a request is repeated for the nth time; zero: it is not.
+func again(n int, _ *http.Request, resp *http.Response) time.Duration {
+	const soon = 50 * time.Millisecond
+	switch {
+	case resp != nil && resp.StatusCode == http.StatusTooManyRequests:
+		return 0
+	case resp != nil && resp.StatusCode/100 == 4 && n <= maxNonces: // of these, the client asks for bad nonces alone
+		return time.Duration(n) * soon
+	case n > maxAgain:
+		return 0
+	}
+	return time.Duration(n) * time.Second
 }
 
 // within asks the host of the directory, over TLS, and nobody else: what the directory says is not a way to other hosts.
