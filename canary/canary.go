@@ -43,7 +43,7 @@ type Options struct {
 	Servers []Server
 	// Log has what was seen.
 	Log *Log
-	// Secure says that the page is served over TLS too, as HTTPS records tell (RFC 9460).
+	// Secure says that the page is served over TLS too, at port 443, as HTTPS records tell (RFC 9460).
 	Secure bool
 	// Networks says whose an address is; [Nowhere] where there is no data.
 	Networks Networks
@@ -55,7 +55,8 @@ type Options struct {
 	Version string
 }
 
-func (o *Options) validate() error {
+// Validate says what is wrong with options.
+func (o *Options) Validate() error {
 	if err := checkZone(o.Zone); err != nil {
 		return err
 	}

@@ -13,6 +13,7 @@ import (
 	"unicode"
 
 	"watertight/dnswire"
+	"watertight/fault"
 	"watertight/name"
 	"watertight/visit"
 )
@@ -215,8 +216,11 @@ func (c *checker) names(ctx context.Context) {
 	}
 	host := visit.Name(c.label, visit.Plain, c.o.Zone)
 	if c.addrs = c.addresses(ctx, host); len(c.addrs) == 0 {
-		a, err := c.ask(ctx, host, dnswire.A)
-		c.found("names", Failed, "a fresh name has no address: "+answered(a, err).Error(), "see that `watertight canary` runs with `--zone "+c.o.Zone+"`, and that port 53 of its addresses can be reached from outside")
+		why := "neither of IPv4 nor of IPv6"
+		if err := answered(c.ask(ctx, host, dnswire.A)); err != nil {
+			why = err.Error()
+		}
+		c.found("names", Failed, "a fresh name has no address: "+why, "see that `watertight canary` runs with `--zone "+c.o.Zone+"`, and that port 53 of its addresses can be reached from outside")
 		return
 	}
 	c.found("names", Fine, "a fresh name leads to "+text(c.addrs), "")
@@ -274,11 +278,15 @@ func (c *checker) signatures(ctx context.Context) {
 // validated says whether forged signatures are refused, where the zone is signed from above.
 func (c *checker) validated(ctx context.Context) {
 	a, err := c.ask(ctx, visit.Name(c.label, visit.Bogus, c.o.Zone), dnswire.A)
-	if err == nil && a.RCode == dnswire.NoError {
-		c.found("ds", Fine, "the DS record is that of the canary's key; the resolver of this channel does not validate", "")
-		return
+	const key = "the DS record is that of the canary's key"
+	switch {
+	case err == nil && a.RCode == dnswire.NoError:
+		c.found("ds", Fine, key+"; the resolver of this channel does not validate", "")
+	case err != nil && fault.Of(err).Code != fault.DNSServFail, err == nil && a.RCode != dnswire.ServFail:
+		c.found("ds", Fine, key+"; whether the resolver of this channel validates could not be seen", "")
+	default:
+		c.found("ds", Fine, key+", and a name with forged signatures is refused", "")
 	}
-	c.found("ds", Fine, "the DS record is that of the canary's key, and a name with forged signatures is refused", "")
 }
 
 // canonicalDS is the data of a DS record in one spelling.

@@ -136,6 +136,17 @@ func TestEachFaultOfACanaryIsFound(t *testing.T) {
 		{"a lame delegation", func(o *outside, _ *CheckOptions) { o.rcode[testZone] = dnswire.ServFail }, map[string]State{"delegation": Failed}},
 		{"no glue", func(o *outside, _ *CheckOptions) { delete(o.records, "ns1."+testZone+" A") }, map[string]State{"delegation": Fine, "glue": Failed}},
 		{"no answers", func(o *outside, _ *CheckOptions) { o.rcode["*"] = dnswire.ServFail }, map[string]State{"names": Failed, "page": Skipped, "ipv6": Skipped}},
+		{"answers that come late", func(o *outside, _ *CheckOptions) {
+			late, asked := o.records["* A"], 0
+			delete(o.records, "* A")
+			delete(o.records, "* AAAA")
+			o.over = func(visit.Query) string {
+				if asked++; asked > 2 {
+					o.records["* A"] = late
+				}
+				return "udp"
+			}
+		}, map[string]State{"names": Failed, "page": Skipped}},
 		{"no page", func(o *outside, _ *CheckOptions) { o.at = netip.AddrPort{} }, map[string]State{"page": Failed, "wildcard": Skipped, "udp": Skipped}},
 		{"a page that nobody certified", func(_ *outside, c *CheckOptions) { c.Roots = dnstest.NewCA().Pool() }, map[string]State{"page": Failed}},
 		{"another program's name server", func(o *outside, _ *CheckOptions) { o.over = func(visit.Query) string { return "" } }, map[string]State{"page": Fine, "udp": Failed, "tcp": Skipped}},

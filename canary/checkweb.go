@@ -90,7 +90,7 @@ func (c *checker) webFix(err error, host string) string {
 	var cert *tls.CertificateVerificationError
 	switch {
 	case errors.As(err, &cert):
-		return "give `watertight canary` a certificate for " + c.o.Zone + " and *." + c.o.Zone + ": with `--cert` and `--key`, or with `--acme`"
+		return "give `watertight canary` a certificate for " + c.o.Zone + " and *." + c.o.Zone + ": with `--tls-cert` and `--tls-key`, or with `--acme`"
 	case c.o.HTTP:
 		return fmt.Sprintf("see that `watertight canary` has `--http`, and that port %d of %s can be reached from outside", c.port(), host)
 	}

@@ -51,7 +51,7 @@ type DNS struct {
 
 // NewDNS makes a name server that signs with key.
 func NewDNS(o Options, key *ecdsa.PrivateKey) (*DNS, error) {
-	if err := o.validate(); err != nil {
+	if err := o.Validate(); err != nil {
 		return nil, err
 	}
 	s, err := newSigner(o.Zone, key, o.Now)

@@ -304,7 +304,7 @@ func TestOptionsThatCannotBeAreErrors(t *testing.T) {
 	} {
 		d := newNames(t, nil)
 		change(&d.o)
-		if err := d.o.validate(); err == nil || !strings.Contains(err.Error(), want) {
+		if err := d.o.Validate(); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", want, err)
 		}
 	}

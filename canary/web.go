@@ -46,7 +46,7 @@ type file struct {
 
 // NewWeb makes the page and the API.
 func NewWeb(o Options, w WebOptions) (*Web, error) {
-	if err := o.validate(); err != nil {
+	if err := o.Validate(); err != nil {
 		return nil, err
 	}
 	if w.Zone == nil {

@@ -4,11 +4,15 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"fmt"
 	"log/slog"
 	"os"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
+
+	"watertight/visit"
 )
 
 // certificateLook is how often the files of a certificate are looked at.
@@ -44,6 +48,17 @@ func OpenCertificate(cert, key string, log *slog.Logger) (*Certificate, error) {
 
 // Get gives the certificate of the moment, for [tls.Config].
 func (c *Certificate) Get(*tls.ClientHelloInfo) (*tls.Certificate, error) { return c.now.Load(), nil }
+
+// For says whether the certificate is one for the page of a zone and for the names of its visits.
+func (c *Certificate) For(zone string) error {
+	leaf := c.now.Load().Leaf
+	for _, host := range []string{zone, visit.NewLabel() + "." + zone} {
+		if err := leaf.VerifyHostname(host); err != nil {
+			return fmt.Errorf("the page needs a certificate for %s and *.%[1]s, and %s is for %s", zone, c.files[0], strings.Join(leaf.DNSNames, ", "))
+		}
+	}
+	return nil
+}
 
 // Run reads the files again when they have changed, until ctx ends. What cannot be read is not used: the certificate before is
 // shown until they change again.

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -63,6 +64,16 @@ func TestACertificateThatChangesIsShownWithoutARestart(t *testing.T) {
 		put("three.example.net")
 		shows("three.example.net")
 	})
+	for names, fits := range map[[2]string]bool{{testZone, "*." + testZone}: true, {testZone, "www." + testZone}: false, {"*." + testZone}: false, {"example.org"}: false} {
+		put(slices.DeleteFunc(names[:], func(s string) bool { return s == "" })...)
+		c, err := OpenCertificate(cert, key, slog.Default())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := c.For(testZone); (err == nil) != fits {
+			t.Errorf("%v: %v", names, err)
+		}
+	}
 	if _, err := OpenCertificate(cert, filepath.Join(dir, "none"), slog.Default()); err == nil {
 		t.Error("a certificate without a key is read")
 	}

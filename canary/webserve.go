@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -31,8 +32,9 @@ type Port struct {
 	Socket net.Listener
 	// TLS is what is spoken; nil: clear text.
 	TLS *tls.Config
-	// Redirect sends those who want the page in clear to the same by TLS. Names of visits are answered in clear all the same.
-	Redirect bool
+	// Redirect is the port to which those who want the page in clear are sent, for the same by TLS; 0: nowhere. Names of visits are
+	// answered in clear all the same.
+	Redirect uint16
 }
 
 // Serve serves a listener until ctx ends; then it closes it, and gives nil. It speaks HTTP/1.1 alone: each name of a visit is
@@ -41,8 +43,8 @@ func (w *Web) Serve(ctx context.Context, p Port) error {
 	var http1 http.Protocols
 	http1.SetHTTP1(true)
 	h := http.Handler(w)
-	if p.Redirect {
-		h = http.HandlerFunc(w.redirect)
+	if p.Redirect != 0 {
+		h = http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) { w.redirect(rw, r, p.Redirect) })
 	}
 	server := &http.Server{
 		Handler: h, Protocols: &http1,
@@ -77,14 +79,18 @@ func (w *Web) Serve(ctx context.Context, p Port) error {
 }
 
 // redirect answers those who come in clear where the page is served by TLS.
-func (w *Web) redirect(rw http.ResponseWriter, r *http.Request) {
+func (w *Web) redirect(rw http.ResponseWriter, r *http.Request, port uint16) {
 	if hostOf(r.Host) != w.o.Zone || r.Method != http.MethodGet && r.Method != http.MethodHead || r.ContentLength != 0 ||
 		!w.rate.take(clientOf(r).Addr()) {
 		w.ServeHTTP(rw, r)
 		return
 	}
 	w.head(rw.Header(), false, "")
-	to := "https://" + w.o.Zone + "/" + strings.TrimPrefix(r.URL.EscapedPath(), "/")
+	at := w.o.Zone
+	if port != portHTTPS {
+		at = net.JoinHostPort(at, strconv.Itoa(int(port)))
+	}
+	to := "https://" + at + "/" + strings.TrimPrefix(r.URL.EscapedPath(), "/")
 	if r.URL.RawQuery != "" {
 		to += "?" + r.URL.RawQuery
 	}

@@ -89,7 +89,7 @@ func TestThePageIsServedInClearAndByTLS(t *testing.T) {
 
 func TestWhereThePageIsServedByTLSOnlyVisitsAreAnsweredInClear(t *testing.T) {
 	s := newSite(t, Nowhere{})
-	at := s.serves(t, Port{Redirect: true})
+	at := s.serves(t, Port{Redirect: 443})
 	label := visit.NewLabel()
 	for host, want := range map[string]int{testZone: http.StatusPermanentRedirect, label + "." + testZone: http.StatusOK} {
 		r, _ := says(t, dial(t, at), "GET /p.svg?x HTTP/1.1\r\nHost: "+host+"\r\n\r\n")
@@ -99,9 +99,17 @@ func TestWhereThePageIsServedByTLSOnlyVisitsAreAnsweredInClear(t *testing.T) {
 	}
 }
 
+func TestWhoWantsThePageByTLSIsSentToThePortWhereItIs(t *testing.T) {
+	s := newSite(t, Nowhere{})
+	r, _ := says(t, dial(t, s.serves(t, Port{Redirect: 8443})), "GET /visit/x HTTP/1.1\r\nHost: "+testZone+":8080\r\n\r\n")
+	if r.StatusCode != http.StatusPermanentRedirect || r.Header.Get("Location") != "https://"+testZone+":8443/visit/x" {
+		t.Errorf("%v", r)
+	}
+}
+
 func TestWhoWantsThePageByTLSIsSentToNoOtherHost(t *testing.T) {
 	s := newSite(t, Nowhere{})
-	at := s.serves(t, Port{Redirect: true})
+	at := s.serves(t, Port{Redirect: 443})
 	for _, target := range []string{"/", "//evil.example/", "http://evil.example/x", "x:.evil.example", "/\\evil.example"} {
 		r, _ := says(t, dial(t, at), "GET "+target+" HTTP/1.1\r\nHost: "+testZone+"\r\n\r\n")
 		if to := r.Header.Get("Location"); r.StatusCode == http.StatusPermanentRedirect && !strings.HasPrefix(to, "https://"+testZone+"/") {

@@ -97,6 +97,10 @@ func (f *canaryFlags) run(cmd *cobra.Command) error {
 	if err != nil {
 		return usageError{err}
 	}
+	// A key is made for a canary that is well described alone, and its file is called after a zone that is one.
+	if err := errors.Join(o.Validate(), f.web.validate(cmd, f.cert[0] != "")); err != nil {
+		return usageError{err}
+	}
 	path, err := f.keyFile()
 	if err != nil {
 		return usageError{err}
@@ -107,9 +111,6 @@ func (f *canaryFlags) run(cmd *cobra.Command) error {
 	}
 	server, err := canary.NewDNS(o, key)
 	if err != nil {
-		return usageError{err}
-	}
-	if err := f.web.validate(cmd, f.cert[0] != ""); err != nil {
 		return usageError{err}
 	}
 	secure, parts, err := f.certificate(o.Zone, server, log)
@@ -179,7 +180,7 @@ func (f *canaryFlags) options(log *slog.Logger) (canary.Options, error) {
 	if len(f.dot) > 0 && f.cert[0] == "" && !f.web.acme {
 		return o, errors.New("--dot needs a certificate: --tls-cert and --tls-key, or --acme")
 	}
-	o.Secure = len(f.web.https) > 0
+	o.Secure = f.web.usual()
 	var err error
 	if o.Addresses, err = f.ownAddresses(); err != nil {
 		return o, err
@@ -278,6 +279,9 @@ func (f *canaryFlags) certificate(zone string, server *canary.DNS, log *slog.Log
 		return nil, nil, nil
 	}
 	cert, err := canary.OpenCertificate(f.cert[0], f.cert[1], log)
+	if err == nil && len(f.web.https) > 0 {
+		err = cert.For(zone)
+	}
 	if err != nil {
 		return nil, nil, usageError{fmt.Errorf("--tls-cert and --tls-key: %w", err)}
 	}

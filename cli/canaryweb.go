@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"net/url"
 	"os"
 	"slices"
@@ -68,6 +69,15 @@ func (w *canaryWeb) validate(cmd *cobra.Command, hasFiles bool) error {
 	return nil
 }
 
+// usual says whether the page is served over TLS at the port at which it is looked for.
+func (w *canaryWeb) usual() bool {
+	const port = 443
+	return slices.ContainsFunc(w.https, func(text string) bool {
+		at, err := netip.ParseAddrPort(text)
+		return err == nil && at.Port() == port
+	})
+}
+
 // page opens the sockets of the page, and says where they are. secure is what TLS shows; nil where there is no certificate.
 func (w *canaryWeb) page(o canary.Options, server *canary.DNS, secure *tls.Config) (parts []part, said []string, err error) {
 	var open []interface{ Close() error }
@@ -99,6 +109,7 @@ func (w *canaryWeb) page(o canary.Options, server *canary.DNS, secure *tls.Confi
 	if stun != nil {
 		parts = append(parts, func(ctx context.Context) error { return web.ServeSTUN(ctx, stun) })
 	}
+	var redirect uint16
 	serve := func(flag string, list []string, p canary.Port) error {
 		for _, text := range list {
 			at, err := listenAddress(flag, text)
@@ -111,6 +122,9 @@ func (w *canaryWeb) page(o canary.Options, server *canary.DNS, secure *tls.Confi
 			}
 			open = append(open, l)
 			p.Socket = l
+			if p.TLS != nil && redirect == 0 {
+				redirect = netip.MustParseAddrPort(l.Addr().String()).Port()
+			}
 			mine := p
 			parts = append(parts, func(ctx context.Context) error { return web.Serve(ctx, mine) })
 			said = append(said, fmt.Sprintf("page on %s://%s", flag, l.Addr()))
@@ -120,7 +134,7 @@ func (w *canaryWeb) page(o canary.Options, server *canary.DNS, secure *tls.Confi
 	if err := serve("https", w.https, canary.Port{TLS: secure}); err != nil {
 		return nil, nil, err
 	}
-	return parts, said, serve("http", w.http, canary.Port{Redirect: len(w.https) > 0})
+	return parts, said, serve("http", w.http, canary.Port{Redirect: redirect})
 }
 
 // certified are the names that the certificate of a canary is for.
