@@ -38,40 +38,51 @@ func addCanary(t testing.TB, s *lab.Scene, certificate ...string) *canarySite {
 	lab.Need(t, "unbound", "curl")
 	c := &canarySite{Host: lab.Must(s.AddHost("canary"))(t), resolver: lab.Must(s.AddHost("unbound"))(t), zone: s.Label + ".example.net"}
 	c.cert = s.CA.Issue([]string{c.zone, "*." + c.zone}, nil)
-	cert, key := dnstest.PEMPair(c.cert)
 	whose := map[netip.Prefix]visit.Network{}
-	for _, a := range slices.Concat(s.Client.Addrs(), c.resolver.Addrs()) {
-		whose[netip.PrefixFrom(a, a.BitLen())] = visit.Network{Number: 64500, Name: "Exit", Country: "DE"}
+	belong(whose, visit.Network{Number: 64500, Name: "Exit", Country: "DE"}, s.Client.Addrs(), c.resolver.Addrs())
+	belong(whose, visit.Network{Number: 64511, Name: "Home", Country: "FR"}, c.Nameservers()) // the provider, on the canary's link
+	c.Process = startCanary(t, s, c.Host, c.zone, c.cert, whose, certificate...)
+	servers.Unbound(t, c.resolver, s.CA.Issue(nil, c.resolver.Addrs()), c.At(53))
+	s.Permitted = append(c.resolver.Peers(capture.TCP, 853), c.Peers(capture.TCP, 443)...)
+	s.Readers = c.Peers(capture.TCP, 443)
+	return c
+}
+
+// belong has networks of single addresses be somebody's.
+func belong(whose map[netip.Prefix]visit.Network, n visit.Network, lists ...[]netip.Addr) {
+	for _, a := range slices.Concat(lists...) {
+		whose[netip.PrefixFrom(a, a.BitLen())] = n
 	}
-	for _, a := range c.Nameservers() { // the provider, on the canary's link
-		whose[netip.PrefixFrom(a, a.BitLen())] = visit.Network{Number: 64511, Name: "Home", Country: "FR"}
-	}
-	for name, text := range map[string][]byte{"canary.pem": cert, "canary.key": key, "networks.mmdb": mmdbtest.Build(whose)} {
+}
+
+// startCanary runs `watertight canary` for a zone on a host, at the usual ports, and delegates the zone to it. It shows cert,
+// unless it is told how to get one.
+func startCanary(t testing.TB, s *lab.Scene, host *internet.Host, zone string, cert tls.Certificate, whose map[netip.Prefix]visit.Network, certificate ...string) *internet.Process {
+	t.Helper()
+	chain, key := dnstest.PEMPair(cert)
+	for name, text := range map[string][]byte{"canary.pem": chain, "canary.key": key, "networks.mmdb": mmdbtest.Build(whose)} {
 		lab.Must(0, os.WriteFile(filepath.Join(s.Dir, name), text, 0o600))(t)
 	}
 	if len(certificate) == 0 {
 		certificate = []string{"--tls-cert", filepath.Join(s.Dir, "canary.pem"), "--tls-key", filepath.Join(s.Dir, "canary.key")}
 	}
 	args := append([]string{
-		"canary", "--zone", c.zone, "--key", filepath.Join(s.Dir, "canary-signing.key"), "--networks", filepath.Join(s.Dir, "networks.mmdb"),
+		"canary", "--zone", zone, "--key", filepath.Join(s.Dir, "canary-signing.key"), "--networks", filepath.Join(s.Dir, "networks.mmdb"),
 	}, certificate...)
-	for _, a := range c.Addrs() {
+	for _, a := range host.Addrs() {
 		at := func(port uint16) string { return netip.AddrPortFrom(a, port).String() }
 		args = append(args, "--address", a.String(), "--dns", at(53), "--dot", at(853), "--https", at(443))
 	}
-	s.Authority.Delegate(c.zone, c.At(53))
-	lab.Must(0, c.AwaitLink(t.Context()))(t)
-	c.Process = lab.Must(lab.Self(c.Host, lab.WatertightRole, args...).Start(t.Context()))(t)
+	s.Authority.Delegate(zone, host.At(53))
+	lab.Must(0, host.AwaitLink(t.Context()))(t)
+	process := lab.Must(lab.Self(host, lab.WatertightRole, args...).Start(t.Context()))(t)
 	t.Cleanup(func() {
 		if t.Failed() {
-			t.Logf("the canary wrote:\n%s", c.Sofar().Text())
+			t.Logf("the canary wrote:\n%s", process.Sofar().Text())
 		}
 	})
-	lab.Must(c.AwaitOutput(t.Context(), "\nready\n"))(t)
-	servers.Unbound(t, c.resolver, s.CA.Issue(nil, c.resolver.Addrs()), c.At(53))
-	s.Permitted = append(c.resolver.Peers(capture.TCP, 853), c.Peers(capture.TCP, 443)...)
-	s.Readers = c.Peers(capture.TCP, 443)
-	return c
+	lab.Must(process.AwaitOutput(t.Context(), "\nready\n"))(t)
+	return process
 }
 
 // upstream is the resolver as a channel has it.

@@ -2,10 +2,8 @@ package cells
 
 import (
 	"context"
-	"crypto/tls"
 	"encoding/json"
 	"fmt"
-	"net/http"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -24,83 +22,37 @@ import (
 
 const canaryZone = "canary.example.org"
 
-// onlooker is a canary whose names the authority of the internet answers for, and that tells what the authority has seen.
+// onlooker is a scene with a canary, which a resolver finds that is told when to leak.
 type onlooker struct {
-	s     *lab.Scene
-	leaks atomic.Pointer[func(q *dnstest.Query)] // what goes wrong with a question, beside its way
+	s        *lab.Scene
+	canary   *internet.Host
+	stranger *internet.Host                         // who has nothing to do with names
+	leaks    atomic.Pointer[func(q *dnstest.Query)] // what goes wrong with a question, beside its way
 }
 
 // addOnlooker puts a canary on a host of its own.
 func addOnlooker(t testing.TB, s *lab.Scene) *onlooker {
 	t.Helper()
-	o := &onlooker{s: s}
-	host := lab.Must(s.AddHost("canary"))(t)
-	for _, name := range []string{canaryZone, "*." + canaryZone} {
-		lab.Must(0, s.Authority.Publish(name, host))(t)
-	}
-	l := lab.Must(host.Listen(443))(t)
-	server := &http.Server{Handler: o, TLSConfig: &tls.Config{Certificates: []tls.Certificate{s.CA.IssueLeaf(dnstest.Leaf{Names: []string{canaryZone}})}}}
-	go func() { _ = server.ServeTLS(l, "", "") }()
-	s.Cleanup(func() { _ = server.Close() })
+	o := &onlooker{s: s, canary: lab.Must(s.AddHost("canary"))(t), stranger: lab.Must(s.AddHost("stranger"))(t)}
+	whose := map[netip.Prefix]visit.Network{}
+	belong(whose, visit.Network{Number: 64500, Name: "resolver"}, s.Resolver.Addrs())
+	belong(whose, visit.Network{Number: 64501, Name: "others"}, s.Client.Addrs(), s.Client.Nameservers(), o.canary.Nameservers(), o.stranger.Addrs())
+	startCanary(t, s, o.canary, canaryZone, s.CA.Issue([]string{canaryZone, "*." + canaryZone}, nil), whose)
 	s.Resolver.Handle(o.answer)
 	return o
 }
 
-// answer is what the resolver of the channel says: the truth, but for names that fail on purpose.
+// answer is what the resolver of the channel says: what the canary does, but for what does not validate.
 func (o *onlooker) answer(ctx context.Context, q *dnstest.Query) dnstest.Reply {
-	if q.Name == visit.Whoami+"."+canaryZone {
-		var list []dnswire.Record
-		for _, a := range o.s.Resolver.Addrs() {
-			if r := dnswire.AddrRecord(q.Name, 1, a); r.Type == q.Type {
-				list = append(list, r)
-			}
-		}
-		return q.Send(dnswire.Reply{Answer: list})
-	}
-	reply := o.s.Resolver.Recurse(ctx, q)
 	_, branch, _, err := visit.Parse(q.Name, canaryZone)
-	if err != nil {
-		return reply
-	}
-	if leak := o.leaks.Load(); leak != nil {
+	if leak := o.leaks.Load(); err == nil && leak != nil {
 		(*leak)(q)
 	}
-	switch branch {
-	case visit.Servfail, visit.Refused, visit.Bogus:
+	reply := o.s.Resolver.Recurse(ctx, q)
+	if err == nil && branch == visit.Bogus {
 		return q.Send(dnswire.Reply{RCode: dnswire.ServFail})
-	case visit.Nxdomain:
-		return q.Send(dnswire.Reply{RCode: dnswire.NXDomain})
-	case visit.Silent:
-		<-ctx.Done()
 	}
 	return reply
-}
-
-// ServeHTTP is the canary's API.
-func (o *onlooker) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	switch label, of := strings.CutPrefix(r.URL.Path, visit.PathLabel); {
-	case of:
-		seen := visit.Seen{Label: label}
-		for _, a := range o.s.Authority.LogOf(canaryZone) {
-			if l, _, _, err := visit.Parse(a.Name, canaryZone); err == nil && l == label {
-				seen.Queries = append(seen.Queries, visit.Query{At: a.Time, From: a.Client, Over: string(a.Proto), Name: a.Name, Type: a.Type, Network: o.network(a.Client.Addr())})
-			}
-		}
-		_ = json.NewEncoder(w).Encode(seen)
-	case r.URL.Path == visit.PathZone:
-		_ = json.NewEncoder(w).Encode(visit.Zone{Zone: canaryZone})
-	case r.URL.Path == visit.PathWhoami:
-		at := netip.MustParseAddrPort(r.RemoteAddr).Addr()
-		_ = json.NewEncoder(w).Encode(visit.Whoever{Address: at, Network: o.network(at)})
-	}
-}
-
-// network tells the channel's resolver from everybody else.
-func (o *onlooker) network(a netip.Addr) *visit.Network {
-	if o.s.Resolver.Has(a.Unmap()) {
-		return &visit.Network{Number: 64500, Name: "resolver"}
-	}
-	return &visit.Network{Number: 64501, Name: "others"}
 }
 
 // tests runs the leak test on the client's host, and gives its report and its exit code.
@@ -108,7 +60,7 @@ func (o *onlooker) tests(t testing.TB, args ...string) (*leaktest.Report, int) {
 	t.Helper()
 	file := filepath.Join(o.s.Dir, "leaktest.yaml")
 	text := strings.Replace(dot(o.s), "timeout: 5s", "timeout: 2s", 1) + "listen: {proxy: 127.0.0.1:0, dns: 127.0.0.1:0}\n" +
-		fmt.Sprintf("leaktest: {every: 0s, on_change: false, canary: {zone: %s, api: \"https://%[1]s\", channel: direct, ca: %q}}\n", canaryZone, o.s.CAFile)
+		fmt.Sprintf("leaktest: {every: 0s, on_change: false, canary: {zone: %s, api: \"https://%[1]s/api\", channel: direct, ca: %q}}\n", canaryZone, o.s.CAFile)
 	lab.Must(0, os.WriteFile(file, []byte(text), 0o600))(t)
 	result := lab.Run(t, lab.Self(o.s.Client, lab.WatertightRole, append([]string{"test", "-c", file, "--json"}, args...)...))
 	var r leaktest.Report
@@ -134,7 +86,6 @@ func TestLeakTest_TellsASealedProxyFromOneThatLeaks(t *testing.T) {
 		}
 	}
 
-	stranger := lab.Must(s.AddHost("stranger"))(t)
 	leaks := []struct {
 		name, id, cause string
 		only            []string
@@ -142,7 +93,7 @@ func TestLeakTest_TellsASealedProxyFromOneThatLeaks(t *testing.T) {
 	}{
 		{"a second resolver is asked for what fails", "FAILING-NAME", "B1", []string{"FAILING-NAME"}, func(q *dnstest.Query) {
 			if strings.Contains(q.Name, "-servfail.") {
-				_, _ = stranger.Ask(s.Authority.At(53), q.Raw)
+				_, _ = o.stranger.Ask(o.canary.At(53), q.Raw)
 			}
 		}},
 		{"the host asks in clear too", "PACKETS", "D5", []string{"NAME-BY-CHANNEL", "PACKETS"}, func(q *dnstest.Query) {
