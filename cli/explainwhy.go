@@ -65,14 +65,17 @@ func printLive(out io.Writer, e *daemon.Explanation) {
 		if a.Error != nil {
 			text = fmt.Sprintf("%s (%s)", a.Error.Message, a.Error.Code)
 		}
-		if a.Resolver != "" {
+		if a.Resolver != "" && a.RCode != "" {
 			text += ", by " + a.Resolver
 		}
 		fmt.Fprintf(out, "live: %s %s\n", a.Type, text)
 	}
-	if e.Seen.ECH {
+	switch ech := e.Seen.ECH; {
+	case ech == nil:
+		fmt.Fprintln(out, "live: whether the destination has ECH is not known: the question for its HTTPS record had no answer")
+	case *ech:
 		fmt.Fprintln(out, "live: the destination has ECH: a client that uses it does not show the name on the way")
-	} else {
+	default:
 		fmt.Fprintln(out, "live: the destination has no ECH in its records: no client can hide the name in its TLS handshake")
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"watertight/fault"
+	"watertight/hop"
 	"watertight/lab/memory"
 	"watertight/name"
 )
@@ -310,5 +311,32 @@ func TestAnExplanationNamesOnlyTheAddressesThatTheWayCarries(t *testing.T) {
 	e := w.explained("channels: {out: {proxy: \"socks4a://192.0.2.9\", resolver: {upstreams: [quad9]}}}\nroutes: [{to: \"*\", channel: out}]\n", "www.example.com:443")
 	if got := fmt.Sprint(e.Name.Resolvers[0].Addresses); got != "[9.9.9.9:443 149.112.112.112:443]" {
 		t.Errorf("dialled are said to be %s", got)
+	}
+}
+
+// What nobody answered says nothing of ECH: neither that there is none.
+func TestExplainLive_saysOfECHWhatTheRecordSays(t *testing.T) {
+	const ech = ` ech="AEX+DQBBWwAgACCBdNrnZxqNrUXSyimqqnfmNG4lHtVsbmaaIeRoUoFWFQAEAAEAAQAScHVibGljLmV4YW1wbGUuY29tAAA="`
+	for record, want := range map[string]string{hostName + ". 60 HTTPS 1 . alpn=h2" + ech: "true", hostName + ". 60 HTTPS 1 . alpn=h2": "false", "": "nil"} {
+		inWorld(t, straight, dot, func(w *world) {
+			conf := w.text()
+			e := w.explained(conf, hostName+":443")
+			var ground hop.Ground = nowhere{}
+			if record != "" {
+				w.own.Fail(always(zoneOf(append(slices.Clone(records), record)...)))
+				ground = w.shared().ground
+			}
+			asked, err := e.LookOn(w.t.Context(), ground, w.parse(conf), name.MustHost(hostName))
+			if err != nil || !asked {
+				w.t.Fatal(asked, err)
+			}
+			got := "nil"
+			if e.Seen.ECH != nil {
+				got = fmt.Sprint(*e.Seen.ECH)
+			}
+			if got != want {
+				w.t.Errorf("%q: %s, not %s: %+v", record, got, want, e.Seen.Resolution.Answers)
+			}
+		})
 	}
 }

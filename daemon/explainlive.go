@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"strings"
 
 	"watertight/config"
@@ -15,8 +16,8 @@ import (
 type LiveSeen struct {
 	Resolution *Resolution `json:"resolution"`
 	// ECH says that the destination has keys for encrypted client hello in its HTTPS record (RFC 9848): a client that uses them
-	// does not show the name in its TLS handshake.
-	ECH bool `json:"ech"`
+	// does not show the name in its TLS handshake. It is nil where the question for that record had no answer.
+	ECH *bool `json:"ech"`
 }
 
 // Look asks the resolver of the channel that an explained request takes for the target's addresses and its HTTPS record, as
@@ -47,10 +48,14 @@ func (e *Explanation) live(look func() (*Resolution, error)) (bool, error) {
 	}
 	seen := &LiveSeen{Resolution: found}
 	for _, a := range found.Answers {
-		for _, r := range a.Records {
-			// The record as text: its parameters follow priority and target.
-			seen.ECH = seen.ECH || r.Type == dnswire.HTTPS.String() && strings.Contains(r.Data, " ech=")
+		if a.Type != dnswire.HTTPS.String() || a.RCode != "NOERROR" && a.RCode != "NXDOMAIN" {
+			continue // nobody said what there is
 		}
+		ech := slices.ContainsFunc(a.Records, func(r Record) bool {
+			// The record as text: its parameters follow priority and target.
+			return r.Type == dnswire.HTTPS.String() && strings.Contains(r.Data, " ech=")
+		})
+		seen.ECH = &ech
 	}
 	e.Seen = seen
 	return true, nil
