@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -18,6 +19,7 @@ import (
 // Limits of what is read.
 const (
 	MaxFile    = 1 << 20  // octets of a file
+	maxTable   = 16 << 20 // octets of a table of the kernel's, of which what is beyond is left out: about 110,000 sockets
 	maxRead    = 64 << 20 // octets of all files of one run
 	maxEntries = 8192     // of a directory that are looked at
 	maxLinks   = 32       // that are followed on the way to a file
@@ -30,7 +32,7 @@ const (
 // remembered in [Files.Blind].
 type Files struct {
 	*shelf
-	ctx context.Context // // of the rule that looks
+	ctx context.Context // of the rule that looks
 }
 
 // shelf is what all views of the files have in common.
@@ -104,6 +106,40 @@ func (f Files) Read(name string) (File, bool) {
 	f.total += len(file.Data)
 	f.shelf.read[name] = &file
 	return file, true
+}
+
+// Table gives the beginning of a table of the kernel's in /proc/net, which may have a line for each of many sockets. Of one that is
+// longer than that the rest is not seen, which is remembered.
+func (f Files) Table(name string) ([]byte, bool) {
+	if f.ctx.Err() != nil {
+		return nil, false
+	}
+	file, _, err := f.regular(name)
+	if err != nil {
+		if f.Has(name) {
+			f.blindTo(name + ": it cannot be read")
+		}
+		return nil, false
+	}
+	defer file.Close()
+	data, err := io.ReadAll(io.LimitReader(file, maxTable+1))
+	if len(data) > maxTable {
+		data = data[:bytes.LastIndexByte(data[:maxTable], '\n')+1]
+		err = errors.New("it is longer")
+	}
+	if err != nil {
+		f.blindTo(name + ": it has more sockets than are looked at")
+	}
+	return data, true
+}
+
+// blindTo remembers what could not be looked at.
+func (f Files) blindTo(text string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if len(f.blind) < maxBlind && !slices.Contains(f.blind, text) {
+		f.blind = append(f.blind, text)
+	}
 }
 
 // Has says whether there is something at a path, of whatever kind.
@@ -250,9 +286,13 @@ func (f Files) Dir(name string) []string {
 		return nil
 	}
 	defer dir.Close()
-	names, err := dir.Readdirnames(maxEntries)
+	names, err := dir.Readdirnames(maxEntries + 1)
 	if err != nil && !errors.Is(err, io.EOF) {
 		return nil
+	}
+	if len(names) > maxEntries {
+		names = names[:maxEntries]
+		f.blindTo(Plain(name) + ": it has more entries than are looked at")
 	}
 	slices.Sort(names)
 	return names
@@ -269,9 +309,14 @@ func (f Files) Glob(pattern string) []string {
 				continue
 			}
 			for _, name := range f.Dir(at) {
-				if ok, err := path.Match(step, name); ok && err == nil && len(next) < maxMatches {
-					next = append(next, path.Join(at, name))
+				if ok, err := path.Match(step, name); !ok || err != nil {
+					continue
 				}
+				if len(next) == maxMatches {
+					f.blindTo(Plain(pattern) + ": there are more of them than are looked at")
+					break
+				}
+				next = append(next, path.Join(at, name))
 			}
 		}
 		found = next

@@ -170,9 +170,14 @@ func homes(f Files, system, own string) []Home {
 		if vol := filepath.VolumeName(dir); vol != "" {
 			dir = dir[len(vol):]
 		}
-		if len(found) < maxHomes && path.IsAbs(dir) && dir != "/" && f.Has(dir) && !slices.ContainsFunc(found, func(h Home) bool { return h.Path == dir }) {
-			found = append(found, Home{user, dir})
+		if !path.IsAbs(dir) || dir == "/" || !f.Has(dir) || slices.ContainsFunc(found, func(h Home) bool { return h.Path == dir }) {
+			return
 		}
+		if len(found) == maxHomes {
+			f.blindTo(fmt.Sprintf("homes: there are more than the %d that are looked at", maxHomes))
+			return
+		}
+		found = append(found, Home{user, dir})
 	}
 	if system == "linux" {
 		if file, ok := f.Read("/etc/passwd"); ok {

@@ -52,8 +52,12 @@ func readProcesses(f Files, self int) (found []Process, unseen int) {
 	octets := 0
 	for _, name := range f.Dir("/proc") {
 		pid, err := strconv.Atoi(name)
-		if err != nil || pid == self || len(found) >= maxProcesses {
+		if err != nil || pid == self {
 			continue
+		}
+		if len(found) == maxProcesses {
+			f.blindTo(fmt.Sprintf("processes: there are more than the %d that are looked at", maxProcesses))
+			break
 		}
 		dir := "/proc/" + name
 		p := Process{PID: pid, UID: -1, Args: fields(f, dir+"/cmdline")}

@@ -92,17 +92,18 @@ func one(ctx context.Context, h *Host, rule Rule) ([]Finding, error) {
 		if o.err == nil && ctx.Err() != nil {
 			return nil, errors.New("its time was over before it had seen everything")
 		}
+		if more := len(o.found) - maxFindings; more > 0 {
+			o.found = o.found[:maxFindings]
+			h.Files.blindTo(fmt.Sprintf("%s: %d findings more than are told", rule.ID, more))
+		}
 		return complete(rule, o.found), o.err
 	case <-ctx.Done():
 		return nil, fmt.Errorf("it did not finish within %v", RuleTime)
 	}
 }
 
-// complete fills in what a finding leaves to its rule, and keeps findings within bounds.
+// complete fills in what a finding leaves to its rule, and keeps each within bounds.
 func complete(rule Rule, found []Finding) []Finding {
-	if len(found) > maxFindings {
-		found = found[:maxFindings]
-	}
 	for i := range found {
 		f := &found[i]
 		f.ID = rule.ID

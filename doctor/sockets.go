@@ -42,35 +42,20 @@ func (s Socket) String() string {
 func (h *Host) Sockets(want func(read.Socket) bool) []Socket {
 	var found []Socket
 	for _, table := range []string{"tcp", "tcp6", "udp", "udp6"} {
-		f, ok := h.Files.Read("/proc/net/" + table)
+		data, ok := h.Files.Table("/proc/net/" + table)
 		if !ok {
-			h.Files.blindTable("/proc/net/" + table)
 			continue
 		}
-		all, cut := read.ParseSockets(strings.TrimSuffix(table, "6"), f.Data)
+		all, cut := read.ParseSockets(strings.TrimSuffix(table, "6"), data, want)
 		if cut {
-			h.Files.blindTable("/proc/net/" + table)
+			h.Files.blindTo("/proc/net/" + table + ": it has more sockets than are looked at")
 		}
 		for _, s := range all {
-			if want(s) {
-				found = append(found, Socket{Socket: s})
-			}
+			found = append(found, Socket{Socket: s})
 		}
 	}
 	h.owners(found)
 	return found
-}
-
-// blindTable remembers that a table of sockets could not be read to its end: what is in it may be missing from every finding.
-func (f Files) blindTable(name string) {
-	if !f.Has(name) {
-		return
-	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if text := name + ": it has more sockets than are looked at"; !slices.Contains(f.blind, text) {
-		f.blind = append(f.blind, text)
-	}
 }
 
 // owners fills in whose the sockets are.
@@ -90,6 +75,7 @@ func (h *Host) owners(sockets []Socket) {
 		dir := fmt.Sprintf("/proc/%d/fd", p.PID)
 		for _, fd := range h.Files.Dir(dir) {
 			if seen++; seen > maxDescriptors {
+				h.Files.blindTo("whose some sockets are: processes have more descriptors than are looked at")
 				return
 			}
 			text, ok := h.Files.Link(path.Join(dir, fd))
@@ -134,11 +120,11 @@ func (h *Host) IsOurs(at netip.AddrPort) bool {
 
 // Listens says whether somebody listens on a UNIX socket at one of the paths, and gives that.
 func (h *Host) Listens(paths ...string) (string, bool) {
-	f, ok := h.Files.Read("/proc/net/unix")
+	data, ok := h.Files.Table("/proc/net/unix")
 	if !ok {
 		return "", false
 	}
-	for _, l := range read.ParseUnixListeners(f.Data) {
+	for _, l := range read.ParseUnixListeners(data) {
 		for _, p := range paths {
 			if strings.TrimPrefix(l, "/var") == strings.TrimPrefix(p, "/var") { // /var/run leads to /run
 				return l, true

@@ -98,8 +98,10 @@ func TestSourcesOfNamesKeepTheirOrderAndActions(t *testing.T) {
 	}
 }
 
+func every(Socket) bool { return true }
+
 func TestTheKernelsTablesGiveAddressesAndOwners(t *testing.T) {
-	four, _ := ParseSockets("tcp", []byte(tcpTable))
+	four, _ := ParseSockets("tcp", []byte(tcpTable), every)
 	want := []Socket{
 		{"tcp", netip.MustParseAddrPort("127.0.0.1:8080"), netip.MustParseAddrPort("0.0.0.0:0"), Listening, 1000, 1534},
 		{"tcp", netip.MustParseAddrPort("192.168.0.10:50000"), netip.MustParseAddrPort("8.8.8.8:53"), Established, 0, 1600},
@@ -107,7 +109,7 @@ func TestTheKernelsTablesGiveAddressesAndOwners(t *testing.T) {
 	if diff := cmp.Diff(want, four, cmpopts.EquateComparable(netip.AddrPort{})); diff != "" {
 		t.Error(diff)
 	}
-	six, _ := ParseSockets("udp", []byte(tcp6Table))
+	six, _ := ParseSockets("udp", []byte(tcp6Table), every)
 	if len(six) != 2 {
 		t.Fatal(six)
 	}
@@ -120,9 +122,13 @@ func TestATableBeyondTheLimitIsCutAndSaysSo(t *testing.T) {
 	head, row, _ := strings.Cut(tcpTable, "\n")
 	row, _, _ = strings.Cut(row, "\n")
 	short := strings.Join(strings.Fields(row)[:10], " ")
-	all, cut := ParseSockets("tcp", []byte(head+"\n"+strings.Repeat(short+"\n", maxTable+1)))
+	all, cut := ParseSockets("tcp", []byte(head+"\n"+strings.Repeat(short+"\n", maxTable+1)), every)
 	if !cut || len(all) != maxTable {
 		t.Errorf("%d, %v", len(all), cut)
+	}
+	table := head + "\n" + strings.Repeat(short+"\n", maxTable+1) + strings.Replace(short, "0A 0", "01 0", 1) + "\n"
+	if all, cut := ParseSockets("tcp", []byte(table), func(s Socket) bool { return s.State == Established }); cut || len(all) != 1 {
+		t.Errorf("behind what nobody wants: %d, %v", len(all), cut)
 	}
 }
 

@@ -52,7 +52,7 @@ func FuzzProcNet(f *testing.F) {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
-		all, _ := ParseSockets("tcp", b)
+		all, _ := ParseSockets("tcp", b, every)
 		for _, s := range all {
 			if !s.Local.IsValid() || !s.Remote.IsValid() || s.Local.Addr().Is4In6() {
 				t.Errorf("%+v", s)

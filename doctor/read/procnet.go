@@ -33,9 +33,9 @@ const (
 // maxTable bounds what is kept of one table.
 const maxTable = 40_000
 
-// ParseSockets reads a table of sockets; proto is "tcp" or "udp", for both families. Addresses of IPv4 in IPv6 become IPv4. What is
-// beyond 40,000 lines is left out, and cut is true.
-func ParseSockets(proto string, b []byte) (all []Socket, cut bool) {
+// ParseSockets reads a table of sockets and gives those that are wanted; proto is "tcp" or "udp", for both families. Addresses of IPv4 in
+// IPv6 become IPv4. What is wanted beyond 40,000 is left out, and cut is true.
+func ParseSockets(proto string, b []byte, want func(Socket) bool) (all []Socket, cut bool) {
 	lines(b, func(n int, line string) {
 		f := strings.Fields(line)
 		if n == 1 || len(f) < 10 || cut {
@@ -49,11 +49,15 @@ func ParseSockets(proto string, b []byte) (all []Socket, cut bool) {
 		if !ok1 || !ok2 || err1 != nil || err2 != nil || err3 != nil {
 			return
 		}
+		s := Socket{proto, local, remote, SocketState(state), uid, inode}
+		if !want(s) {
+			return
+		}
 		if len(all) == maxTable {
 			cut = true
 			return
 		}
-		all = append(all, Socket{proto, local, remote, SocketState(state), uid, inode})
+		all = append(all, s)
 	})
 	return all, cut
 }
