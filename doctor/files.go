@@ -342,6 +342,11 @@ func (s *shelf) note(name string, err error) {
 	why := "it cannot be read"
 	if errors.Is(err, fs.ErrPermission) {
 		why = "permission denied"
+		for dir := path.Dir(name); dir != "/" && dir != "."; dir = path.Dir(dir) {
+			if slices.Contains(s.blind, dir+": "+why) {
+				return // that is said of all that is below
+			}
+		}
 	} else if _, ok := errors.AsType[*fs.PathError](err); !ok {
 		why = err.Error()
 	}

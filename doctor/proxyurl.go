@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"net"
 	"net/netip"
 	"net/url"
 	"strconv"
@@ -63,6 +64,9 @@ func (u ProxyURL) SOCKS() bool { return strings.HasPrefix(u.Scheme, "socks") }
 // Local says whether clients that see it resolve names by themselves: socks5:// and socks4:// in curl, git, requests, npm
 // and Java, where socks5h:// and socks4a:// are the proxy's.
 func (u ProxyURL) Local() bool { return u.Scheme == "socks5" || u.Scheme == "socks4" }
+
+// HTTP is the same address as a URL that leaves names to the proxy in every client: our listeners take HTTP and SOCKS alike.
+func (u ProxyURL) HTTP() string { return "http://" + net.JoinHostPort(u.Host, u.Port) }
 
 // Is says whether it leads to an address of ours. Loopback has two names that need no look-up.
 func (u ProxyURL) Is(all []netip.AddrPort) bool {

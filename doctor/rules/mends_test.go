@@ -4,6 +4,7 @@ import (
 	"io/fs"
 	"regexp"
 	"slices"
+	"strings"
 	"testing"
 
 	"watertight/config"
@@ -78,4 +79,29 @@ func evidence(r doctor.Report) []string {
 		}
 	}
 	return all
+}
+
+// What a file says in its own way is changed in its own way: nothing but the proxy's scheme.
+func TestTheChangesOfFiles_leaveAllElseAsItIs(t *testing.T) {
+	const host = "A host with proxies that resolve here.\n-- etc/passwd --\nann:x:1000:1000::/srv/ann:/bin/bash\n"
+	for name, line := range map[string]string{
+		".curlrc": `proxy = "socks5://127.0.0.1:8080"`, ".npmrc": "https-proxy=socks5://127.0.0.1:8080/", ".gitconfig": "[http] proxy = socks5://127.0.0.1:8080 # ours",
+		".config/pip/pip.conf": "[global]\nproxy: socks5://localhost:8080", ".cargo/config.toml": "[http]\nproxy='socks5://127.0.0.1:8080'", ".wgetrc": "  https_proxy = socks5://127.0.0.1:8080",
+	} {
+		r := doctor.Run(t.Context(), doctortest.Read(t, name, []byte(host+"-- srv/ann/"+name+" --\n"+line+"\n")).Host(t), All())
+		if len(r.Findings) != 1 || r.Findings[0].Change == nil {
+			t.Errorf("%s: %+v", name, r.Findings)
+			continue
+		}
+		want := strings.Replace(strings.Replace(line[strings.LastIndex(line, "\n")+1:], "socks5://", "http://", 1), "8080/", "8080", 1)
+		if diff := r.Findings[0].Change.Diff; !strings.Contains(diff, "\n+"+strings.ReplaceAll(want, "\t", " ")+"\n") {
+			t.Errorf("%s: not %q:\n%s", name, want, diff)
+		}
+	}
+	for _, line := range []string{"proxy = socks5://ann:secret@127.0.0.1:8080", "proxy = socks5://192.0.2.1:1080", "socks5 = 127.0.0.1:8080"} {
+		r := doctor.Run(t.Context(), doctortest.Read(t, line, []byte(host+"-- srv/ann/.curlrc --\n"+line+"\n")).Host(t), All())
+		if len(r.Findings) == 0 || r.Findings[0].Change != nil {
+			t.Errorf("%s: %+v", line, r.Findings)
+		}
+	}
 }

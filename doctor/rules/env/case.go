@@ -23,21 +23,23 @@ programs document capitals only.`,
 			up, hasUp := s.Get(upper)
 			switch {
 			case hasUp && !hasLow:
+				value, change := inBoth(h, up, lower)
 				found = append(found, doctor.Finding{
 					Fact:     upper + " is set and " + lower + " is not",
 					Severity: map[bool]doctor.Severity{true: doctor.Medium}[lower == "no_proxy"],
 					Evidence: []string{up.String()},
-					Fix:      set(s, lower, up.Value),
-					Change:   twin(h, up, lower),
+					Fix:      set(s, lower, value),
+					Change:   change,
 				})
 			case hasLow && !hasUp:
+				value, change := inBoth(h, low, upper)
 				found = append(found, doctor.Finding{
 					Fact:     lower + " is set and " + upper + " is not",
 					Severity: doctor.Low,
 					Evidence: []string{low.String()},
 					Clients:  []string{"programs that read capitals only"},
-					Fix:      set(s, upper, low.Value),
-					Change:   twin(h, low, upper),
+					Fix:      set(s, upper, value),
+					Change:   change,
 				})
 			case hasLow && hasUp && low.Value != up.Value:
 				found = append(found, doctor.Finding{
@@ -50,6 +52,23 @@ programs document capitals only.`,
 		}
 		return found
 	}),
+}
+
+// inBoth gives the value that a variable should have in the other case too, and the change that adds it. A value with which names leak
+// is not written down once more: the right one is told, and it is left to the rule on that value to mend the first.
+func inBoth(h *doctor.Host, v doctor.Var, other string) (value string, change *doctor.Change) {
+	if strings.EqualFold(other, "no_proxy") {
+		for _, e := range entries(v.Value) {
+			if _, bad := unambiguous(e, formOf(e)); bad || wide(h, e) != "" {
+				return "localhost,127.0.0.1,::1", nil
+			}
+		}
+	} else if u, _ := doctor.ReadProxyURL(v.Value); u.Local() {
+		return h.ProxyURL(), nil
+	} else if why, _ := dislike(h, v.Value); why != "" {
+		return h.ProxyURL(), nil
+	}
+	return v.Value, twin(h, v, other)
 }
 
 // set is the line that sets a variable where the scope takes its own from.

@@ -33,7 +33,7 @@ An http:// URL of an address is the only form that nearly every client reads ali
 			if !u.Is(h.Ours()) {
 				f.Fix += "\n# or, for the same proxy: " + v.Name + "=" + doctor.Quote(doctor.Mask(map[string]string{"socks5": "socks5h", "socks4": "socks4a"}[u.Scheme]+strings.TrimSpace(v.Value)[len(u.Scheme):]))
 			} else if file, ok := h.Files.Read(v.File); ok && !u.HasUser {
-				f.Change = replaceValue(file, v, h.ProxyURL())
+				f.Change = replaceValue(file, v, u.HTTP())
 			}
 			found = append(found, f)
 		}

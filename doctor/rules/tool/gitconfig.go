@@ -23,10 +23,6 @@ git 2.39, which is libcurl: http.proxy=socks5://… sends A and AAAA queries for
 		if e.Value == "" {
 			return past("an empty proxy in section "+e.Section+": git goes direct there", "\tproxy = "+h.ProxyURL())
 		}
-		j := proxy(h, "\tproxy = ", e.Value)
-		if u, bad := doctor.ReadProxyURL(e.Value); j != nil && bad == "" && u.Local() && u.Is(h.Ours()) && !u.HasUser {
-			j.mend = "\tproxy = " + h.ProxyURL()
-		}
-		return j
+		return proxy(h, "\tproxy = ", e.Value)
 	}),
 }

@@ -26,6 +26,8 @@ type judged struct {
 	severity doctor.Severity
 	clients  []string
 	mend     string // the line that can stand in place of this one; empty where no machine should do it
+	// swap puts another text in place of one of the line, if that stands there once; nothing where no machine should do it.
+	swap [2]string
 }
 
 // settings makes the look of a rule on files of one kind.
@@ -44,8 +46,11 @@ func settings(inHomes, onHost []string, r reader, judge func(*doctor.Host, read.
 					Severity: j.severity, Fact: fmt.Sprintf("%s: %s", f.Path, j.why), Evidence: []string{f.At(e.Line, text)}, Clients: j.clients,
 					Fix: "# " + doctor.Plain(f.Path) + ", line " + fmt.Sprint(e.Line) + ":\n" + j.fix,
 				}
-				if j.mend != "" {
-					one.Change = doctor.ReplaceLine(f, e.Line, j.mend)
+				switch {
+				case j.mend != "":
+					one.Change = doctor.ReplaceLine(f, e.Line, text[:len(text)-len(strings.TrimLeft(text, " \t"))]+j.mend)
+				case j.swap[0] != "" && strings.Count(text, j.swap[0]) == 1:
+					one.Change = doctor.ReplaceLine(f, e.Line, strings.Replace(text, j.swap[0], j.swap[1], 1))
 				}
 				found = append(found, one)
 			}
@@ -66,6 +71,9 @@ func proxy(h *doctor.Host, key, value string) *judged {
 		j.why = "the proxy cannot be used as it is written: " + bad
 	case u.Local():
 		j.why, j.severity = u.Scheme+":// makes it resolve names itself before it asks the proxy", doctor.Critical
+		if u.Is(h.Ours()) && !u.HasUser {
+			j.swap = [2]string{value, u.HTTP()}
+		}
 	case !u.Is(h.Ours()):
 		j.why = "it goes to " + doctor.Mask(clean(value)) + ", whatever the environment says, and not to Watertight"
 	default:
