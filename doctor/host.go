@@ -115,6 +115,20 @@ func (h *Host) Proxy() netip.AddrPort {
 // ProxyURL is that address as the URL that every client reads alike.
 func (h *Host) ProxyURL() string { return "http://" + h.Proxy().String() }
 
+// ProxyCommand is what ssh reaches a host with, by its name, through that address. OpenBSD's nc, ncat and others have the same name and
+// other flags: that of OpenBSD is meant where nothing says which is there, and need says so then.
+func (h *Host) ProxyCommand() (command, need string) {
+	nc, ok := h.Files.Real("/usr/bin/nc")
+	switch base := path.Base(nc); {
+	case ok && base == "nc.openbsd", ok && h.OS != "linux":
+	case ok && base == "ncat" || h.Files.Has("/usr/bin/ncat"):
+		return "ncat --proxy-type http --proxy " + h.Proxy().String() + " %h %p", ""
+	default:
+		need = "   # nc is OpenBSD's: the package netcat-openbsd, or openbsd-netcat"
+	}
+	return "nc -X connect -x " + h.Proxy().String() + " %h %p", need
+}
+
 // Ours gives every address that our program listens on, as configured and as the running one says.
 func (h *Host) Ours() []netip.AddrPort {
 	var all []netip.AddrPort

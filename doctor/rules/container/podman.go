@@ -16,7 +16,8 @@ their IPv6 addresses, in their place (containers/common, libnetwork/resolvconf; 
 The namespace in which rootless networks live has a resolv.conf of its own, below /run/user/UID/containers, that shows what was
 done. Where there is none yet, the rule says what will be: the host's servers are all on loopback and containers.conf has no
 "dns_servers".
-pasta and slirp4netns give the host's loopback an address in the container: 169.254.1.1 or 10.0.2.2.`,
+pasta and slirp4netns answer DNS in the container at 169.254.1.1 and 10.0.2.3, by asking the host's own servers from the host: those on
+loopback too.`,
 	Find: func(h *doctor.Host) []doctor.Finding {
 		var found []doctor.Finding
 		seen := false
@@ -56,5 +57,5 @@ pasta and slirp4netns give the host's loopback an address in the container: 169.
 }
 
 var podmanMend = "mkdir -p ~/.config/containers/containers.conf.d\n" +
-	`printf '[containers]\ndns_servers = ["169.254.1.1"]\n' > ~/.config/containers/containers.conf.d/90-watertight.conf   # the host's loopback, by pasta; with slirp4netns 10.0.2.3` +
+	`printf '[containers]\ndns_servers = ["169.254.1.1"]\n' > ~/.config/containers/containers.conf.d/90-watertight.conf   # the host's own servers, by pasta; with slirp4netns 10.0.2.3` +
 	"\n# and in the configuration of Watertight: listen: {dns: 127.0.0.1:53}"

@@ -59,7 +59,8 @@ programs document capitals only.`,
 func inBoth(h *doctor.Host, v doctor.Var, other string) (value string, change *doctor.Change) {
 	if strings.EqualFold(other, "no_proxy") {
 		for _, e := range entries(v.Value) {
-			if _, bad := unambiguous(e, formOf(e)); bad || wide(h, e) != "" {
+			_, bad := unambiguous(e, formOf(e))
+			if why, _ := wide(h, e); bad || why != "" {
 				return "localhost,127.0.0.1,::1", nil
 			}
 		}

@@ -23,11 +23,11 @@ example.net as well. See NOPROXY-AMBIG for how each client reads each form.`,
 		var found []doctor.Finding
 		for _, v := range s.NoProxies() {
 			for _, e := range entries(v.Value) {
-				why := wide(h, e)
+				why, as := wide(h, e)
 				if why == "" {
 					continue
 				}
-				past, _ := readers(formOf(e))
+				past, _ := readers(as)
 				found = append(found, doctor.Finding{
 					Fact:     "the entry " + e + " of NO_PROXY lets " + why + " past the proxy",
 					Evidence: []string{v.String()},
@@ -40,39 +40,46 @@ example.net as well. See NOPROXY-AMBIG for how each client reads each form.`,
 	}),
 }
 
-// wide says what an entry lets past that it should not, or nothing.
-func wide(h *doctor.Host, e string) string {
-	switch formOf(e) {
+// wide says what an entry lets past that it should not, or nothing; and as which form it does.
+func wide(h *doctor.Host, e string) (why string, as form) {
+	as = formOf(e)
+	switch as {
 	case star:
-		return "everything"
+		return "everything", as
 	case address, cidr:
 		if e == "0.0.0.0/0" || e == "::/0" {
-			return "every address"
+			return "every address", as
 		}
-		return ""
+		return "", as
 	}
 	name, _, _ := strings.Cut(strings.ToLower(e), ":")
 	name = strings.TrimLeft(strings.TrimPrefix(name, "*"), ".")
 	if name == "" {
-		return "everything"
+		return "everything", as
 	}
 	if suffix, icann := publicsuffix.PublicSuffix(name); suffix == name && (icann || strings.Contains(name, ".")) {
-		return "every name below the public suffix " + name
+		return "every name below the public suffix " + name, as
 	}
-	below := func(host string) bool { return host == name || strings.HasSuffix(host, "."+name) }
+	below := func(host string) bool {
+		if as == bare && strings.Contains(name, ".") && strings.HasSuffix(host, name) && host != name && !strings.HasSuffix(host, "."+name) {
+			as = part // the end of a label
+			return true
+		}
+		return host == name || strings.HasSuffix(host, "."+name)
+	}
 	for _, r := range h.Config.Routes {
 		for _, p := range r.To {
 			if host := strings.TrimLeft(strings.TrimPrefix(p.String(), "*"), "."); !r.Refuse && host != "" && below(host) {
-				return host + ", which a route leads to a channel,"
+				return host + ", which a route leads to a channel,", as
 			}
 		}
 	}
 	for _, g := range h.Config.Gateway {
 		if host := g.To.Host().String(); g.To.IsValid() && below(host) {
-			return host + ", which the gateway leads to,"
+			return host + ", which the gateway leads to,", as
 		}
 	}
-	return ""
+	return "", as
 }
 
 // without is the value without an entry.

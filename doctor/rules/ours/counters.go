@@ -4,8 +4,10 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"watertight/doctor"
+	"watertight/doctor/read"
 	"watertight/fault"
 )
 
@@ -16,7 +18,8 @@ var clientResolved = doctor.Rule{
 	Explain: `An address in a CONNECT or in a request of SOCKS is evidence: the client looked the name up itself before it asked, in the clear
 if it did so by the host's resolver. The running proxy counts such requests, unless its own DNS door gave the address out. An address
 that a person wrote into a program is counted too. policy.client_resolved says what is done with them: report, refuse or allow. The
-log names the client of each at level debug.`,
+log names the client of each at level debug. Who is connected to the proxy at this moment and is known to resolve by itself is named:
+by socks5:// or socks4:// in its environment, or as a program of Ruby or Deno; without such a one, all who are connected.`,
 	Find: func(h *doctor.Host) []doctor.Finding {
 		if h.Status == nil {
 			return nil
@@ -28,11 +31,60 @@ log names the client of each at level debug.`,
 		if n := h.Status.Requests.Refused[string(fault.PolicyClientResolved)]; n > 0 {
 			evidence = append(evidence, fmt.Sprintf("running proxy: %d of them refused", n))
 		}
+		if len(evidence) > 0 {
+			evidence = append(evidence, connected(h)...)
+		}
 		return doctor.Only(doctor.Finding{
 			Fact: "clients ask for addresses that they found elsewhere", Evidence: evidence,
 			Fix: "eval \"$(watertight env)\"   # http:// in place of socks5://; or watertight exec -- COMMAND; and policy: {client_resolved: refuse}",
 		})
 	},
+}
+
+// maxConnected is how many of those who are connected are named.
+const maxConnected = 10
+
+// connected names who is connected to the proxy now and resolves by itself, as far as that is known; else all who are connected.
+func connected(h *doctor.Host) []string {
+	var known, others []string
+	for _, s := range h.Sockets(func(s read.Socket) bool { return s.Proto == "tcp" && s.State == read.Established && h.IsOurs(s.Remote) }) {
+		if !s.Known || h.Own(s.Process) {
+			continue
+		}
+		if text := s.Process.String() + ": is connected to the proxy now"; resolves(s.Process) != "" {
+			known = append(known, text+", and "+resolves(s.Process))
+		} else {
+			others = append(others, text)
+		}
+	}
+	if len(known) == 0 {
+		known = others
+	}
+	slices.Sort(known)
+	known = slices.Compact(known)
+	return known[:min(len(known), maxConnected)]
+}
+
+// resolves says why a process is known to resolve names by itself; nothing where it is not.
+func resolves(p doctor.Process) string {
+	for _, name := range doctor.ProxyVars {
+		if v, ok := p.Env(name); ok {
+			if u, _ := doctor.ReadProxyURL(v); u.Local() {
+				return "its " + name + " is " + doctor.Mask(v)
+			}
+		}
+	}
+	for _, arg := range p.Args {
+		if u, _ := doctor.ReadProxyURL(arg[strings.LastIndexByte(arg, '=')+1:]); u.Local() {
+			return "its arguments have " + u.Scheme + "://"
+		}
+	}
+	for _, program := range []string{"ruby", "deno"} {
+		if strings.HasPrefix(p.Name, program) {
+			return program + " looks each name up beside its proxy"
+		}
+	}
+	return ""
 }
 
 var selfResolve = doctor.Rule{

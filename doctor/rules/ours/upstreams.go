@@ -74,12 +74,13 @@ the proxy the name. tsocks leaves look-ups alone. privoxy's forward-socks4 resol
 				}
 			}
 		}
+		command, need := h.ProxyCommand()
 		for _, f := range h.Readable([]string{".ssh/config"}, "/etc/ssh/ssh_config", "/etc/ssh/ssh_config.d/*.conf") {
 			for _, e := range read.SSH(f.Data) {
 				if e.Key == "proxycommand" && (strings.Contains(e.Value, "SOCKS4:") || strings.Contains(e.Value, "connect") && strings.Contains(e.Value, "-R local")) {
 					found = append(found, doctor.Finding{
 						Fact: "a ProxyCommand resolves the host before it asks the proxy", Evidence: []string{f.At(e.Line, "ProxyCommand "+e.Value)},
-						Fix: "ProxyCommand nc -X connect -x " + h.Proxy().String() + " %h %p",
+						Fix: "ProxyCommand " + command + need,
 					})
 				}
 			}

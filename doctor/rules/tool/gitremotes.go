@@ -25,16 +25,22 @@ var gitSSH = doctor.Rule{
 	Title:   "git remotes over ssh, and no ssh command that goes through the proxy",
 	Clients: []string{"git over ssh"},
 	Explain: `ssh reads no proxy variables and no http.proxy. Measured with git 2.39 and OpenSSH 9.2: a remote git@host:… or ssh://… is
-looked up here and connected to directly, and with core.sshCommand or a ProxyCommand that goes through the proxy it is not: nc, ncat
-and connect-proxy give the proxy the name. A remote over https:// with http.proxy is the simpler way.`,
+looked up here and connected to directly, and with core.sshCommand or a ProxyCommand that goes through the proxy it is not: OpenBSD's
+nc -X, ncat and connect-proxy give the proxy the name. A remote over https:// with http.proxy is the simpler way.`,
 	Find: func(h *doctor.Host) []doctor.Finding {
 		return remotes(h, func(v string) bool {
 			return strings.HasPrefix(v, "ssh://") || strings.HasPrefix(v, "git+ssh://") || scpLike.MatchString(v) && !strings.Contains(v, "://")
 		},
 			func(home doctor.Home) bool { return sshGoverned(h, home) },
 			"are reached over ssh, which knows no proxy variables",
-			fmt.Sprintf(`git config --global core.sshCommand "ssh -o ProxyCommand='nc -X connect -x %s %%h %%p'"`, h.Proxy()))
+			sshMend(h))
 	},
+}
+
+// sshMend leads the ssh of git through the proxy.
+func sshMend(h *doctor.Host) string {
+	command, need := h.ProxyCommand()
+	return fmt.Sprintf(`git config --global core.sshCommand "ssh -o ProxyCommand='%s'"`, command) + need
 }
 
 var gitProto = doctor.Rule{
