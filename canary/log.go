@@ -45,15 +45,17 @@ func (o *LogOptions) validate() error {
 }
 
 // Log is what a canary has seen: bounded in visits, in what is kept of one, and in octets. Where there is no room, the
-// visit that was quiet for longest is forgotten. Nothing in it is older than [Keep]. Its methods may be called from many
-// goroutines.
+// visit that was quiet for longest is forgotten: of those whose visitor came, by TCP, only where they have more than half of all,
+// since anybody can ask for names, with the address of anybody. Nothing in it is older than [Keep]. Its methods may be called from
+// many goroutines.
 type Log struct {
 	o LogOptions
 
 	mu     sync.Mutex
 	visits map[[visit.LabelLength]byte]*list.Element // of *seen
-	quiet  *list.List                                // of *seen, the one that was quiet for longest first
-	octets int
+	asked  list.List                                 // of *seen, the one that was quiet for longest first: nobody came
+	came   list.List                                 // likewise: somebody came
+	octets struct{ all, came int }
 }
 
 // seen is what there is of one visit.
@@ -63,6 +65,7 @@ type seen struct {
 	requests []visit.Request
 	last     time.Time // when something came last
 	octets   int       // of the strings and networks that the slices lead to
+	came     bool      // there was a request
 	cut      bool
 }
 
@@ -74,7 +77,7 @@ func NewLog(o LogOptions) *Log {
 	setDefault(&o.Visits, 50_000)
 	setDefault(&o.PerVisit, 200)
 	setDefault(&o.Octets, 64<<20)
-	return &Log{o: o, visits: make(map[[visit.LabelLength]byte]*list.Element), quiet: list.New()}
+	return &Log{o: o, visits: make(map[[visit.LabelLength]byte]*list.Element)}
 }
 
 func setDefault[T comparable](field *T, value T) {
@@ -102,7 +105,7 @@ func (l *Log) Run(ctx context.Context) error {
 // Query keeps a question for a name of a visit. It is not kept where label is none. The time is the log's own.
 func (l *Log) Query(label string, q visit.Query) {
 	q.Name, q.Type, q.Subnet, q.Over = strings.Clone(q.Name), strings.Clone(q.Type), strings.Clone(q.Subnet), strings.Clone(q.Over)
-	l.add(label, func(s *seen, now time.Time) {
+	l.add(label, false, func(s *seen, now time.Time) {
 		if len(s.queries) >= l.o.PerVisit {
 			s.cut = true
 			return
@@ -116,7 +119,7 @@ func (l *Log) Query(label string, q visit.Query) {
 // Request keeps an HTTP request for a name of a visit. It is not kept where label is none. The time is the log's own.
 func (l *Log) Request(label string, r visit.Request) {
 	r.Host = strings.Clone(r.Host)
-	l.add(label, func(s *seen, now time.Time) {
+	l.add(label, true, func(s *seen, now time.Time) {
 		if len(s.requests) >= l.o.PerVisit {
 			s.cut = true
 			return
@@ -127,8 +130,8 @@ func (l *Log) Request(label string, r visit.Request) {
 	})
 }
 
-// add gives a visit to put, new or known, and makes room.
-func (l *Log) add(label string, put func(*seen, time.Time)) {
+// add gives a visit to put, new or known, and makes room. came says that its visitor came.
+func (l *Log) add(label string, came bool, put func(*seen, time.Time)) {
 	key, ok := keyOf(label)
 	if !ok {
 		return
@@ -139,29 +142,60 @@ func (l *Log) add(label string, put func(*seen, time.Time)) {
 	e := l.visits[key]
 	if e == nil {
 		if len(l.visits) >= l.o.Visits {
-			l.forget(l.quiet.Front())
+			l.forget(l.oldest())
 		}
-		e = l.quiet.PushBack(&seen{label: key})
+		e = l.asked.PushBack(&seen{label: key})
 		l.visits[key] = e
-		l.octets += overhead
+		l.octets.all += overhead
 	}
 	s := e.Value.(*seen)
 	before := s.size()
+	if came && !s.came {
+		l.asked.Remove(e)
+		s.came, e = true, l.came.PushBack(s)
+		l.visits[key] = e
+		l.octets.came += before + overhead
+	}
 	s.drop(now.Add(-Keep))
 	s.last = now
 	put(s, now)
-	l.octets += s.size() - before
-	l.quiet.MoveToBack(e)
-	for l.octets > l.o.Octets {
-		l.forget(l.quiet.Front())
+	l.count(s, s.size()-before)
+	l.list(s).MoveToBack(e)
+	for l.octets.all > l.o.Octets {
+		l.forget(l.oldest())
 	}
+}
+
+// list is where a visit is.
+func (l *Log) list(s *seen) *list.List {
+	if s.came {
+		return &l.came
+	}
+	return &l.asked
+}
+
+// count has a visit take more octets, or less.
+func (l *Log) count(s *seen, more int) {
+	l.octets.all += more
+	if s.came {
+		l.octets.came += more
+	}
+}
+
+// oldest is the visit that is forgotten next.
+func (l *Log) oldest() *list.Element {
+	if l.asked.Len() == 0 || l.came.Len() > l.o.Visits/2 || l.octets.came > l.o.Octets/2 {
+		return l.came.Front()
+	}
+	return l.asked.Front()
 }
 
 // forget takes a visit out.
 func (l *Log) forget(e *list.Element) {
-	s := l.quiet.Remove(e).(*seen)
+	s := e.Value.(*seen)
+	l.list(s).Remove(e)
 	delete(l.visits, s.label)
-	l.octets -= s.size() + overhead
+	l.count(s, -s.size()-overhead)
 }
 
 // sweep takes out all that is too old.
@@ -169,16 +203,18 @@ func (l *Log) sweep() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	since := l.o.Now().Add(-Keep)
-	for e := l.quiet.Front(); e != nil; {
-		s, next := e.Value.(*seen), e.Next()
-		if s.last.Before(since) {
-			l.forget(e)
-		} else {
-			before := s.size()
-			s.drop(since)
-			l.octets += s.size() - before
+	for _, visits := range []*list.List{&l.asked, &l.came} {
+		for e := visits.Front(); e != nil; {
+			s, next := e.Value.(*seen), e.Next()
+			if s.last.Before(since) {
+				l.forget(e)
+			} else {
+				before := s.size()
+				s.drop(since)
+				l.count(s, s.size()-before)
+			}
+			e = next
 		}
-		e = next
 	}
 }
 

@@ -80,8 +80,8 @@ func TestLogForgetsAfterAnHour(t *testing.T) {
 		l.mu.Unlock()
 		time.Sleep(Keep)
 		l.mu.Lock()
-		if len(l.visits) != 0 || l.quiet.Len() != 0 || l.octets != 0 {
-			t.Errorf("%d visits, %d octets left", len(l.visits), l.octets)
+		if len(l.visits) != 0 || l.asked.Len()+l.came.Len() != 0 || l.octets != struct{ all, came int }{} {
+			t.Errorf("%d visits, %d octets left", len(l.visits), l.octets.all)
 		}
 		l.mu.Unlock()
 		cancel()
@@ -130,6 +130,57 @@ func TestTheVisitThatWasQuietForLongestMakesRoom(t *testing.T) {
 	}
 }
 
+func TestAFloodOfQuestionsForgetsNoVisitWhoseVisitorCame(t *testing.T) {
+	l := NewLog(LogOptions{Now: time.Now, Visits: 10})
+	for i := range 5 {
+		l.Query(numbered(i), asked("a"))
+		l.Request(numbered(i), visit.Request{Host: "a"})
+	}
+	for i := range 1000 {
+		l.Query(numbered(100+i), asked("a"))
+	}
+	for i := range 5 {
+		if got, ok := l.Seen(numbered(i)); !ok || len(got.Queries) != 1 || len(got.Requests) != 1 {
+			t.Errorf("%d: %+v", i, got)
+		}
+	}
+	for i := range 1000 { // nor do those who come push out all that was asked
+		l.Request(numbered(5000+i), visit.Request{Host: "a"})
+	}
+	if _, ok := l.Seen(numbered(1099)); !ok || l.came.Len() > 6 || len(l.visits) > 10 {
+		t.Errorf("%t, and %d of %d came", ok, l.came.Len(), len(l.visits))
+	}
+}
+
+func TestWhatIsCountedIsWhatThereIs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := NewLog(LogOptions{Now: time.Now, Visits: 40, PerVisit: 5, Octets: leastOctets})
+		for i := range 3000 {
+			label := numbered(i * i % 61)
+			if i%3 == 0 {
+				l.Request(label, visit.Request{Host: strings.Repeat("h", i%200)})
+			} else {
+				l.Query(label, asked(strings.Repeat("n", i%250)))
+			}
+			if i%100 == 0 {
+				time.Sleep(Keep / 3)
+				l.sweep()
+			}
+			all, came := 0, 0
+			for _, e := range l.visits {
+				s := e.Value.(*seen)
+				all += s.size() + overhead
+				if s.came {
+					came += s.size() + overhead
+				}
+			}
+			if all != l.octets.all || came != l.octets.came || all > l.o.Octets {
+				t.Fatalf("%d and %d octets, counted as %+v", all, came, l.octets)
+			}
+		}
+	})
+}
+
 // heap gives what is in use, in octets.
 func heap() int64 {
 	runtime.GC()
@@ -165,15 +216,15 @@ func TestAMillionNamesDoNotGrowMemoryPastItsBound(t *testing.T) {
 				flood(l, i)
 			}
 			grown := heap() - before
-			t.Logf("%d visits, counted %d KiB, measured %d KiB", len(l.visits), l.octets>>10, grown>>10)
-			if l.octets > bound || grown > bound*21/20 {
-				t.Errorf("counted %d, measured %d octets of %d", l.octets, grown, bound)
+			t.Logf("%d visits, counted %d KiB, measured %d KiB", len(l.visits), l.octets.all>>10, grown>>10)
+			if l.octets.all > bound || grown > bound*21/20 {
+				t.Errorf("counted %d, measured %d octets of %d", l.octets.all, grown, bound)
 			}
 			if grown < bound/4 {
 				t.Errorf("only %d octets of %d are used", grown, bound)
 			}
-			if want := len(l.visits); want != l.quiet.Len() || want == 0 {
-				t.Errorf("%d visits, %d in the list", want, l.quiet.Len())
+			if want := len(l.visits); want != l.asked.Len()+l.came.Len() || want == 0 {
+				t.Errorf("%d visits, %d in the list", want, l.asked.Len()+l.came.Len())
 			}
 			runtime.KeepAlive(l)
 		})

@@ -281,8 +281,8 @@ func TestAFloodOfNamesByHTTPStaysWithinTheLog(t *testing.T) {
 	}
 	s.log.mu.Lock()
 	defer s.log.mu.Unlock()
-	if len(s.log.visits) > s.log.o.Visits || s.log.octets > s.log.o.Octets {
-		t.Errorf("%d visits, %d octets", len(s.log.visits), s.log.octets)
+	if len(s.log.visits) > s.log.o.Visits || s.log.octets.all > s.log.o.Octets {
+		t.Errorf("%d visits, %d octets", len(s.log.visits), s.log.octets.all)
 	}
 }
 

@@ -26,8 +26,7 @@ import (
 
 // canaryWeb are the flags of a canary's page.
 type canaryWeb struct {
-	https, http []string
-	stun        string
+	https, http, stun []string
 
 	acme                                 bool
 	directory, authority, email, channel string
@@ -38,7 +37,7 @@ func (w *canaryWeb) add(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.StringArrayVar(&w.https, "https", nil, "serve the page and the API over TLS on `ADDR` (repeatable; it needs a certificate)")
 	f.StringArrayVar(&w.http, "http", nil, "serve them in clear on `ADDR` (repeatable); beside --https, send those who want the page there")
-	f.StringVar(&w.stun, "stun", "", "tell browsers their addresses by STUN on `ADDR`, by which the page shows what WebRTC gives away")
+	f.StringArrayVar(&w.stun, "stun", nil, "tell browsers their addresses by STUN on `ADDR`, by which the page shows what WebRTC gives away (repeatable, with one port)")
 	f.BoolVar(&w.acme, "acme", false, "get the certificate from an authority, which the zone itself proves itself to (ACME, dns-01); this accepts its terms")
 	f.StringVar(&w.directory, "acme-directory", acme.LetsEncrypt, "the `URL` of the authority's directory")
 	f.StringVar(&w.authority, "acme-ca", "", "trust the authorities of `FILE` for that directory, and no others")
@@ -56,7 +55,7 @@ func (w *canaryWeb) validate(cmd *cobra.Command, hasFiles bool) error {
 		return errors.New("the certificate comes from --tls-cert or from --acme, not from both")
 	case len(w.https) > 0 && !w.acme && !hasFiles:
 		return errors.New("--https needs a certificate for ZONE and *.ZONE: --tls-cert and --tls-key, or --acme; without one, serve the page in clear with --http")
-	case w.stun != "" && len(w.https)+len(w.http) == 0:
+	case len(w.stun) > 0 && len(w.https)+len(w.http) == 0:
 		return errors.New("--stun is for the page: serve it with --https or --http")
 	case w.acme:
 		return nil
@@ -89,25 +88,30 @@ func (w *canaryWeb) page(o canary.Options, server *canary.DNS, secure *tls.Confi
 		}
 	}()
 	more := canary.WebOptions{Zone: server.Zone}
-	var stun *net.UDPConn
-	if w.stun != "" {
-		at, err := listenAddress("stun", w.stun)
+	var stun []*net.UDPConn
+	for _, text := range w.stun {
+		at, err := listenAddress("stun", text)
 		if err != nil {
 			return nil, nil, usageError{err}
 		}
-		if stun, err = wire.ListenUDP(at); err != nil {
-			return nil, nil, cannotListen("stun", w.stun, err)
+		conn, err := wire.ListenUDP(at)
+		if err != nil {
+			return nil, nil, cannotListen("stun", text, err)
 		}
-		open = append(open, stun)
-		more.STUN = stun.LocalAddr().(*net.UDPAddr).AddrPort().Port()
-		said = append(said, fmt.Sprintf("stun on %s", stun.LocalAddr()))
+		open, stun = append(open, conn), append(stun, conn)
+		port := conn.LocalAddr().(*net.UDPAddr).AddrPort().Port()
+		if more.STUN != 0 && more.STUN != port {
+			return nil, nil, usageError{fmt.Errorf("--stun %s: the page asks at one port, and another --stun has %d", text, more.STUN)}
+		}
+		more.STUN = port
+		said = append(said, fmt.Sprintf("stun on %s", conn.LocalAddr()))
 	}
 	web, err := canary.NewWeb(o, more)
 	if err != nil {
 		return nil, nil, usageError{err}
 	}
-	if stun != nil {
-		parts = append(parts, func(ctx context.Context) error { return web.ServeSTUN(ctx, stun) })
+	for _, conn := range stun {
+		parts = append(parts, func(ctx context.Context) error { return web.ServeSTUN(ctx, conn) })
 	}
 	var redirect uint16
 	serve := func(flag string, list []string, p canary.Port) error {
