@@ -196,13 +196,35 @@ func (o *doctorFlags) look(ctx context.Context, picked []doctor.Rule) (doctor.Re
 	} else {
 		host.Status = &s
 	}
-	h, err := doctor.Open(host)
+	h, err := openWithin(ctx, host)
 	if err != nil {
 		return doctor.Report{}, nil, err
 	}
 	r := doctor.Run(ctx, h, picked)
 	r.Unseen = append(r.Unseen, unseen...)
 	return r, h, nil
+}
+
+// openWithin looks at the host, which may hang: at a home on a server that is gone, or at a process that the kernel holds. What hangs is
+// left behind.
+func openWithin(ctx context.Context, o doctor.Options) (*doctor.Host, error) {
+	ctx, cancel := context.WithTimeout(ctx, doctor.RunTime)
+	defer cancel()
+	type outcome struct {
+		host *doctor.Host
+		err  error
+	}
+	done := make(chan outcome, 1)
+	go func() {
+		h, err := doctor.Open(o)
+		done <- outcome{h, err}
+	}()
+	select {
+	case out := <-done:
+		return out.host, out.err
+	case <-ctx.Done():
+		return nil, fmt.Errorf("doctor: the homes and processes of this host could not be read: %w", ctx.Err())
+	}
 }
 
 // status asks the running proxy, which answers at once or not at all.

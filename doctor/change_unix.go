@@ -19,7 +19,7 @@ func unsafe(dir, file fs.FileInfo) string {
 		return "has another name too"
 	case d.Uid != 0 && d.Uid != f.Uid:
 		return "is in a directory that belongs to somebody else"
-	case dir.Mode().Perm()&0o022 != 0:
+	case dir.Mode().Perm()&0o002 != 0, dir.Mode().Perm()&0o020 != 0 && d.Gid != d.Uid: // a group of one's own has one's own number
 		return "is in a directory that others may write to"
 	}
 	return ""

@@ -10,14 +10,18 @@ const maxText = 240
 
 var (
 	userinfo = regexp.MustCompile(`((?:[A-Za-z][A-Za-z0-9+.-]*)?://)([^\s/@"':]*):([^\s"']*)@`) // to the last @ of the word
+	token    = regexp.MustCompile(`(https?://)[^\s/@"':]{16,}@`)                                // a user so long is a token: https://TOKEN@host
 	bare     = regexp.MustCompile(`(=\s*["']?)([A-Za-z0-9._~%+-]+):([^\s"'/=][^\s"'/]*)@`)
-	secret   = regexp.MustCompile(`(?i)((?:^|[\s"'_.:/<-])(?:password|passwd|pass|proxypassword|secret|token|_auth|_authtoken|api[_-]?key|authorization)\b["']?\s*[=:>]\s*)("[^"]*"|'[^']*'|[^\s"'<]+(?:\s+[^\s"'<]+)?)`)
+	asked    = regexp.MustCompile(`((?:^|\s)(?:-u|-U|--user|--proxy-user|--proxy-auth)[\s=]+["']?[^\s:"']*:)[^\s"']+`) // of curl, wget, ncat
+	secret   = regexp.MustCompile(`(?i)((?:^|[\s"'_.:/<-])(?:password|passwd|pass|proxypassword|secret(?:[_-]?access)?[_-]?key|private[_-]?key|secret|token|_auth|_authtoken|api[_-]?key|authorization)\b["']?\s*[=:>]\s*)("[^"]*"|'[^']*'|[^\s"'<]+(?:\s+[^\s"'<]+)?)`)
 )
 
 // Mask hides what may be a secret in a line of a file or of a command: the password of a URL, and the value of what is
 // called a password, a token or a key.
 func Mask(text string) string {
 	text = userinfo.ReplaceAllString(text, "$1$2:***@")
+	text = token.ReplaceAllString(text, "$1***@")
+	text = asked.ReplaceAllString(text, "$1***")
 	text = bare.ReplaceAllString(text, "$1$2:***@")
 	return secret.ReplaceAllString(text, "$1***")
 }

@@ -11,6 +11,11 @@ import (
 func TestMask_hidesPasswordsAndTokens(t *testing.T) {
 	for text, want := range map[string]string{
 		"https_proxy=http://ann:hunter2@h:1":              "https_proxy=http://ann:***@h:1",
+		"curl -u ann:hunter2 --proxy-user bob:hunter2 x":  "curl -u ann:*** --proxy-user bob:*** x",
+		"curl -U ann:hunter2":                             "curl -U ann:***",
+		"url = https://ghp_hunter2hunter2hunter2@h/x":     "url = https://***@h/x",
+		"url = https://ann@h/x":                           "url = https://ann@h/x",
+		"AWS_SECRET_ACCESS_KEY=hunter2":                   "AWS_SECRET_ACCESS_KEY=***",
 		"proxy = ann:hunter2@h:1":                         "proxy = ann:***@h:1",
 		"curl -x socks5://a:hunter2@h https://b/c@d:e":    "curl -x socks5://a:***@h https://b/c@d:e",
 		"//r.example/:_authToken=hunter2":                 "//r.example/:_authToken=***",

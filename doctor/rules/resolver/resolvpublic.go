@@ -87,6 +87,9 @@ func pasteResolv(h *doctor.Host, l doctor.Lookups) string {
 			break
 		}
 	}
+	if h.OS == "darwin" { // which writes that file and does not read it
+		return "sudo networksetup -setdnsservers Wi-Fi " + addr + "   # and each other service of: networksetup -listallnetworkservices"
+	}
 	write := `printf 'nameserver ` + addr + `\noptions edns0\n' | sudo tee /etc/resolv.conf`
 	if _, link := h.Files.Link("/etc/resolv.conf"); link {
 		write = "sudo rm /etc/resolv.conf\n" + write // what it leads to belongs to another program

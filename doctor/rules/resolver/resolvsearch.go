@@ -43,6 +43,9 @@ Names that are given to the proxy are not searched for. Kubernetes has a rule of
 			f.Fact = fmt.Sprintf("every name with fewer than %d dots is looked up with a suffix first", l.Resolv.Ndots)
 		}
 		f.Fix = `sudo sed -i -E '/^(search|domain)[[:space:]]/d; s/ndots:[0-9]+/ndots:1/' /etc/resolv.conf`
+		if h.OS == "darwin" {
+			f.Fix = "sudo networksetup -setsearchdomains Wi-Fi Empty   # and each other service of: networksetup -listallnetworkservices"
+		}
 		if writer, _ := writerOf(h, l); writer == "systemd-resolved" {
 			f.Fix = `printf '[Resolve]\nDomains=\nDomains=~.\n' | sudo tee /etc/systemd/resolved.conf.d/91-no-search.conf && sudo systemctl restart systemd-resolved   # and UseDomains=no for the link`
 		}
