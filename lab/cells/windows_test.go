@@ -31,11 +31,15 @@ func TestWindowsBuild_UnderWine(t *testing.T) {
 		p.Hosts = "127.0.0.1 localhost " + own + "\n" // Wine looks its own host up, once for each start
 		return p
 	}
-	says := func(t testing.TB, s *lab.Scene, want string, args ...string) {
+	ends := func(t testing.TB, s *lab.Scene, code int, want string, args ...string) {
 		t.Helper()
-		if r := lab.Run(t, program(s, append([]string{exe}, args...)...)); r.Err != nil || r.Code != 0 || !strings.Contains(r.Text(), want) {
+		if r := lab.Run(t, program(s, append([]string{exe}, args...)...)); r.Err != nil || r.Code != code || !strings.Contains(r.Text(), want) {
 			t.Errorf("%v: %v, exit code %d, not %q: %s", args, r.Err, r.Code, want, r.Text())
 		}
+	}
+	says := func(t testing.TB, s *lab.Scene, want string, args ...string) {
+		t.Helper()
+		ends(t, s, 0, want, args...)
 	}
 	run(t, lab.Cell{
 		Start: func(t testing.TB, s *lab.Scene) string {
@@ -62,6 +66,9 @@ func TestWindowsBuild_UnderWine(t *testing.T) {
 			}
 			says(t, s, s.Origin.Addr4.String(), "resolve", other(s, "resolve"), "-c", filepath.Join(s.Dir, "watertight.yaml"))
 			refused(t, s, "missing-"+s.Label+".example.net", "DNS_NXDOMAIN")
+			config := filepath.Join(s.Dir, "watertight.yaml")
+			ends(t, s, 1, `"verdict": "inconclusive"`, "test", "-c", config, "--json") // there is no canary
+			says(t, s, `"findings"`, "doctor", "-c", config, "--json", "--only", "ENV-SOCKS5-LOCAL,CURLRC,VERSION")
 			gone(t, s)
 			refused(t, s, other(s, "gone"), "RESOLVER_UNREACHABLE")
 		},
