@@ -123,6 +123,9 @@ func (c *Channel) reachable(o resolve.Options) resolve.Options {
 // Packets is how datagrams leave the channel, unchecked, to an address; nil where it carries none.
 func (c *Channel) Packets() hop.PacketDialer { return c.packets }
 
+// Dial connects to an address.
+type Dial = transport.Dial
+
 // way is the way out of the channel's own resolver: to addresses, through the channel's own hops.
 func (c *Channel) way() transport.Way {
 	w := transport.Way{Dial: c.dialAddr, Lookup: c.lookup}
@@ -130,6 +133,13 @@ func (c *Channel) way() transport.Way {
 		w.DialPacket, w.PacketRoom = c.dialPacketAddr, hop.PacketRoom(c.packets)
 	}
 	c.plainWay(&w)
+	if between := c.spec.ToResolver; between != nil {
+		for _, dial := range []*transport.Dial{&w.Dial, &w.DialPacket, &w.Plain, &w.PlainPacket} {
+			if *dial != nil {
+				*dial = between(*dial)
+			}
+		}
+	}
 	return w
 }
 

@@ -61,6 +61,8 @@ type Spec struct {
 	ResolveAtExit bool
 	// Floor is what is known of the time, for the certificates of proxies. Nil knows nothing.
 	Floor *clock.Floor
+	// ToResolver stands between the channel's own resolver and its way out, and sees each address that it dials. Nil: nothing does.
+	ToResolver func(Dial) Dial
 	// Resolver is unused where ResolveAtExit, but for its clock.
 	Resolver resolve.Options
 }

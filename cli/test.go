@@ -191,6 +191,13 @@ func (o *outputs) write(r *leaktest.Report) error {
 	return errors.Join(junit, page, packets)
 }
 
+func neededText(c leaktest.Listed) string {
+	if c.NeededWhere != "" {
+		return "where " + c.NeededWhere
+	}
+	return yesNo(c.Needed)
+}
+
 func (t *testFlags) printList(cmd *cobra.Command) error {
 	list := leaktest.List()
 	if t.json {
@@ -199,7 +206,7 @@ func (t *testFlags) printList(cmd *cobra.Command) error {
 	w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 4, 2, ' ', 0)
 	fmt.Fprintln(w, "CASE\tCAUSE\tNEEDED\tCANARY\tWHAT")
 	for _, c := range list {
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", c.ID, c.Cause, yesNo(c.Needed), yesNo(c.Canary), c.Title)
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", c.ID, c.Cause, neededText(c), yesNo(c.Canary), c.Title)
 	}
 	return w.Flush()
 }

@@ -73,19 +73,19 @@ func quietNetwork(ctx context.Context, _ func()) error {
 func onLoopback(c *config.Config, left func(string)) {
 	free := netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), 0)
 	c.Listen.Proxy = slices.DeleteFunc(c.Listen.Proxy, func(l config.ProxyListener) bool {
-		return leave(left, l.Speaks(), "proxy "+l.Address.String())
+		return leave(left, len(l.Names) > 0, "proxy "+l.Address.String())
 	})
 	for i := range c.Listen.Proxy {
-		c.Listen.Proxy[i].Address = free
+		c.Listen.Proxy[i].Address, c.Listen.Proxy[i].H3 = free, false
 	}
 	c.Listen.DNS = slices.DeleteFunc(c.Listen.DNS, func(l config.DNSListener) bool {
-		return leave(left, l.Scheme != "", "dns "+l.Text())
+		return leave(left, l.Scheme == config.SchemeQUIC || len(l.Names) > 0, "dns "+l.Text())
 	})
 	for i := range c.Listen.DNS {
 		c.Listen.DNS[i].Address = free
 	}
 	c.Listen.Gateway = slices.DeleteFunc(c.Listen.Gateway, func(l config.GatewayListener) bool {
-		return leave(left, l.Speaks(), "gateway "+l.Address.String())
+		return leave(left, len(l.Names) > 0, "gateway "+l.Address.String())
 	})
 	for i := range c.Listen.Gateway {
 		c.Listen.Gateway[i].Address = free
@@ -96,7 +96,7 @@ func onLoopback(c *config.Config, left func(string)) {
 	c.Listen.Transparent, c.Listen.Admin = nil, nil
 	c.ACME = config.ACME{}
 	c.State = config.NoState
-	c.LeakTest = config.LeakTest{Canary: c.LeakTest.Canary}
+	c.LeakTest = config.LeakTest{Canary: c.LeakTest.Canary, Limit: c.LeakTest.Limit}
 }
 
 func leave(left func(string), yes bool, listener string) bool {

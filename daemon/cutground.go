@@ -23,10 +23,12 @@ type cutGround struct {
 	cut    bool
 	silent bool
 	gone   chan struct{} // closed when the copy ends
+	end    func()        // closes it
 }
 
 func newCutGround(g hop.Ground) *cutGround {
-	return &cutGround{ground: g, conns: map[net.Conn]bool{}, gone: make(chan struct{})}
+	gone := make(chan struct{})
+	return &cutGround{ground: g, conns: map[net.Conn]bool{}, gone: gone, end: sync.OnceFunc(func() { close(gone) })}
 }
 
 // on gives the ground with datagrams where it carries them.

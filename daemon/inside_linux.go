@@ -47,6 +47,9 @@ func (s subject) Inside(ctx context.Context, host string) ([]leaktest.Tried, err
 		if text := strings.TrimSpace(complaint.String()); text != "" {
 			err = fmt.Errorf("%w: %s", err, text)
 		}
+		if not, ok := errors.AsType[*contain.NotStarted](err); ok && not.Code == contain.ExitUncontained {
+			err = fmt.Errorf("%w: %w", leaktest.ErrUncontained, err)
+		}
 		return nil, err
 	}
 	outcomes, err := inside.Parse(report.Bytes())

@@ -1,10 +1,12 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
 
+	"watertight/config"
 	"watertight/control"
 	"watertight/leaktest"
 	"watertight/leaktest/regular"
@@ -38,7 +40,7 @@ func (d *Daemon) LeakTest(ctx context.Context, ask TestRequest) (*leaktest.Repor
 	}
 	o := leaktest.Options{
 		Subject: subject{d, d.o.Control}, Observer: d.o.Observer, Only: ask.Only, Trigger: ask.Trigger,
-		Progress: ask.Progress, PCAP: ask.PCAP, Environ: ask.Environ,
+		Progress: ask.Progress, PCAP: ask.PCAP, Environ: ask.Environ, Limit: cmp.Or(g.config.LeakTest.Limit, config.DefaultTestLimit),
 	}
 	if ask.Control {
 		o.Control = d.o.AskHost

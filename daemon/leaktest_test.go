@@ -8,10 +8,13 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
+	"watertight/dnswire"
 	"watertight/lab/dnstest"
 	"watertight/leaktest"
 	"watertight/visit"
@@ -77,8 +80,14 @@ func liveCanary(t *testing.T, more string) (*live, *miniCanary) {
 	go func() { _ = server.ServeTLS(socket, "", "") }()
 	t.Cleanup(func() { _ = server.Close() })
 	_, port, _ := net.SplitHostPort(socket.Addr().String())
+	listen := `{proxy: "127.0.0.1:0", dns: "127.0.0.1:0", gateway: "127.0.0.1:0"}`
+	if strings.HasPrefix(more, "# tls\n") {
+		dir := doorFiles(t)
+		secure := fmt.Sprintf("{cert: %q, key: %q}", filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem"))
+		listen = fmt.Sprintf(`{proxy: [{address: "127.0.0.1:0", tls: %[1]s}], dns: [{address: "tls://127.0.0.1:0", tls: %[1]s}, {address: "https://127.0.0.1:0/dns-query", tls: %[1]s}], gateway: [{address: "127.0.0.1:0", tls: %[1]s}]}`, secure)
+	}
 	c.l = newLive(t, more+fmt.Sprintf(`
-listen: {proxy: "127.0.0.1:0", dns: "127.0.0.1:0", gateway: "127.0.0.1:0"}
+listen: `+listen+`
 gateway: [{path: /a/, to: "https://origin.example.com/", channel: direct}]
 leaktest: {every: 0s, on_change: false, canary: {zone: %s, api: "https://%[1]s:%s/api", channel: direct, ca: %q}}
 `, canaryZone, port, caFile))
@@ -137,6 +146,57 @@ func TestLeakTest_ALiteralIsRefusedWhereThePolicySaysSo(t *testing.T) {
 	l, _ := liveCanary(t, "")
 	if c, _ := l.tries("CLIENT-RESOLVED").Find("CLIENT-RESOLVED"); c.Verdict != leaktest.Skipped {
 		t.Errorf("it is %s", c.Verdict)
+	}
+}
+
+// TestLeakTest_ListenersThatSpeakTLSAreTriedToo, by DNS over TLS and over HTTPS as well.
+func TestLeakTest_ListenersThatSpeakTLSAreTriedToo(t *testing.T) {
+	l, _ := liveCanary(t, "# tls\n")
+	for _, one := range l.tries("NAME-BY-DOOR", "DATAGRAM-BY-DOOR", "DNS-DOOR", "GATEWAY-CLOSED", "PLAIN-HTTP", "PLAIN-DNS").Cases {
+		said := strings.Join(one.Evidence, "\n")
+		if one.Verdict != leaktest.Sealed || strings.Contains(said, "not tried: proxy") || strings.Contains(said, "not tried: dns") {
+			t.Errorf("%s is %s: %s\n%s", one.ID, one.Verdict, one.Reason, said)
+		}
+		if one.ID == "DNS-DOOR" && (!strings.Contains(said, "over TLS, AAAA") || !strings.Contains(said, "over HTTPS, AAAA")) {
+			t.Errorf("it was not asked over both:\n%s", said)
+		}
+	}
+}
+
+// TestLeakTest_AChannelWhoseResolverDiesGivesItsHopsNoName, nor does it ask anybody else.
+func TestLeakTest_AChannelWhoseResolverDiesGivesItsHopsNoName(t *testing.T) {
+	l, _ := liveCanary(t, "")
+	c, err := subject{l.d, true}.CopyForResolver(t.Context(), "direct")
+	if err != nil || c.Ready() != nil {
+		t.Fatal(err, c.Ready())
+	}
+	defer c.Close()
+	c.Cut(false)
+	_, _, err = c.Exchange(t.Context(), dnswire.Question{Name: "after." + canaryZone, Type: dnswire.A})
+	if err == nil {
+		t.Error("its resolver answers")
+	}
+	if _, err := c.Connect(t.Context(), "after."+canaryZone, 443); err == nil {
+		t.Error("it connects to a name")
+	}
+	for _, a := range c.Tried() {
+		if !a.Named {
+			t.Errorf("it wanted to reach %s", a.To)
+		}
+	}
+	if conn, err := c.Connect(t.Context(), "127.0.0.1", l.at.Gateway[0].Port()); err != nil {
+		t.Errorf("its way out is gone, too: %v", err)
+	} else {
+		_ = conn.Close()
+	}
+}
+
+// TestLeakTest_ItsLimitIsTheConfigurations: what is not tried by then shows nothing.
+func TestLeakTest_ItsLimitIsTheConfigurations(t *testing.T) {
+	l, _ := liveCanary(t, "")
+	l.d.current().config.LeakTest.Limit = time.Millisecond
+	if r := l.tries("PLAIN-DNS"); r.Verdict != leaktest.Inconclusive {
+		t.Errorf("it is %s", r.Verdict)
 	}
 }
 

@@ -3,7 +3,6 @@ package daemon
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net"
 	"net/netip"
 	"slices"
@@ -12,7 +11,6 @@ import (
 	"watertight/config"
 	"watertight/dnswire"
 	"watertight/fault"
-	"watertight/gate"
 	"watertight/leaktest"
 	"watertight/name"
 	"watertight/wire"
@@ -50,64 +48,6 @@ func (s subject) Leads(host string) (string, error) {
 		return to, nil
 	}
 	return "", errors.New("no route leads there")
-}
-
-// Doors gives the listeners.
-func (s subject) Doors() (all []leaktest.Door) {
-	s.d.servingMu.RLock()
-	defer s.d.servingMu.RUnlock()
-	for _, l := range s.d.serving.all {
-		door := leaktest.Door{At: l.address().String(), Address: l.address()}
-		if l.socket != nil {
-			door.Dial = func(ctx context.Context) (net.Conn, error) { return wire.DialListener(ctx, l.socket) }
-		}
-		switch l.kind {
-		case kindProxy:
-			way := l.way.Load()
-			door.Kind, door.Unfit = leaktest.DoorProxy, unfit(way.TLS != nil, way.Rules)
-			if len(way.Balancers) > 0 {
-				door.Unfit = "it is for balancers that speak the PROXY protocol"
-			}
-			door.Datagrams = toRelay
-		case kindGateway:
-			terms := l.terms.Load()
-			door.Kind, door.Unfit = leaktest.DoorGateway, unfit(terms.TLS != nil, terms.Rules)
-		case kindDNS:
-			door.Kind, door.At = leaktest.DoorDNS, l.text()
-			if l.scheme != "" {
-				door.Unfit = "the test does not speak " + l.scheme + ":// to it"
-			} else {
-				door.Datagrams = func(netip.AddrPort) (net.Conn, error) { return wire.DialPacketListener(l.packets) }
-			}
-		default:
-			continue
-		}
-		all = append(all, door)
-	}
-	return all
-}
-
-// unfit says why a client that proves nothing cannot come in.
-func unfit(overTLS bool, r *gate.Rules) string {
-	switch {
-	case overTLS:
-		return "it speaks TLS, which the test does not"
-	case !r.Everyone():
-		return "it asks for proof of who comes, which the test has not"
-	}
-	return ""
-}
-
-// toRelay sends to a relay of this host.
-func toRelay(to netip.AddrPort) (net.Conn, error) {
-	if !to.Addr().Unmap().IsLoopback() && !to.Addr().IsUnspecified() {
-		return nil, fmt.Errorf("the relay says that it is at %s, which is not this host", to)
-	}
-	conn, err := wire.DialUDP(to)
-	if err != nil {
-		return nil, err
-	}
-	return conn, nil
 }
 
 // Channels gives the channels, each after the one below it.

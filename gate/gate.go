@@ -93,7 +93,10 @@ func (r *Rules) OverTLS() *Rules {
 }
 
 // Everyone says that nobody is asked who he is.
-func (r *Rules) Everyone() bool { return r.ask == asksNothing && r.clients == nil && !r.overTLS }
+func (r *Rules) Everyone() bool { return r.Unproven() && !r.overTLS }
+
+// Unproven says that nobody has to prove who he is; over TLS that may be.
+func (r *Rules) Unproven() bool { return r.ask == asksNothing && r.clients == nil }
 
 // Guest is a client at a door.
 type Guest struct {

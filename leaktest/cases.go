@@ -9,6 +9,8 @@ type Listed struct {
 	Cause  string `json:"cause"`
 	Canary bool   `json:"canary"` // it needs one
 	Needed bool   `json:"needed"` // no run is sealed without it
+	// NeededWhere says where no run is sealed without it, where that depends; empty: it does not.
+	NeededWhere string `json:"needed_where,omitempty"`
 }
 
 // definition is a case with how it is tried.

@@ -2,6 +2,7 @@ package leaktest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -36,6 +37,40 @@ func (r *run) cut(ctx context.Context, c Channel, silent bool, f *findings) {
 		f.doubt("see `watertight status`", "%s: %s", what, err)
 		return
 	}
+	r.cutCopy(ctx, c, copied, what, silent, f)
+}
+
+// tryCutResolver cuts the resolver off of private copies of channels whose hops live on: refused, and silent.
+func tryCutResolver(ctx context.Context, r *run, f *findings) {
+	var trying sync.WaitGroup
+	for _, c := range r.channels {
+		if c.Exit || c.Over == "" && len(c.Hops) == 0 {
+			f.skip("channel %s: it has no resolver behind hops", c.Name)
+			continue
+		}
+		for _, silent := range []bool{false, true} {
+			trying.Go(func() {
+				defer guard(f)
+				what := fmt.Sprintf("a copy of the channel %s whose resolver alone %s", c.Name, map[bool]string{false: "refuses", true: "is silent"}[silent])
+				copied, err := r.o.Subject.CopyForResolver(ctx, c.Name)
+				if errors.Is(err, ErrTunnel) {
+					f.skip("channel %s: %v", c.Name, err)
+					return
+				}
+				f.need()
+				if err != nil {
+					f.doubt("see `watertight status`", "%s: %s", what, err)
+					return
+				}
+				r.cutCopy(ctx, c, copied, what, silent, f)
+			})
+		}
+	}
+	trying.Wait()
+}
+
+// cutCopy cuts a copy off, asks it for a fresh name, and ends it.
+func (r *run) cutCopy(ctx context.Context, c Channel, copied Copy, what string, silent bool, f *findings) {
 	defer copied.Close()
 	if err := copied.Ready(); err != nil {
 		what += " that never worked (" + string(fault.Of(err).Code) + ")"

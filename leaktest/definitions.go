@@ -26,8 +26,12 @@ func definitions() []definition {
 			fix:    fixSecond, try: tryDatagrams,
 		},
 		{
-			Listed: Listed{ID: "DNS-DOOR", Title: "A question to the DNS door goes to its channel's resolver alone", Cause: "D5", Canary: true},
+			Listed: Listed{ID: "DNS-DOOR", Title: "A question to the DNS door goes to its channel's resolver alone", Cause: "D5", Canary: true, NeededWhere: "there is one"},
 			fix:    fixSecond, try: tryDNSDoor,
+		},
+		{
+			Listed: Listed{ID: "PLAIN-HTTP", Title: "A request for an http:// URL goes through its channel, or it is refused before anybody is asked", Cause: "D4"},
+			fix:    fixPolicy, fresh: true, try: tryPlainHTTP,
 		},
 		{
 			Listed: Listed{ID: "GATEWAY-CLOSED", Title: "The gateway sends nothing where its entries do not lead", Cause: "D4", Canary: true},
@@ -56,6 +60,10 @@ func definitions() []definition {
 		{
 			Listed: Listed{ID: "CUT-SILENT", Title: "Where resolver and hops are silent, a request is refused, and nobody else is asked", Cause: "B1", Needed: true},
 			fix:    fixCut, fresh: true, try: tryCut(true),
+		},
+		{
+			Listed: Listed{ID: "CUT-RESOLVER", Title: "Where the resolver alone refuses or is silent, its hops are given no name, and nobody else is asked", Cause: "B1", NeededWhere: "a channel has hops and resolves here"},
+			fix:    fixCut, fresh: true, try: tryCutResolver,
 		},
 		{
 			Listed: Listed{ID: "FOREIGN-RESOLVER", Title: "Clients reach no resolver of others", Cause: "G11"},

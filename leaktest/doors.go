@@ -1,12 +1,14 @@
 package leaktest
 
 import (
+	"bufio"
 	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"net/netip"
 	"time"
 
@@ -194,7 +196,10 @@ func question(ctx context.Context, d Door, overTCP bool, q dnswire.Question) (*d
 	if err != nil {
 		return nil, err
 	}
-	if overTCP {
+	switch {
+	case d.HTTPS:
+		return overHTTPS(ctx, d, query, q)
+	case overTCP:
 		return overStream(ctx, d, query, q)
 	}
 	conn, err := d.Datagrams(netip.AddrPort{})
@@ -212,6 +217,33 @@ func question(ctx context.Context, d Door, overTCP bool, q dnswire.Question) (*d
 		return nil, err
 	}
 	return dnswire.ParseAnswer(b[:n], q, questionID)
+}
+
+// overHTTPS posts a question (RFC 8484, section 4.1).
+func overHTTPS(ctx context.Context, d Door, query []byte, q dnswire.Question) (*dnswire.Answer, error) {
+	conn, err := d.Dial(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Close()
+	defer context.AfterFunc(ctx, func() { _ = conn.Close() })()
+	head := fmt.Sprintf("POST /dns-query HTTP/1.1\r\nHost: %s\r\nContent-Type: application/dns-message\r\nAccept: application/dns-message\r\nContent-Length: %d\r\nConnection: close\r\n\r\n", d.Address, len(query))
+	if _, err := conn.Write(append([]byte(head), query...)); err != nil {
+		return nil, err
+	}
+	response, err := http.ReadResponse(bufio.NewReaderSize(io.LimitReader(conn, apiHead+dnswire.MaxMessage), apiHead), nil)
+	if err != nil {
+		return nil, err
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("it answers with the status %d", response.StatusCode)
+	}
+	b, err := io.ReadAll(io.LimitReader(response.Body, dnswire.MaxMessage))
+	if err != nil {
+		return nil, err
+	}
+	return dnswire.ParseAnswer(b, q, questionID)
 }
 
 // questionID is that of a question on a socket of its own, which hears nobody but this program's own door.

@@ -32,6 +32,7 @@ type reader struct {
 	bare   does   // no scheme
 	broken does   // no URL at all
 	star   bool   // NO_PROXY=* means everything
+	guess  bool   // whether it reads all_proxy nobody has looked
 	only   string // a variable that has to be 1, else it reads none
 }
 
@@ -42,17 +43,20 @@ var (
 	ofGRPC  = []string{"grpc_proxy", "https_proxy", "http_proxy"}
 	ofWget  = []string{"https_proxy"}
 	readers = []reader{
-		{"curl, git, PHP, cargo", andAll, named, named, locally, named, named, named, fails, true, ""},
-		{"wget", ofWget, named, unknown, fails, fails, fails, named, unknown, false, ""},
-		{"Python requests, pip", andAll, named, named, locally, named, named, named, fails, true, ""},
-		{"Python urllib", both, named, unknown, unknown, unknown, unknown, named, unknown, true, ""},
-		{"Go", both, named, named, named, named, fails, named, unread, true, ""},
-		{"gRPC (C++, Python)", ofGRPC, named, unread, unread, unread, unread, unread, unread, false, ""},
-		{"gRPC (JavaScript)", ofGRPC, named, unread, unread, unread, unread, unknown, unknown, false, ""},
-		{"axios", andAll, named, unknown, fails, fails, fails, fails, unknown, true, ""},
-		{"Node fetch and https", both, named, unknown, unread, unread, unread, fails, fails, true, "NODE_USE_ENV_PROXY"},
-		{"Bun", both, named, unknown, fails, fails, fails, unknown, fails, true, ""},
-		{"Rust reqwest", both, named, unknown, locally, named, named, named, unread, true, ""},
+		{"curl, PHP", andAll, named, named, locally, named, named, unknown, fails, true, false, ""},
+		{"git", andAll, named, unknown, locally, named, named, unknown, unknown, true, true, ""},
+		{"cargo", andAll, named, unknown, locally, named, named, unknown, unknown, false, true, ""},
+		{"wget", ofWget, named, unknown, fails, fails, fails, unknown, unknown, false, false, ""},
+		{"Python requests", andAll, named, unknown, locally, named, named, named, fails, true, false, ""},
+		{"pip", andAll, named, unknown, unknown, unknown, unknown, unknown, unknown, false, true, ""},
+		{"Python urllib", both, named, unknown, unknown, unknown, unknown, unknown, unknown, true, false, ""},
+		{"Go", both, named, named, named, named, fails, named, unread, true, false, ""},
+		{"gRPC (C++, Python)", ofGRPC, named, unread, unread, unread, unknown, unread, unknown, false, false, ""},
+		{"gRPC (JavaScript)", ofGRPC, named, unread, unread, unread, unknown, unknown, unknown, false, false, ""},
+		{"axios", andAll, named, unknown, fails, unknown, unknown, fails, unknown, true, false, ""},
+		{"Node fetch and https", both, named, unknown, unread, unread, unknown, fails, unknown, true, false, "NODE_USE_ENV_PROXY"},
+		{"Bun (fetch)", andAll, named, unknown, fails, fails, unknown, unknown, fails, true, true, ""},
+		{"Rust reqwest", both, named, unknown, locally, unknown, unknown, named, unread, true, false, ""},
 	}
 )
 
@@ -134,6 +138,9 @@ func (c reader) judge(env map[string]string, doors []netip.AddrPort, f *findings
 			return
 		}
 	}
+	if c.guess && strings.EqualFold(variable, "all_proxy") {
+		return
+	}
 	scheme, what := c.reading(env[variable])
 	switch {
 	case what == unknown:
@@ -157,11 +164,11 @@ func (c reader) reading(value string) (scheme string, what does) {
 		return "no scheme", c.bare
 	}
 	scheme = strings.ToLower(scheme)
-	if u, err := url.Parse(value); err != nil || u.Host == "" {
+	if _, err := url.Parse(value); err != nil {
 		return "no valid URL", c.broken
 	}
 	if i := strings.LastIndexByte(rest, '@'); i >= 0 && strings.Contains(rest[:i], "%") && strings.HasPrefix(c.client, "gRPC (C++") {
-		return "an escape in its password", c.broken
+		return "an escape in its password", unread
 	}
 	switch scheme {
 	case "http":
@@ -180,7 +187,7 @@ func (c reader) reading(value string) (scheme string, what does) {
 	case "socks4a":
 		return scheme, c.socks4
 	}
-	return "a scheme that is none of a proxy", c.broken
+	return "a scheme that is none of a proxy", unknown
 }
 
 // pointsAt says whether the URL of a proxy leads to one of our doors.

@@ -11,10 +11,13 @@ import (
 // Container is a [Subject] that can run a program which has no way out but its channels.
 type Container interface {
 	// Inside has such a program try to have names looked up elsewhere, and gives what came of it: for what the policy lets pass,
-	// nothing. host is asked for, and leads to a channel; empty: none is known that does. The error says that no program could be
-	// contained, and why: then nothing was tried.
+	// nothing. host is asked for, and leads to a channel; empty: none is known that does. With an error nothing was tried: it wraps
+	// [ErrUncontained] where this host contains no programs.
 	Inside(ctx context.Context, host string) ([]Tried, error)
 }
+
+// ErrUncontained is why nothing was tried inside, where this host contains no programs: it is no fault of the program.
+var ErrUncontained = errors.New("no program can be contained here")
 
 // Tried is one way that was tried.
 type Tried struct {
@@ -41,7 +44,7 @@ func insides() []definition {
 	}
 	for i := range list {
 		id := list[i].ID
-		list[i].fix = fixProgram
+		list[i].fix, list[i].NeededWhere = fixProgram, "programs can be contained"
 		list[i].try = func(ctx context.Context, r *run, f *findings) { r.tryInside(ctx, id, f) }
 	}
 	return list
@@ -62,16 +65,22 @@ func (r *run) tryInside(ctx context.Context, id string, f *findings) {
 		return
 	}
 	r.within.once.Do(func() { r.within.all, r.within.err = c.Inside(ctx, r.hostInside()) })
-	if err := r.within.err; err != nil {
-		if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
-			f.doubt("run the test again", "the program inside did not end: %v", err)
-			return
-		}
-		f.skip("no program can be contained here: %v", err)
+	switch err := r.within.err; {
+	case errors.Is(err, ErrUncontained):
+		f.skip("%v", err)
+		return
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
+		f.need()
+		f.doubt("run the test again", "the program inside did not end: %v", err)
+		return
+	case err != nil:
+		f.need()
+		f.doubt("see whether `watertight exec true` works", "programs can be contained here, and this one could not be: %v", err)
 		return
 	}
 	mine := slices.DeleteFunc(slices.Clone(r.within.all), func(t Tried) bool { return t.Kind != id })
 	for _, t := range mine {
+		f.need()
 		text := fmt.Sprintf("%s: %s", t.What, t.Result)
 		switch {
 		case t.Held:

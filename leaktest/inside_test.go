@@ -3,6 +3,7 @@ package leaktest
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 )
@@ -54,10 +55,14 @@ func TestInside_WhatAContainedProgramFindsIsJudged(t *testing.T) {
 		{"nobody answered", []Tried{held, {Kind: "EXEC-DNS", What: "a question, 8.8.8.8:53", Result: "silent"}}, nil, Inconclusive, ""},
 		{"another case leaks", []Tried{held, {Kind: "EXEC-SOCKET", Result: "answered", Open: true}}, nil, Sealed, ""},
 		{"nothing of it was tried", []Tried{{Kind: "EXEC-SOCKET", Held: true}}, nil, Skipped, ""},
-		{"it cannot be contained", nil, errors.New("this host allows no user namespaces"), Skipped, ""},
+		{"it cannot be contained", nil, fmt.Errorf("%w: this host allows no user namespaces", ErrUncontained), Skipped, ""},
+		{"it could be contained, and was not", nil, errors.New("the program inside failed"), Inconclusive, ""},
 		{"it did not end", nil, context.DeadlineExceeded, Inconclusive, ""},
 	} {
 		got, _ := within1(t, &containing{tried: c.tried, err: c.err}, "EXEC-DNS")
+		if got.Needed == (got.Verdict == Skipped) {
+			t.Errorf("%s: it is needed: %t", c.what, got.Needed)
+		}
 		if got.Verdict != c.verdict || !strings.Contains(strings.Join(got.Evidence, "\n"), c.says) {
 			t.Errorf("%s: %+v", c.what, got)
 		}
@@ -89,7 +94,13 @@ func TestInside_OneProgramIsRunForAllCases(t *testing.T) {
 // Inside lets everything hold in the world of the tests.
 func (w *world) Inside(context.Context, string) (all []Tried, err error) {
 	for _, d := range insides() {
-		all = append(all, Tried{Kind: d.ID, What: d.Title, Result: "as it must be", Held: true})
+		if w.open == d.ID {
+			all = append(all, Tried{Kind: d.ID, What: d.Title, Result: "it led elsewhere", Open: true})
+			continue
+		}
+		if w.open != "nothing" {
+			all = append(all, Tried{Kind: d.ID, What: d.Title, Result: "as it must be", Held: true})
+		}
 	}
 	return all, nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"slices"
 	"sync"
 
 	"watertight/dnswire"
@@ -17,6 +18,14 @@ var families = []struct {
 	kind   dnswire.Type
 }{{visit.V4, dnswire.A}, {visit.V6, dnswire.AAAA}}
 
+// causeOf is the cause of a second resolver for one family; empty: that of the case.
+func causeOf(t dnswire.Type) string {
+	if t == dnswire.AAAA {
+		return ofIPv6
+	}
+	return ""
+}
+
 // tryNamesByChannel asks every channel for fresh names, and connects to them, in each family.
 func tryNamesByChannel(ctx context.Context, r *run, f *findings) {
 	var trying sync.WaitGroup
@@ -26,13 +35,13 @@ func tryNamesByChannel(ctx context.Context, r *run, f *findings) {
 			if !c.Exit {
 				for _, t := range []dnswire.Type{dnswire.A, dnswire.AAAA} {
 					label, host := r.name(visit.Plain)
-					r.ask(ctx, c, f, visited{label: label, channel: c.Name, what: fmt.Sprintf("channel %s, %s", c.Name, t), must: true}, host, t)
+					r.ask(ctx, c, f, visited{label: label, channel: c.Name, what: fmt.Sprintf("channel %s, %s", c.Name, t), must: true, cause: causeOf(t)}, host, t)
 				}
 			}
 			reached := false
 			for _, family := range families {
 				label, host := r.name(family.branch)
-				v := visited{label: label, channel: c.Name, what: fmt.Sprintf("channel %s, connecting, %s only", c.Name, family.branch)}
+				v := visited{label: label, channel: c.Name, what: fmt.Sprintf("channel %s, connecting, %s only", c.Name, family.branch), cause: causeOf(family.kind)}
 				if r.reach(ctx, c.Name, f, v, func(ctx context.Context) (net.Conn, error) { return c.Connect(ctx, host, r.api.port) }) {
 					reached = true
 				}
@@ -93,7 +102,7 @@ func tryNamesByDoor(ctx context.Context, r *run, f *findings) {
 				reached := false
 				for _, family := range families {
 					label, host := r.name(family.branch)
-					v := visited{label: label, channel: channel, what: fmt.Sprintf("%s by %s, %s only", d.At, e.name, family.branch)}
+					v := visited{label: label, channel: channel, what: fmt.Sprintf("%s by %s, %s only", d.At, e.name, family.branch), cause: causeOf(family.kind)}
 					if r.reach(ctx, channel, f, v, func(ctx context.Context) (net.Conn, error) { return enterNamed(ctx, d, e, host, r.api.port) }) {
 						reached = true
 					}
@@ -179,12 +188,23 @@ func tryDNSDoor(ctx context.Context, r *run, f *findings) {
 		return
 	}
 	exit := r.known[channel].channel.Exit
+	if slices.ContainsFunc(r.doors, func(d Door) bool { return d.Kind == DoorDNS }) {
+		f.need()
+	}
 	for _, d := range r.doorsOf(DoorDNS, f) {
 		for _, overTCP := range []bool{false, true} {
+			if !overTCP && d.Datagrams == nil {
+				continue
+			}
 			for _, t := range []dnswire.Type{dnswire.A, dnswire.AAAA, dnswire.HTTPS} {
 				label, host := r.name(visit.Plain)
 				over := "UDP"
-				if overTCP {
+				switch {
+				case d.HTTPS:
+					over = "HTTPS"
+				case d.TLS:
+					over = "TLS"
+				case overTCP:
 					over = "TCP"
 				}
 				v := visited{label: label, channel: channel, what: fmt.Sprintf("dns %s over %s, %s", d.At, over, t), nobody: exit, must: !exit}
@@ -203,6 +223,9 @@ func tryDNSDoor(ctx context.Context, r *run, f *findings) {
 // tryGateway asks the gateway for what it does not stand for.
 func tryGateway(ctx context.Context, r *run, f *findings) {
 	for _, d := range r.doorsOf(DoorGateway, f) {
+		for _, e := range d.Entries {
+			f.skip("gateway %s: the entry %s, as it leads to a service of others", d.At, e)
+		}
 		label, host := r.name(visit.Plain)
 		what := "gateway " + d.At + ", asked for another host"
 		status, err := askGateway(ctx, d, host)

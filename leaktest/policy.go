@@ -1,8 +1,11 @@
 package leaktest
 
 import (
+	"bufio"
 	"context"
 	"fmt"
+	"io"
+	"net/http"
 	"regexp"
 	"slices"
 	"strings"
@@ -61,6 +64,59 @@ func (r *run) mustRefuse(ctx context.Context, targets []string, f *findings) {
 			}
 		}
 	}
+}
+
+// tryPlainHTTP asks the doors for a URL in clear, by its whole form (RFC 9112, section 3.2.2).
+func tryPlainHTTP(ctx context.Context, r *run, f *findings) {
+	channel := ""
+	if r.noCanary == "" {
+		if channel = r.leads(f); channel == "" {
+			return
+		}
+	}
+	allowed := r.about.Policy.PlainHTTP != "refuse"
+	if allowed && channel == "" {
+		f.skip("`policy.plain_http` is %s, and %s", r.about.Policy.PlainHTTP, r.noCanary)
+		return
+	}
+	for _, d := range r.doorsOf(DoorProxy, f) {
+		v, host := r.unreachable(d.At + ", asked for http://NAME/")
+		err := askPlainHTTP(ctx, d, host)
+		if allowed {
+			v.channel, v.nobody = channel, false
+			if err != nil && !refused(err) {
+				f.doubt("see `watertight status`", "%s: %v", v.what, err)
+			}
+			f.note("%s: carried, as `policy.plain_http` is %s", v.what, r.about.Policy.PlainHTTP)
+		} else {
+			r.wasRefused(v.what, err, f)
+		}
+		f.visit(v)
+	}
+}
+
+// askPlainHTTP asks for the root of a host. The error is a *refusedError where the door, or who stands behind it, says no.
+func askPlainHTTP(ctx context.Context, d Door, host string) error {
+	ctx, cancel := context.WithTimeout(ctx, doorLimit)
+	defer cancel()
+	conn, err := d.Dial(ctx)
+	if err != nil {
+		return fmt.Errorf("the door %s cannot be reached: %w", d.At, err)
+	}
+	defer conn.Close()
+	defer context.AfterFunc(ctx, func() { _ = conn.Close() })()
+	if _, err := fmt.Fprintf(conn, "GET http://%s/ HTTP/1.1\r\nHost: %[1]s\r\nConnection: close\r\n\r\n", host); err != nil {
+		return err
+	}
+	response, err := http.ReadResponse(bufio.NewReaderSize(io.LimitReader(conn, apiHead), apiHead), nil)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	if response.StatusCode >= http.StatusBadRequest {
+		return &refusedError{response.Status}
+	}
+	return nil
 }
 
 var codeIn = regexp.MustCompile(`\(([A-Z][A-Z_]+)\)`)

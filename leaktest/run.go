@@ -13,7 +13,8 @@ import (
 
 // Limits of a run.
 const (
-	runLimit  = 5 * time.Minute
+	// MaxLimit is the most that a run may be given.
+	MaxLimit  = time.Hour
 	caseLimit = 90 * time.Second
 )
 
@@ -35,6 +36,8 @@ type Options struct {
 	Trigger string
 	// Progress is told what is going on; nil: nobody is.
 	Progress func(Progress)
+	// Limit is how long the run may take, [MaxLimit] at most.
+	Limit time.Duration
 	// PCAP takes the packets that were seen; nil: nobody does.
 	PCAP io.Writer
 }
@@ -55,6 +58,8 @@ func (o Options) validate() error {
 		return fmt.Errorf("%w: there is nothing to test", ErrOptions)
 	case o.Canary != nil && (o.Canary.Zone == "" || o.Canary.API == "" || o.Canary.Channel == ""):
 		return fmt.Errorf("%w: a canary needs a zone, an API and a channel", ErrOptions)
+	case o.Limit <= 0 || o.Limit > MaxLimit:
+		return fmt.Errorf("%w: a run takes up to %s, and not %s", ErrOptions, MaxLimit, o.Limit)
 	}
 	return Known(o.Only)
 }
@@ -82,7 +87,7 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 	if err := o.validate(); err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, runLimit)
+	ctx, cancel := context.WithTimeout(ctx, o.Limit)
 	defer cancel()
 	r := newRun(o)
 	started := time.Now()

@@ -3,6 +3,7 @@ package leaktest
 import (
 	"context"
 	"crypto/x509"
+	"errors"
 	"io"
 	"net"
 	"net/netip"
@@ -22,6 +23,9 @@ type Subject interface {
 	Leads(host string) (channel string, err error)
 	// Copy opens a private copy of a channel, with all that it stands on: what happens to it is noticed by no user.
 	Copy(ctx context.Context, channel string) (Copy, error)
+	// CopyForResolver opens one of which Cut takes the way to the channel's own resolver alone, and Tried tells of that: its hops live
+	// on. The error is [ErrTunnel] for a channel that cannot be up twice.
+	CopyForResolver(ctx context.Context, channel string) (Copy, error)
 	// Counters are the program's own, at this moment.
 	Counters() Counters
 }
@@ -48,7 +52,7 @@ type DoorKind string
 // The kinds of doors that are tried.
 const (
 	DoorProxy   DoorKind = "proxy" // HTTP CONNECT, plain HTTP, SOCKS 4a and 5
-	DoorDNS     DoorKind = "dns"   // UDP and TCP
+	DoorDNS     DoorKind = "dns"
 	DoorGateway DoorKind = "gateway"
 )
 
@@ -59,7 +63,11 @@ type Door struct {
 	Address netip.AddrPort
 	// Unfit says why the test cannot come in here; empty: it can.
 	Unfit string
-	// Dial connects to it, as a client of this host does.
+	// TLS says that it speaks TLS, and HTTPS that a DNS door is asked over HTTPS.
+	TLS, HTTPS bool
+	// Entries are those of a gateway, for people.
+	Entries []string
+	// Dial connects to it, as a client of this host does: with TLS, where it speaks that.
 	Dial func(ctx context.Context) (net.Conn, error)
 	// Datagrams is how a client of this host sends datagrams to it: a DNS door, or where a relay of SOCKS5 says it is. Nil:
 	// it takes none.
@@ -105,6 +113,9 @@ type Copy interface {
 	// Close ends the copy.
 	Close()
 }
+
+// ErrTunnel is why there is no copy whose hops live.
+var ErrTunnel = errors.New("its tunnel cannot be up twice")
 
 // Attempt is an address that was to be dialled.
 type Attempt struct {

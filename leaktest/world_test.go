@@ -58,6 +58,12 @@ type world struct {
 	exitOf         map[string]netip.Addr // where a channel's connections come out, through a door
 	cutAnswers     bool
 	cutTries       []Attempt
+	deadAnswers    bool // a channel whose resolver alone is dead does
+	deadTries      []Attempt
+	roamsTo        netip.Addr // where roams leads; not valid: to the stranger
+	kin            bool       // that is an address of the resolver's network
+	changeDoors    func([]Door) []Door
+	open           string // the case by which a contained program gets out
 
 	mu     sync.Mutex
 	log    map[string]*visit.Seen
@@ -87,6 +93,9 @@ func (w *world) network(a netip.Addr) *visit.Network {
 	}
 	if w.abroad && a == nearby {
 		return &visit.Network{Number: 64502, Name: "Elsewhere", Country: "DE"}
+	}
+	if w.kin && a == w.roamsTo {
+		a = nearby
 	}
 	switch a {
 	case home, below:
@@ -125,7 +134,12 @@ func (w *world) asked(channel, host, by string, t dnswire.Type) error {
 	if channel == "out" {
 		resolver = nearby
 		if w.roams {
-			resolver = stranger
+			if resolver = stranger; w.roamsTo.IsValid() {
+				resolver = w.roamsTo
+				if branch == visit.Plain && w.kin { // it is known to be there, too
+					w.note(host, t, nearby)
+				}
+			}
 		}
 	}
 	w.mu.Lock()
@@ -264,6 +278,13 @@ func (w *world) Channels() []Channel {
 }
 
 func (w *world) Doors() []Door {
+	if w.changeDoors != nil {
+		return w.changeDoors(w.allDoors())
+	}
+	return w.allDoors()
+}
+
+func (w *world) allDoors() []Door {
 	at := netip.MustParseAddrPort("127.0.0.1:8080")
 	return []Door{
 		{Kind: DoorProxy, At: at.String(), Address: at, Dial: w.dialDoor, Datagrams: w.relay},
@@ -275,15 +296,20 @@ func (w *world) Doors() []Door {
 // cutWay is a copy of a channel.
 type cutWay struct {
 	way
-	cut bool
+	cut  bool
+	dead bool // it is its resolver alone that is cut off
 }
 
 func (w *world) Copy(_ context.Context, channel string) (Copy, error) {
 	return &cutWay{way: way{w, channel, "copy"}}, nil
 }
 
+func (w *world) CopyForResolver(_ context.Context, channel string) (Copy, error) {
+	return &cutWay{way: way{w, channel, "copy"}, dead: true}, nil
+}
+
 func (c *cutWay) Exchange(ctx context.Context, q dnswire.Question) (*dnswire.Answer, bool, error) {
-	if c.cut && !c.w.cutAnswers {
+	if c.cut && (c.dead && !c.w.deadAnswers || !c.dead && !c.w.cutAnswers) {
 		return nil, false, fault.New(fault.ResolverUnreachable, "it cannot be reached", nil)
 	}
 	return c.way.Exchange(ctx, q)
@@ -295,10 +321,15 @@ func (c *cutWay) Connect(ctx context.Context, host string, port uint16) (net.Con
 	}
 	return c.way.Connect(ctx, host, port)
 }
-func (c *cutWay) Ready() error     { return nil }
-func (c *cutWay) Cut(bool)         { c.cut = true }
-func (c *cutWay) Tried() []Attempt { return c.w.cutTries }
-func (c *cutWay) Close()           {}
+func (c *cutWay) Ready() error { return nil }
+func (c *cutWay) Cut(bool)     { c.cut = true }
+func (c *cutWay) Tried() []Attempt {
+	if c.dead {
+		return c.w.deadTries
+	}
+	return c.w.cutTries
+}
+func (c *cutWay) Close() {}
 
 // Start lets the world look on.
 func (w *world) Start(_ context.Context, _ Look) (Watching, error) { return watched{w}, nil }
@@ -333,7 +364,7 @@ func (w *world) run(change ...func(*Options)) (report *Report) {
 				}
 				return nil
 			},
-			Environ: []string{"https_proxy=http://127.0.0.1:8080"},
+			Limit: 5 * time.Minute,
 		}
 		if w.blind {
 			o.Observer = nil

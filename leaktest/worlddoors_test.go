@@ -14,6 +14,7 @@ import (
 	"watertight/fault"
 	"watertight/name"
 	"watertight/socks"
+	"watertight/visit"
 )
 
 // dialDoor is a client at the mixed port.
@@ -28,6 +29,22 @@ func (w *world) serveDoor(ctx context.Context, conn net.Conn) {
 	r := bufio.NewReader(conn)
 	first, err := r.Peek(1)
 	if err != nil {
+		return
+	}
+	if first[0] == 'G' {
+		request, err := http.ReadRequest(r)
+		if err != nil {
+			return
+		}
+		for _, from := range w.also(request.Host, visit.Plain, "GET", dnswire.A) {
+			w.note(request.Host, dnswire.A, from)
+		}
+		if w.about.Policy.PlainHTTP == "refuse" && !w.carries("http://") {
+			fmt.Fprint(conn, "HTTP/1.1 403 it is refused (POLICY_PLAIN_HTTP)\r\nContent-Length: 0\r\n\r\n")
+			return
+		}
+		_ = w.asked("out", request.Host, "GET", dnswire.A)
+		fmt.Fprint(conn, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
 		return
 	}
 	if first[0] == 'C' {
