@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/netip"
 	"os"
+	"slices"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -58,11 +59,11 @@ func newTest() *cobra.Command {
 }
 
 func (t *testFlags) run(cmd *cobra.Command) error {
-	if t.list {
-		return t.printList(cmd)
-	}
 	if err := leaktest.Known(t.only); err != nil {
 		return usageError{fmt.Errorf("--only: %w", err)}
+	}
+	if t.list {
+		return t.printList(cmd)
 	}
 	files, err := t.open()
 	if err != nil {
@@ -158,6 +159,12 @@ func (t *testFlags) open() (*outputs, error) {
 		if one.path == "" {
 			continue
 		}
+		for _, other := range []*os.File{o.junit, o.html} {
+			if other != nil && sameFile(other, one.path) {
+				o.close()
+				return nil, fmt.Errorf("--%s: another flag names %s, too", one.flag, one.path)
+			}
+		}
 		file, err := os.OpenFile(one.path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 		if err != nil {
 			o.close()
@@ -166,6 +173,16 @@ func (t *testFlags) open() (*outputs, error) {
 		*one.file = file
 	}
 	return &o, nil
+}
+
+// sameFile says whether a path leads to an open file.
+func sameFile(f *os.File, path string) bool {
+	one, err := f.Stat()
+	if err != nil {
+		return false
+	}
+	other, err := os.Stat(path)
+	return err == nil && one.Mode().IsRegular() && os.SameFile(one, other)
 }
 
 func (o *outputs) close() {
@@ -199,7 +216,7 @@ func neededText(c leaktest.Listed) string {
 }
 
 func (t *testFlags) printList(cmd *cobra.Command) error {
-	list := leaktest.List()
+	list := slices.DeleteFunc(leaktest.List(), func(c leaktest.Listed) bool { return len(t.only) > 0 && !slices.Contains(t.only, c.ID) })
 	if t.json {
 		return printJSON(cmd, list)
 	}

@@ -17,11 +17,11 @@ import (
 )
 
 // Targets that a policy refuses before anybody is asked or dialled. The addresses that are no resolvers' are for documentation
-// (RFC 5737, RFC 3849).
+// (RFC 5737, RFC 3849); literals are public ones, as another policy refuses those, and lead to sinks for what nobody wants (RFC 7535).
 var (
 	foreign  = []string{"dns.google:443", "cloudflare-dns.com:443", "8.8.8.8:443", "[2606:4700:4700::1111]:443", "192.0.2.53:853", "[2001:db8::53]:853"}
 	plain    = []string{"192.0.2.53:53", "[2001:db8::53]:53", "192.0.2.53:5353", "192.0.2.53:5355", "192.0.2.53:137"}
-	literals = []string{"192.0.2.80:443", "[2001:db8::80]:443"}
+	literals = []string{"192.31.196.80:443", "[2001:4:112::80]:443"}
 )
 
 // tryForeign asks the doors for resolvers of others.
@@ -30,11 +30,13 @@ func tryForeign(ctx context.Context, r *run, f *findings) {
 		f.skip("`policy.foreign_resolvers` is %s: clients may ask resolvers of their own", p)
 		return
 	}
-	r.mustRefuse(ctx, foreign, f)
+	r.mustRefuse(ctx, foreign, fault.PolicyForeignResolver, f)
 }
 
 // tryPlain asks the doors for ports on which names travel in clear text.
-func tryPlain(ctx context.Context, r *run, f *findings) { r.mustRefuse(ctx, plain, f) }
+func tryPlain(ctx context.Context, r *run, f *findings) {
+	r.mustRefuse(ctx, plain, fault.PolicyForeignResolver, f)
+}
 
 // tryLiterals asks the doors for addresses that were given to nobody.
 func tryLiterals(ctx context.Context, r *run, f *findings) {
@@ -42,11 +44,12 @@ func tryLiterals(ctx context.Context, r *run, f *findings) {
 		f.skip("`policy.client_resolved` is %s: a request for an address that was never given out is carried", p)
 		return
 	}
-	r.mustRefuse(ctx, literals, f)
+	r.mustRefuse(ctx, literals, fault.PolicyClientResolved, f)
 }
 
-// mustRefuse asks every door for targets that have to be refused before anything is sent.
-func (r *run) mustRefuse(ctx context.Context, targets []string, f *findings) {
+// mustRefuse asks every door for targets that have to be refused before anything is sent, by one policy: what is refused for another
+// reason, such as that a leak has closed everything, does not show that the policy holds.
+func (r *run) mustRefuse(ctx context.Context, targets []string, by fault.Code, f *findings) {
 	for _, d := range r.doorsOf(DoorProxy, f) {
 		for _, e := range entrances() {
 			for _, text := range targets {
@@ -57,6 +60,10 @@ func (r *run) mustRefuse(ctx context.Context, targets []string, f *findings) {
 				pauseBriefly(ctx)
 				what := fmt.Sprintf("%s by %s, %s", d.At, e.name, text)
 				conn, err := enter(ctx, d, e, t)
+				if other := otherwise(err, by); other != "" {
+					f.doubt("see `watertight status`, and run it again", "%s: it was refused for another reason, %s, and not by %s", what, other, by)
+					continue
+				}
 				r.wasRefused(what, err, f)
 				if err == nil {
 					_ = conn.Close()
@@ -126,6 +133,20 @@ var dialled = []fault.Code{fault.ConnectRefused, fault.ConnectTimeout, fault.Con
 
 // failed are the replies of SOCKS5 to the same. That a host is unreachable it says of a name, too.
 var failed = []string{socks.ConnectionRefused.String(), socks.NetworkUnreachable.String(), socks.TTLExpired.String()}
+
+// otherwise gives the reason of a refusal that is not by this policy, where it is known; of what was dialled it says nothing.
+func otherwise(err error, by fault.Code) string {
+	if err == nil || !refused(err) {
+		return ""
+	}
+	if m := codeIn.FindStringSubmatch(err.Error()); m != nil && fault.Code(m[1]) != by && !slices.Contains(dialled, fault.Code(m[1])) {
+		return m[1]
+	}
+	if err.Error() == socks.GeneralFailure.String() {
+		return err.Error()
+	}
+	return ""
+}
 
 // wasRefused says whether a door refused before it dialled.
 func (r *run) wasRefused(what string, err error, f *findings) {

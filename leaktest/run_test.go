@@ -49,6 +49,7 @@ func TestWithoutEvidenceNothingIsSealed(t *testing.T) {
 			name: "whose an address is, is not known", id: "FAILING-NAME", want: Inconclusive, says: "is not known",
 			seed: func(w *world) { w.data, w.roams = false, true },
 		},
+		{name: "what the policy lets pass is refused otherwise", seed: func(w *world) { w.shut = true }, id: "PLAIN-DNS", want: Inconclusive, says: "NOT_READY"},
 		{name: "a case that is not chosen", change: func(o *Options) { o.Only = []string{"CLIENT-RESOLVED"} }, id: "CLIENT-RESOLVED", want: Sealed},
 	} {
 		t.Run(one.name, func(t *testing.T) {

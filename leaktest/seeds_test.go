@@ -137,7 +137,7 @@ func leaky() []seeded {
 		},
 		{
 			name: "an address that was given to nobody is carried", id: "CLIENT-RESOLVED", cause: "H1",
-			seed: func(w *world) { w.carries = func(target string) bool { return target == "192.0.2.80:443" } },
+			seed: func(w *world) { w.carries = func(target string) bool { return target == "192.31.196.80:443" } },
 		},
 		{
 			name: "names of a local network go to the resolver", id: "SPECIAL-NAME", cause: "B7", says: "a name under local",

@@ -98,7 +98,7 @@ func leakyToo() []seeded {
 		{name: "mDNS by a door", id: "PLAIN-DNS", cause: "B5", says: "192.0.2.53:5353", seed: carriesOnly("192.0.2.53:5353")},
 		{name: "LLMNR by a door", id: "PLAIN-DNS", cause: "B5", says: "192.0.2.53:5355", seed: dialsOnly("192.0.2.53:5355")},
 		{name: "NetBIOS by a door", id: "PLAIN-DNS", cause: "B5", says: "192.0.2.53:137", seed: carriesOnly("192.0.2.53:137")},
-		{name: "an address that was given to nobody, IPv6", id: "CLIENT-RESOLVED", cause: "H1", seed: dialsOnly("[2001:db8::80]:443")},
+		{name: "an address that was given to nobody, IPv6", id: "CLIENT-RESOLVED", cause: "H1", seed: dialsOnly("[2001:4:112::80]:443")},
 		{name: "onion names go to the resolver", id: "SPECIAL-NAME", cause: "B7", says: "under onion", seed: notHere(".onion")},
 		{name: "single labels go to the resolver", id: "SPECIAL-NAME", cause: "B7", says: "under the root", seed: func(w *world) { w.local = func(host string) bool { return strings.Contains(host, ".") } }},
 		{name: "private reverse names go to the resolver", id: "SPECIAL-NAME", cause: "B7", says: "under 10.in-addr.arpa", seed: notHere(".10.in-addr.arpa")},

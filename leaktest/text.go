@@ -87,6 +87,9 @@ func (r *Report) inWords() string {
 	switch r.Verdict {
 	case Sealed:
 		words := fmt.Sprintf("sealed (%d cases)", count(Sealed))
+		if count(Sealed) == 1 {
+			words = "sealed (one case)"
+		}
 		if len(r.Environment.Only) > 0 {
 			words += ", as far as the cases that were asked for go"
 		}

@@ -63,6 +63,7 @@ type world struct {
 	roamsTo        netip.Addr // where roams leads; not valid: to the stranger
 	kin            bool       // that is an address of the resolver's network
 	changeDoors    func([]Door) []Door
+	shut           bool   // what no policy refuses is refused all the same
 	open           string // the case by which a contained program gets out
 
 	mu     sync.Mutex

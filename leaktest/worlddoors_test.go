@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"watertight/dnswire"
@@ -103,6 +104,12 @@ func (w *world) request(ctx context.Context, target, by string) (net.Conn, error
 		return near, nil
 	case w.dials(target):
 		return nil, fault.New(fault.ConnectRefused, "it is refused", nil)
+	}
+	if w.shut {
+		return nil, fault.New(fault.NotReady, "a leak has closed everything", nil)
+	}
+	if slices.Contains(literals, target) {
+		return nil, fault.New(fault.PolicyClientResolved, "it is refused", nil)
 	}
 	return nil, fault.New(fault.PolicyForeignResolver, "it is refused", nil)
 }
