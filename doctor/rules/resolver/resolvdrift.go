@@ -1,20 +1,23 @@
 package resolver
 
 import (
+	"fmt"
 	"net/netip"
+	"time"
 
 	"watertight/doctor"
 )
 
 var resolvDrift = doctor.Rule{
 	ID: "RESOLV-DRIFT", Severity: doctor.High, Systems: []string{"linux"},
-	Title:   "resolv.conf leads to Watertight, and another program will write it anew",
+	Title:   "resolv.conf was written anew past Watertight, or will be",
 	Clients: everyProgram,
 	Explain: `resolv.conf belongs to whoever wrote it last. Measured: installing packages alone changed a Debian 12 host from a file of its
 own to a link to /run/systemd/resolve/stub-resolv.conf, and "hosts: files dns" to one with mdns4_minimal and resolve in it.
 NetworkManager, dhcpcd, dhclient and resolvconf write the file at every lease, and with it the server of that network.
-What the file says today is then no promise for tomorrow. The rule looks only where the file leads to Watertight now: by the
-link that it is, and by what its first lines say of their writer. NetworkManager has a rule of its own.`,
+What the file says today is then no promise for tomorrow. Where the file leads to Watertight now, the rule looks at the link that it
+is, and at what its first lines say of their writer. NetworkManager has a rule of its own. Where it leads past a Watertight that runs
+and answers DNS on port 53, or nsswitch.conf leads to systemd-resolved, the rule looks whether it was written since that was started.`,
 	Find: func(h *doctor.Host) []doctor.Finding {
 		l := h.Lookups()
 		ours := false
@@ -22,6 +25,11 @@ link that it is, and by what its first lines say of their writer. NetworkManager
 			ours = ours || h.AnswersDNS(netip.AddrPortFrom(s.Addr, 53))
 		}
 		writer, mend := writerOf(h, l)
+		if e := since(h, l, ours); len(e) > 0 {
+			return []doctor.Finding{{
+				Fact: "the files by which programs find their resolvers were written anew since Watertight was started, and lead past it", Evidence: e, Fix: pasteResolv(h, l),
+			}}
+		}
 		if !ours || writer == "" || writer == "NetworkManager" {
 			return nil
 		}
@@ -42,4 +50,21 @@ link that it is, and by what its first lines say of their writer. NetworkManager
 		}
 		return doctor.Only(f)
 	},
+}
+
+// since gives the files that lead past the Watertight that runs and were written after it was started.
+func since(h *doctor.Host, l doctor.Lookups, ours bool) []string {
+	if h.Status == nil || h.Status.Started.IsZero() || !h.AnswersAt53() || h.HandedOver() {
+		return nil
+	}
+	var evidence []string
+	for _, f := range []struct {
+		doctor.File
+		past bool
+	}{{l.ResolvConf, !ours}, {l.NSSwitch, l.Sources.Asks("resolve") && len(h.Foreign(l.Resolved)) > 0}} {
+		if f.past && f.Path != "" && f.Info.ModTime().After(h.Status.Started) {
+			evidence = append(evidence, fmt.Sprintf("%s: written at %s, and Watertight was started at %s", f.Path, f.Info.ModTime().UTC().Format(time.RFC3339), h.Status.Started.UTC().Format(time.RFC3339)))
+		}
+	}
+	return evidence
 }
