@@ -98,6 +98,12 @@ func TestTheChangesOfFiles_leaveAllElseAsItIs(t *testing.T) {
 			t.Errorf("%s: not %q:\n%s", name, want, diff)
 		}
 	}
+	for name, line := range map[string]string{"srv/ann/.wgetrc": "https_proxy = socks5://127.0.0.1:8080", "etc/apt/apt.conf": `Acquire::http::Proxy "socks5://127.0.0.1:8080";`} {
+		r := doctor.Run(t.Context(), doctortest.Read(t, name, []byte(host+"-- "+name+" --\n"+line+"\n")).Host(t), All())
+		if len(r.Findings) != 1 || r.Findings[0].Severity != doctor.Medium {
+			t.Errorf("%s fails, and asks nobody: %+v", name, r.Findings)
+		}
+	}
 	for _, line := range []string{"proxy = socks5://ann:secret@127.0.0.1:8080", "proxy = socks5://192.0.2.1:1080", "socks5 = 127.0.0.1:8080"} {
 		r := doctor.Run(t.Context(), doctortest.Read(t, line, []byte(host+"-- srv/ann/.curlrc --\n"+line+"\n")).Host(t), All())
 		if len(r.Findings) == 0 || r.Findings[0].Change != nil {

@@ -9,7 +9,7 @@ import (
 var socks5Local = doctor.Rule{
 	ID: "ENV-SOCKS5-LOCAL", Severity: doctor.Critical,
 	Title:   "a proxy variable says socks5:// or socks4://, with which many clients resolve names themselves",
-	Clients: []string{"curl, libcurl, git, PHP, cargo, HTTPie", "requests, urllib3", "npm, axios, socks-proxy-agent, proxy-agent", "reqwest", "grpcio, grpc-js, Java HttpClient (go direct)", "deno"},
+	Clients: []string{"curl, libcurl, git, PHP, cargo, HTTPie", "requests, urllib3", "npm, axios, socks-proxy-agent, proxy-agent", "reqwest", "grpcio, grpc-js, Node's https, Java HttpClient (go direct)", "deno"},
 	Explain: `With socks5:// the client resolves the name and gives the proxy an address; with socks5h:// it gives the proxy the name.
 Measured: curl 7.88 and all of libcurl (git, PHP, cargo, HTTPie), requests 2.28 with urllib3 1.26, socks-proxy-agent 10 (npm,
 axios, proxy-agent) send A and AAAA queries for every target with socks5:// and none with socks5h://. requests changed to that on

@@ -24,6 +24,9 @@ apt 2.6: http:// and socks5h:// are clean; without a proxy apt asks for SRV reco
 			return past("apt goes direct: "+e.Key, name+` "`+h.ProxyURL()+`";`)
 		}
 		j := proxy(h, "", e.Value)
+		if !strings.HasPrefix(strings.ToLower(e.Value), "socks5h:") {
+			j = noSOCKS(j, e.Value, "apt knows no SOCKS but socks5h://, and fails")
+		}
 		if j != nil {
 			j.fix = name + ` "` + h.ProxyURL() + `";`
 		}

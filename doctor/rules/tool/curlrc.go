@@ -27,7 +27,9 @@ switches the proxy off.`,
 				return past("noproxy takes every name past the proxy", `noproxy = "localhost,127.0.0.1,::1"`)
 			}
 		case "doh-url":
-			return past("doh-url: curl fetches it past a SOCKS proxy, and looks its host up in the clear", "# take the line away: Watertight resolves over encrypted DNS")
+			j := past("doh-url: curl fetches it past a SOCKS proxy, and looks its host up in the clear", "# take the line away: Watertight resolves over encrypted DNS")
+			j.severity = doctor.Medium // with a proxy of HTTP it is not used
+			return j
 		}
 		return nil
 	}),

@@ -82,6 +82,14 @@ func proxy(h *doctor.Host, key, value string) *judged {
 	return j
 }
 
+// noSOCKS is the judgement of a proxy for a tool that rejects a URL of SOCKS: it fails, and asks nobody.
+func noSOCKS(j *judged, value, why string) *judged {
+	if u, _ := doctor.ReadProxyURL(value); j != nil && u.SOCKS() {
+		j.why, j.severity = why, doctor.Medium
+	}
+	return j
+}
+
 // clean takes what is no part of a proxy's address off it.
 func clean(s string) string { return strings.TrimRight(s, "/") }
 

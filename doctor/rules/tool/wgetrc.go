@@ -16,7 +16,7 @@ whatever else is set. Names of options are written with hyphens, underscores or 
 	Find: settings([]string{".wgetrc"}, []string{"/etc/wgetrc"}, read.INI, func(h *doctor.Host, e read.Entry) *judged {
 		switch key := strings.ToLower(strings.NewReplacer("_", "", "-", "").Replace(e.Key)); {
 		case key == "httpproxy" || key == "httpsproxy":
-			return proxy(h, e.Key+" = ", e.Value)
+			return noSOCKS(proxy(h, e.Key+" = ", e.Value), e.Value, "wget knows no SOCKS, and fails")
 		case key == "useproxy" && off(e.Value):
 			j := past("use_proxy is off: wget goes past every proxy", "use_proxy = on")
 			j.mend = "use_proxy = on"
