@@ -169,6 +169,9 @@ func TestContained_anAddressThatNobodyGaveOutIsRefusedUnlessTheConfigurationSays
 				code := fault.Code("")
 				if err != nil {
 					code = fault.Of(err).Code
+					if step := fault.Of(err).NextStep(); strings.Contains(step, "`exec.client_resolved`") != (door == event.DoorExec) {
+						t.Errorf("%q at %s: the next step is %q", policy, door, step)
+					}
 				} else {
 					conn.Close()
 				}

@@ -92,18 +92,25 @@ func (t *Table) refuse(r Request, clientResolved bool) error {
 		}
 	}
 	if clientResolved && t.RefusesUngiven(r.Door) {
-		return fault.New(fault.PolicyClientResolved, "the client asked for an address that our resolver never gave out", nil)
+		f := fault.New(fault.PolicyClientResolved, "the client asked for an address that our resolver never gave out", nil)
+		if contained(r.Door) {
+			f.Hint = "the program has the address from elsewhere, or written down: have it use the name, or set `exec.client_resolved`"
+		}
+		return f
 	}
 	return nil
 }
 
 // RefusesUngiven says whether a door refuses what is asked for by an address that our resolver never gave out.
 func (t *Table) RefusesUngiven(door event.Door) bool {
-	if door == event.DoorExec || door == event.DoorExecUDP {
+	if contained(door) {
 		return t.policy.Contained == Refuse
 	}
 	return t.policy.ClientResolved == Refuse
 }
+
+// contained says whether a door is that of contained programs.
+func contained(door event.Door) bool { return door == event.DoorExec || door == event.DoorExecUDP }
 
 func (t *Table) foreignResolver(host name.Host, port uint16) error {
 	if port == portDoT || port == portDoQ {
