@@ -204,7 +204,7 @@ func (d *Door) Serve(ctx context.Context, l *net.TCPListener, meant Meant) error
 func (d *Door) enter(conn *net.TCPConn) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.draining || d.open.Load() >= d.connections.Load() || !d.o.Together.take() {
+	if d.draining || d.open.Load() >= d.connections.Load() || !d.o.Together.take(d.open.Load()) {
 		return false
 	}
 	d.open.Add(1)
