@@ -3,6 +3,7 @@ package wireguard
 import (
 	"net"
 	"net/netip"
+	"slices"
 
 	"golang.zx2c4.com/wireguard/conn"
 
@@ -81,20 +82,46 @@ func (f *flow) read(c net.Conn, b []byte) (int, conn.Endpoint, error) {
 
 // mayFollow says whether a peer with an endpoint at home may be followed to another address. Who sees the datagrams of a
 // peer can send them again from elsewhere, and so have ours go there: nothing leads from a public address to one that
-// is not, nor to a port of a name service.
+// is not, nor from one beyond this host, or beyond a link, to this host or a link, nor to a port of a name service.
 func mayFollow(home, from netip.AddrPort) bool {
 	if from.Port() == 0 || wire.PlainDNS(from.Port()) || !from.Addr().IsValid() || from.Addr().IsMulticast() || from.Addr().IsUnspecified() {
+		return false
+	}
+	if from.Addr().IsLoopback() && !home.Addr().IsLoopback() || from.Addr().IsLinkLocalUnicast() && !home.Addr().IsLinkLocalUnicast() {
 		return false
 	}
 	return !public(home.Addr()) || public(from.Addr())
 }
 
-// carrierGrade is the address space that providers share among their customers (RFC 6598).
-var carrierGrade = netip.MustParsePrefix("100.64.0.0/10")
+// reserved are the networks besides private ones, loopback and links that are not of the public internet (IANA special-purpose
+// registries; RFC 1122, 6598, 6890, 2544, 1112, 4291, 2765, 8215, 3879). Those of documentation count as public.
+var reserved = []netip.Prefix{
+	netip.MustParsePrefix("0.0.0.0/8"),
+	netip.MustParsePrefix("100.64.0.0/10"),
+	netip.MustParsePrefix("192.0.0.0/24"),
+	netip.MustParsePrefix("198.18.0.0/15"),
+	netip.MustParsePrefix("240.0.0.0/4"),
+	netip.MustParsePrefix("::/96"),
+	netip.MustParsePrefix("::ffff:0:0:0/96"),
+	netip.MustParsePrefix("64:ff9b:1::/48"),
+	netip.MustParsePrefix("fec0::/10"),
+}
+
+// Prefixes of addresses that lead to the IPv4 address in them (RFC 6052, RFC 3056).
+var (
+	nat64  = netip.MustParsePrefix("64:ff9b::/96")
+	sixto4 = netip.MustParsePrefix("2002::/16")
+)
 
 func public(a netip.Addr) bool {
 	a = a.Unmap()
-	return a.IsGlobalUnicast() && !a.IsPrivate() && !carrierGrade.Contains(a)
+	switch b := a.As16(); {
+	case nat64.Contains(a):
+		a = netip.AddrFrom4([4]byte(b[12:]))
+	case sixto4.Contains(a):
+		a = netip.AddrFrom4([4]byte(b[2:6]))
+	}
+	return a.IsGlobalUnicast() && !a.IsPrivate() && !slices.ContainsFunc(reserved, func(p netip.Prefix) bool { return p.Contains(a) })
 }
 
 var _ conn.Endpoint = (*elsewhere)(nil)

@@ -24,6 +24,10 @@ func TestOnlyWhereAPeerMayBeIsItFollowed(t *testing.T) {
 		{public, "10.0.0.1:51820", false},
 		{public, "100.64.0.1:51820", false},
 		{public, "127.0.0.1:51820", false},
+		{public, "198.18.0.1:51820", false},
+		{public, "255.255.255.255:51820", false},
+		{public, "[64:ff9b::a00:1]:51820", false}, // 10.0.0.1 by NAT64
+		{public, "[2002:a00:1::]:51820", false},   // 10.0.0.1 by 6to4
 		{public, "[::1]:51820", false},
 		{public, "[fe80::1]:51820", false},
 		{public, "[fd00::1]:51820", false},
@@ -31,7 +35,12 @@ func TestOnlyWhereAPeerMayBeIsItFollowed(t *testing.T) {
 		{private, "203.0.113.9:5353", false},
 		{public, "224.0.0.251:51820", false},
 		{public, "0.0.0.0:51820", false},
+		{public, "[64:ff9b::808:808]:51820", true},
+		{netip.MustParseAddrPort("[64:ff9b::808:808]:51820"), "10.0.0.1:51820", false},
 		{private, "10.0.0.1:51820", true},
+		{private, "127.0.0.1:51820", false},
+		{private, "[fe80::1]:51820", false},
+		{netip.MustParseAddrPort("127.0.0.1:51820"), "[::1]:4500", true},
 		{private, "203.0.113.9:51820", true},
 	} {
 		if got := mayFollow(c.home, netip.MustParseAddrPort(c.from)); got != c.may {
