@@ -39,7 +39,7 @@ func dangerOf(fd int) (string, error) {
 	}
 	switch stat.Mode & unix.S_IFMT {
 	case unix.S_IFREG:
-		return "", nil
+		return kernelDanger(fd)
 	case unix.S_IFIFO:
 		return "", nil
 	case unix.S_IFSOCK:
@@ -55,6 +55,22 @@ func dangerOf(fd int) (string, error) {
 		return "a disk", nil
 	}
 	return "neither a file nor a pipe nor a terminal", nil
+}
+
+// kernelDanger tells what the kernel shows as a file though it is none: a namespace (namespaces(7)) and, from Linux 6.9 on, a
+// process (pidfd_open(2)).
+func kernelDanger(fd int) (string, error) {
+	var stat unix.Statfs_t
+	if err := unix.Fstatfs(fd, &stat); err != nil {
+		return "", err
+	}
+	switch stat.Type {
+	case unix.NSFS_MAGIC:
+		return "a namespace of the host", nil
+	case unix.PID_FS_MAGIC:
+		return "a process of the host", nil
+	}
+	return "", nil
 }
 
 // harmless says that a character device is a terminal, or /dev/null, zero, full, random or urandom (Linux's list of

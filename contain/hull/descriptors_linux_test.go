@@ -86,6 +86,12 @@ func TestDescriptorsThatLeadOutAreRefused(t *testing.T) {
 		defer udp.Close()
 		refused(t, l.inherit(0, file(udp.File())(t), "status"), "a socket of the host's network")
 		refused(t, l.inherit(0, file(os.Open("/run"))(t), "status"), "a directory")
+		refused(t, l.inherit(0, file(os.Open("/proc/self/ns/net"))(t), "status"), "a namespace of the host")
+		pidfd, err := unix.PidfdOpen(os.Getpid(), 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		refused(t, l.inherit(0, file(os.NewFile(uintptr(pidfd), "pidfd"), nil)(t), "status"), "descriptor 0 is ") // says what by kernel
 		if device, err := os.Open("/dev/kmsg"); err == nil {
 			refused(t, l.inherit(0, file(device, nil)(t), "status"), "a device")
 		}
