@@ -28,6 +28,8 @@ func Relative() (paths []string, err error) {
 		return nil, &Error{Part: PartSockets, Reason: "the sockets of the host cannot be listed", Err: err, Mend: "have /proc mounted"}
 	}
 	networks := map[uint64]*whereFrom{}
+	in := map[string]*whereFrom{} // by process
+	relative := false
 	for _, e := range entries {
 		if _, err := strconv.Atoi(e.Name()); err != nil {
 			continue
@@ -38,13 +40,25 @@ func Relative() (paths []string, err error) {
 		if err != nil {
 			continue
 		}
-		if networks[network] == nil {
+		w := networks[network]
+		if w == nil {
 			if len(networks) == maxNetworks {
 				return nil, tooMany
 			}
-			networks[network] = &whereFrom{programs: map[string]bool{}}
+			w = &whereFrom{programs: map[string]bool{}}
+			networks[network] = w
 		}
-		if err := networks[network].add(list, "/proc/"+e.Name()+"/cwd"); err != nil {
+		if err := w.list(list); err != nil {
+			return nil, err
+		}
+		in[e.Name()] = w
+		relative = relative || len(w.relative) > 0
+	}
+	if !relative { // then it is of no concern where programs are
+		return nil, nil
+	}
+	for process, w := range in {
+		if err := w.add("/proc/" + process + "/cwd"); err != nil {
 			return nil, err
 		}
 	}
@@ -74,18 +88,12 @@ type whereFrom struct {
 	read     bool // the list
 }
 
-// add takes a process's directory, if this user may see which it is, and the network's list of sockets, the first time that it
-// can be read.
-func (w *whereFrom) add(list, cwd string) error {
-	if dir, err := os.Readlink(cwd); err == nil && filepath.IsAbs(dir) {
-		if w.programs[dir] = true; len(w.programs) > maxWhereFrom {
-			return tooMany
-		}
-	}
+// list takes the network's list of sockets, the first time that it can be read.
+func (w *whereFrom) list(path string) error {
 	if w.read {
 		return nil
 	}
-	file, err := os.Open(list)
+	file, err := os.Open(path)
 	if err != nil {
 		return nil // it ended
 	}
@@ -95,6 +103,19 @@ func (w *whereFrom) add(list, cwd string) error {
 		return tooMany
 	}
 	w.relative, w.read = relative, true
+	return nil
+}
+
+// add takes a process's directory, if this user may see which it is, where the network has paths that it may be for.
+func (w *whereFrom) add(cwd string) error {
+	if len(w.relative) == 0 {
+		return nil
+	}
+	if dir, err := os.Readlink(cwd); err == nil && filepath.IsAbs(dir) {
+		if w.programs[dir] = true; len(w.programs) > maxWhereFrom {
+			return tooMany
+		}
+	}
 	return nil
 }
 
