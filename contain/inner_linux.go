@@ -47,6 +47,11 @@ func runInner(pairFD string, command []string) int {
 		return ExitUncontained
 	}
 	in := &inner{pair: pair, dialling: make(chan struct{}, maxDialling)}
+	listed := make(chan func() ([]string, error), 1)
+	go func() {
+		sockets, err := hull.Sockets()
+		listed <- func() ([]string, error) { return sockets, err }
+	}()
 	if err := in.openNetwork(); err != nil {
 		return in.fail(err)
 	}
@@ -62,7 +67,11 @@ func runInner(pairFD string, command []string) int {
 		case o.Setup != nil && in.hull == nil:
 			in.hull = make(chan entered, 1)
 			go func() {
-				h, err := hull.Enter(o.Setup.plan(in.v6))
+				var h *hull.Hull
+				sockets, err := (<-listed)()
+				if err == nil {
+					h, err = hull.Enter(o.Setup.plan(in.v6), sockets)
+				}
 				in.hull <- entered{h, err}
 			}()
 		case o.Start && in.hull != nil && in.program == nil:

@@ -28,6 +28,7 @@ type Program struct {
 	cmd     *exec.Cmd
 	pair    *net.UnixConn
 
+	placed  chan struct{}        // closed when the setup was sent, or cannot be
 	sockets chan network.Sockets // the first word
 	started chan struct{}        // closed; report is set then
 	report  hull.Report
@@ -38,7 +39,8 @@ type Program struct {
 	mu      sync.Mutex
 	asked   int
 	answers map[int]chan answer
-	done    bool // guarded by mu: gone is closed
+	done    bool  // guarded by mu: gone is closed
+	unfit   error // guarded by mu: why the setup cannot be sent
 }
 
 type answer struct {
@@ -110,22 +112,35 @@ func BeginWith(command, env []string, setup Setup, streams Streams) (*Program, e
 		}
 		return nil, &NotStarted{ExitUncontained, err}
 	}
-	// Meanwhile it starts.
-	if setup.Relative, err = hull.Relative(); err == nil {
-		err = say(here, order{Setup: &setup})
-	}
-	if err != nil {
-		_ = here.Close()
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-		return nil, &NotStarted{ExitUncontained, err}
-	}
 	p := &Program{
-		command: command, cmd: cmd, pair: here, answers: map[int]chan answer{},
+		command: command, cmd: cmd, pair: here, answers: map[int]chan answer{}, placed: make(chan struct{}),
 		sockets: make(chan network.Sockets, 1), started: make(chan struct{}), gone: make(chan struct{}),
 	}
 	go p.listen()
+	go p.place(setup)
 	return p, nil
+}
+
+// place says what the program is to find around it, while its first process starts.
+func (p *Program) place(setup Setup) {
+	defer close(p.placed)
+	relative, err := hull.Relative()
+	if err == nil {
+		setup.Relative = relative
+		err = say(p.pair, order{Setup: &setup})
+	}
+	if err == nil || hungUp(err) { // the end of the other has its own reason
+		return
+	}
+	p.mu.Lock()
+	p.unfit = err
+	p.mu.Unlock()
+	p.Kill()
+}
+
+// hungUp says whether the process at the other end is gone.
+func hungUp(err error) bool {
+	return errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, net.ErrClosed)
 }
 
 // listen hears what the first process inside says, until it ends.
@@ -152,6 +167,9 @@ func (p *Program) listen() {
 		p.take(w, files)
 	}
 	p.mu.Lock()
+	if p.unfit != nil {
+		err = &NotStarted{ExitUncontained, p.unfit}
+	}
 	p.failed, p.done = err, true
 	answers := p.answers
 	p.answers = nil
@@ -289,7 +307,7 @@ func (p *Program) ask(o order) (*os.File, error) {
 	}
 	if err := say(p.pair, o); err != nil {
 		forget()
-		return nil, err
+		return nil, p.why(err)
 	}
 	timer := time.NewTimer(patience)
 	defer timer.Stop()
@@ -307,10 +325,29 @@ func (p *Program) ask(o order) (*os.File, error) {
 	}
 }
 
+// why gives the reason why something cannot be said to the first process inside: that of its end, where it has ended.
+func (p *Program) why(err error) error {
+	if !hungUp(err) {
+		return err
+	}
+	<-p.gone
+	return p.failed
+}
+
 // Start starts the program, once its hull is made. The error is a [*NotStarted] or that of ctx; the program never ran then, or
 // does not any more once Close has returned.
 func (p *Program) Start(ctx context.Context) error {
+	select {
+	case <-p.placed:
+	case <-p.gone:
+		return p.failed
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 	if err := say(p.pair, order{Start: true}); err != nil {
+		if err = p.why(err); errors.As(err, new(*NotStarted)) {
+			return err
+		}
 		return &NotStarted{ExitUncontained, err}
 	}
 	select {
@@ -343,6 +380,10 @@ func (p *Program) Signal(s syscall.Signal) error {
 		return nil
 	}
 }
+
+// Ended is closed when the program has ended, or cannot run any more. What it has left inside may take a moment longer: see
+// [Program.Wait].
+func (p *Program) Ended() <-chan struct{} { return p.gone }
 
 // Wait waits until the program has ended, and all that it has left inside, and gives how it ended. The error says that it was
 // killed from outside, with all that was inside.

@@ -109,11 +109,11 @@ func Attach(ctx context.Context, o AttachOptions) (syscall.WaitStatus, error) {
 		case <-a.ctx.Done():
 		}
 	})
-	status, err := ended(program, o.Signals)
-	if did, ok := a.ask(); ok && o.Did != nil {
-		o.Did(did)
-	}
-	return status, err
+	return ended(program, o.Signals, func() {
+		if did, ok := a.ask(); ok && o.Did != nil {
+			o.Did(did)
+		}
+	})
 }
 
 // partingWait bounds how long the end of a program waits to hear what it did.

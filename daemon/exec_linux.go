@@ -62,28 +62,24 @@ func Exec(ctx context.Context, o ExecOptions) (syscall.WaitStatus, error) {
 	if err := o.validate(); err != nil {
 		return 0, err
 	}
-	program, err := contain.Begin(o.Command, o.Env, o.Setup) // it makes its network and its hull while the resolvers are asked
+	began := make(chan func() (*contain.Program, error), 1)
+	go func() { // it makes its network and its hull while the configuration is read and the resolvers are asked
+		program, err := contain.Begin(o.Command, o.Env, o.Setup)
+		began <- func() (*contain.Program, error) { return program, err }
+	}()
+	h, unheld := newHold(o)
+	if unheld == nil {
+		defer h.close()
+	}
+	program, err := (<-began)()
 	if err != nil {
 		return 0, err
 	}
 	defer program.Close()
-	h, err := newHold(o)
-	if err != nil {
-		return 0, err
+	if unheld != nil {
+		return 0, unheld
 	}
-	defer h.close()
-	defer h.report()
-	if err := h.ready(ctx); err != nil {
-		return 0, err
-	}
-	sockets, err := program.Sockets(ctx)
-	if err != nil {
-		return 0, err
-	}
-	if err := h.serve(sockets, program.ReplyFrom, o.RealAddresses); err != nil {
-		return 0, err
-	}
-	ports, err := reachable(ctx, program, o.Publish, sockets.TCP6 != nil)
+	ports, err := h.around(ctx, program, o)
 	if err != nil {
 		return 0, err
 	}
@@ -94,11 +90,45 @@ func Exec(ctx context.Context, o ExecOptions) (syscall.WaitStatus, error) {
 	if o.Held != nil {
 		o.Held(program.Report())
 	}
-	status, err := ended(program, o.Signals)
-	if o.Did != nil {
-		o.Did(summaryOf(h.door, &h.told))
+	return ended(program, o.Signals, func() {
+		if o.Did != nil {
+			o.Did(summaryOf(h.door, &h.told))
+		}
+		h.report()
+		h.stop()
+	})
+}
+
+// around has all that a program needs ready around it: the resolvers have answered, and meanwhile its sockets are served, its ports
+// opened, and a question from inside has had its answer.
+func (h *hold) around(ctx context.Context, program *contain.Program, o ExecOptions) (*published, error) {
+	ctx, fail := context.WithCancelCause(ctx)
+	defer fail(nil)
+	var ports *published
+	var resolvers sync.WaitGroup
+	resolvers.Go(func() {
+		if err := h.ready(ctx); err != nil {
+			fail(err)
+		}
+	})
+	sockets, err := program.Sockets(ctx)
+	if err == nil {
+		err = h.serve(sockets, program.ReplyFrom, o.RealAddresses)
 	}
-	return status, err
+	if err == nil {
+		ports, err = reachable(ctx, program, o.Publish, sockets.TCP6 != nil)
+	}
+	if err != nil {
+		fail(err)
+	}
+	resolvers.Wait()
+	if err := context.Cause(ctx); err != nil { // the first fault
+		if ports != nil {
+			ports.close()
+		}
+		return nil, err
+	}
+	return ports, nil
 }
 
 // reachable opens the ports of a program that is about to start, and asks a question from inside, as it will. Where both are well the
@@ -115,10 +145,13 @@ func reachable(ctx context.Context, program *contain.Program, ports []Publish, v
 	return opened, nil
 }
 
-// ended waits for a program that was started, which has the terminal and the signals meanwhile.
-func ended(program *contain.Program, signals <-chan syscall.Signal) (syscall.WaitStatus, error) {
+// ended waits for a program that was started, which has the terminal and the signals meanwhile. It calls over when the program has
+// ended, while what is left inside is.
+func ended(program *contain.Program, signals <-chan syscall.Signal, over func()) (syscall.WaitStatus, error) {
 	defer hull.Terminal()()
 	defer forward(signals, program.Signal)()
+	<-program.Ended()
+	over()
 	return program.Wait()
 }
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 )
 
 // Hull is what stands around the program, complete but for the program.
@@ -15,9 +16,9 @@ type Hull struct {
 
 // Enter makes the hull around this process, which must have been started with [Attr], and must do what it needs
 // /proc/sys, other descriptors or the host's files for before. When it returns, the files are what the program will
-// see, every socket of the host was tried, and this process is in the plan's directory. It must be called once, and
-// an error means that this process is to end.
-func Enter(plan Plan) (*Hull, error) {
+// see, every socket of the host was tried, and this process is in the plan's directory. Sockets is what [Sockets] gave. It must
+// be called once, and an error means that this process is to end.
+func Enter(plan Plan, sockets []string) (*Hull, error) {
 	if err := plan.Check(); err != nil {
 		return nil, err
 	}
@@ -31,11 +32,7 @@ func Enter(plan Plan) (*Hull, error) {
 		return nil, err
 	}
 	v := &view{plan: plan, allowed: map[string]string{}}
-	listed, err := hostSockets()
-	if err != nil {
-		return nil, err
-	}
-	listed = append(listed, plan.Relative...)
+	listed := slices.Concat(sockets, plan.Relative)
 	info, err := os.Open("/proc/self/mountinfo")
 	if err != nil {
 		return nil, &Error{Part: PartMounts, Reason: "the mounts are not known", Err: err}
@@ -52,12 +49,20 @@ func Enter(plan Plan) (*Hull, error) {
 		}
 		listed = append(listed, aliases(v.mounts, path)...)
 	}
-	for _, step := range []func() error{v.arrange, v.resolution, queues, sys, v.proc} {
+	if err := v.arrange(); err != nil {
+		return nil, err
+	}
+	searched := make(chan func() ([]string, bool), 1)
+	go func() { // what is masked is, and the rest does not concern it
+		found, cut := v.search(listed)
+		searched <- func() ([]string, bool) { return found, cut }
+	}()
+	for _, step := range []func() error{v.resolution, queues, sys, v.proc} {
 		if err := step(); err != nil {
 			return nil, err
 		}
 	}
-	found, cut := v.search(listed)
+	found, cut := (<-searched)()
 	if err := v.audit(v.cover(append(listed, found...))); err != nil {
 		return nil, err
 	}

@@ -195,7 +195,11 @@ func child() int {
 	err := json.Unmarshal([]byte(os.Getenv(specVar)), &s)
 	if err == nil {
 		var h *hull.Hull
-		if h, err = hull.Enter(s.Plan); err == nil {
+		var sockets []string
+		if sockets, err = hull.Sockets(); err == nil {
+			h, err = hull.Enter(s.Plan, sockets)
+		}
+		if err == nil {
 			if s.Bare {
 				return bare(s.Args)
 			}

@@ -24,9 +24,9 @@ const (
 
 var tooMany = &Error{Part: PartSockets, Reason: "the host has more sockets than can be tried"}
 
-// hostSockets lists the paths of the UNIX sockets of every network namespace that a process which is seen here is in,
-// but for this one's own, which is new. It reads the host's /proc, and must run before that is replaced.
-func hostSockets() (paths []string, err error) {
+// Sockets lists the paths of the UNIX sockets of every network namespace that a process which is seen here is in,
+// but for this one's own, which is new. It reads the host's /proc, and is called by the process that calls [Enter], before.
+func Sockets() (paths []string, err error) {
 	own, err := inode("/proc/self/net/unix")
 	if err != nil {
 		return nil, &Error{Part: PartSockets, Reason: "the sockets of the host cannot be listed", Err: err, Mend: "have /proc mounted"}
