@@ -171,6 +171,30 @@ func (f Files) Link(name string) (string, bool) {
 	return filepath.ToSlash(text), err == nil
 }
 
+// Links gives the texts of the symbolic links in a directory.
+func (f Files) Links(name string) []string {
+	real, ok := f.Real(name)
+	if !ok {
+		return nil
+	}
+	names := f.Dir(real)
+	dir, err := f.root.OpenRoot(local(real))
+	if err != nil {
+		return nil // what may not be read is told of by Dir
+	}
+	defer dir.Close()
+	var all []string
+	for _, n := range names {
+		if f.ctx.Err() != nil {
+			return nil
+		}
+		if text, err := dir.Readlink(n); err == nil {
+			all = append(all, filepath.ToSlash(text))
+		}
+	}
+	return all
+}
+
 // Real gives the path without links, and whether there is something at its end.
 func (f Files) Real(name string) (string, bool) {
 	real, err := f.real(name)

@@ -72,14 +72,12 @@ func (h *Host) owners(sockets []Socket) {
 		if len(byInode) == 0 {
 			return
 		}
-		dir := fmt.Sprintf("/proc/%d/fd", p.PID)
-		for _, fd := range h.Files.Dir(dir) {
+		for _, text := range h.Files.Links(fmt.Sprintf("/proc/%d/fd", p.PID)) {
 			if seen++; seen > maxDescriptors {
 				h.Files.blindTo("whose some sockets are: processes have more descriptors than are looked at")
 				return
 			}
-			text, ok := h.Files.Link(path.Join(dir, fd))
-			if !ok || byInode[text] == nil {
+			if byInode[text] == nil {
 				continue
 			}
 			for _, i := range byInode[text] {
