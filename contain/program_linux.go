@@ -121,28 +121,6 @@ func BeginWith(command, env []string, setup Setup, streams Streams) (*Program, e
 	return p, nil
 }
 
-// place says what the program is to find around it, while its first process starts.
-func (p *Program) place(setup Setup) {
-	defer close(p.placed)
-	relative, err := hull.Relative()
-	if err == nil {
-		setup.Relative = relative
-		err = say(p.pair, order{Setup: &setup})
-	}
-	if err == nil || hungUp(err) { // the end of the other has its own reason
-		return
-	}
-	p.mu.Lock()
-	p.unfit = err
-	p.mu.Unlock()
-	p.Kill()
-}
-
-// hungUp says whether the process at the other end is gone.
-func hungUp(err error) bool {
-	return errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, net.ErrClosed)
-}
-
 // listen hears what the first process inside says, until it ends.
 func (p *Program) listen() {
 	b := make([]byte, maxTalk)
@@ -323,15 +301,6 @@ func (p *Program) ask(o order) (*os.File, error) {
 			return nil, errors.New("contain: no answer from inside")
 		}
 	}
-}
-
-// why gives the reason why something cannot be said to the first process inside: that of its end, where it has ended.
-func (p *Program) why(err error) error {
-	if !hungUp(err) {
-		return err
-	}
-	<-p.gone
-	return p.failed
 }
 
 // Start starts the program, once its hull is made. The error is a [*NotStarted] or that of ctx; the program never ran then, or
