@@ -3,6 +3,7 @@ package cells
 import (
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -12,10 +13,12 @@ import (
 
 	"github.com/vishvananda/netlink"
 
+	"watertight/config"
 	"watertight/control"
 	"watertight/lab"
 	"watertight/lab/dnstest"
 	"watertight/lab/internet"
+	"watertight/leaktest/history"
 )
 
 // regularly runs a proxy that tests itself, with more in the section.
@@ -35,7 +38,15 @@ func watertight(t testing.TB, s *lab.Scene, args ...string) internet.Result {
 // of a program is not seen by another of the lab.
 func outcomeFor(t testing.TB, s *lab.Scene, n int64, cause string) control.Outcome {
 	t.Helper()
-	for until := time.Now().Add(90 * time.Second); ; time.Sleep(500 * time.Millisecond) {
+	kept, err := history.New(filepath.Join(s.Dir, "state", history.File), config.DefaultTestKeep, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for until := time.Now().Add(90 * time.Second); ; time.Sleep(200 * time.Millisecond) {
+		// The program is asked once there is something to tell: to start it all the time would slow down what is waited for.
+		if runs, err := kept.Read(t.Context(), history.Filter{Last: 1}); (err != nil || len(runs) == 0 || runs[0].ID < n) && time.Now().Before(until) {
+			continue
+		}
 		r := watertight(t, s, "test", "history", "--json", "--last", "1")
 		var all struct{ Outcomes []control.Outcome }
 		if err := json.Unmarshal([]byte(r.Stdout), &all); err != nil {
