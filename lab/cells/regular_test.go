@@ -112,7 +112,7 @@ func TestLeakTest_ALeakClosesTheRunningProxyUntilATestIsClean(t *testing.T) {
 	leak := func(q *dnstest.Query) {
 		_, _ = s.Client.Ask(netip.AddrPortFrom(s.Client.Nameservers()[0], 53), q.Raw)
 	}
-	section := fmt.Sprintf(", on_leak: close, canary: {zone: %s, api: \"https://%[1]s\", channel: direct, ca: %q}", canaryZone, s.CAFile)
+	section := fmt.Sprintf(", on_leak: close, canary: {zone: %s, api: \"https://%[1]s/api\", channel: direct, ca: %q}", canaryZone, s.CAFile)
 	p := regularly(t, s, section)
 	served(t, s, s.Canary)
 	o.leaks.Store(&leak)
