@@ -319,20 +319,29 @@ func (p *Program) Start(ctx context.Context) error {
 		}
 		return &NotStarted{ExitUncontained, err}
 	}
-	select {
-	case <-p.started:
-		return nil
-	case <-p.gone:
+	ends := ctx.Done()
+	var late <-chan time.Time
+	for {
 		select {
-		case <-p.started: // and has ended since
+		case <-p.started:
 			return nil
-		default:
-			return p.failed
+		case <-p.gone:
+			select {
+			case <-p.started: // and has ended since
+				return nil
+			default:
+				return p.failed
+			}
+		case <-ends: // it may run already, with the word of it under way: what ended ctx is its own then
+			ends, late = nil, time.After(startUnderWay)
+		case <-late:
+			return ctx.Err()
 		}
-	case <-ctx.Done():
-		return ctx.Err()
 	}
 }
+
+// startUnderWay is how long a program that is to be started may take when it is not wanted any more.
+const startUnderWay = 5 * time.Second
 
 // Report says what stands around the program, which was started.
 func (p *Program) Report() hull.Report {
