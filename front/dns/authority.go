@@ -54,7 +54,7 @@ func (a *asking) arrival() (Arrival, bool) {
 	return out, err == nil
 }
 
-// notOurs answers what an authority is never asked: other classes, and types that stand for an operation.
+// notOurs answers what neither a handler nor an authority is ever asked: other classes, and types that stand for an operation.
 func (d *Door) notOurs(dst []byte, a *asking) ([]byte, bool) {
 	switch {
 	case a.Class == dnswire.ClassCH:

@@ -31,15 +31,10 @@ func (d *Door) ownOf(dst []byte, a *asking) ([]byte, bool) {
 // own answers what the handler is never asked: other classes, types that stand for an operation, ANY, and questions of
 // who wants to look into a cache without filling it.
 func (d *Door) own(dst []byte, a *asking) ([]byte, bool) {
+	if dst, done := d.notOurs(dst, a); done {
+		return dst, true
+	}
 	switch {
-	case a.Class == dnswire.ClassCH:
-		return d.chaos(dst, a), true
-	case a.Class != dnswire.ClassIN:
-		return d.reject(dst, a, dnswire.Refused, edeNotSupported, "only class IN is served"), true
-	case a.Type == typeNXNAME:
-		return d.reject(dst, a, dnswire.FormErr, edeInvalidType, ""), true
-	case !a.Type.Askable():
-		return d.reject(dst, a, dnswire.Refused, edeNotSupported, "that type is an operation which is not served"), true
 	case !a.RecursionDesired:
 		return d.reject(dst, a, dnswire.Refused, edeNotAuthoritative, "only recursive queries are served"), true
 	case a.Type == dnswire.ANY: // RFC 8482, section 4.2
