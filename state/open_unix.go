@@ -18,5 +18,8 @@ func ownedHere(info fs.FileInfo) error {
 	if s, ok := info.Sys().(*syscall.Stat_t); ok && int(s.Uid) != os.Geteuid() {
 		return fmt.Errorf("it belongs to the user %d", s.Uid)
 	}
+	if mode := info.Mode().Perm(); mode&0o077 != 0 {
+		return fmt.Errorf("others may read or change it (mode %04o): chmod 600, if what it holds is yours", mode)
+	}
 	return nil
 }

@@ -1,7 +1,7 @@
 // Package state keeps small texts from one run of the program to the next, each in a file of its own in one directory.
 //
 // It promises that a file is there as a whole or not at all, that it is readable by its user alone, and that what comes
-// back is what was written: a file that is too large, damaged, another's, or that others may change is an error and
+// back is what was written: a file that is too large, damaged, another's, or that others may read or change is an error and
 // never content. It gives no meaning to the texts. It has locks for what one program alone may do.
 package state
 
@@ -24,7 +24,7 @@ const MaxText = 64 << 10
 // magic begins the first line of every file; the SHA-256 digest of the rest follows, in hexadecimal.
 const magic = "watertight-state 1 "
 
-// ErrForeign is wrapped by the error for a file that this program did not write, or that others could have changed.
+// ErrForeign is wrapped by the error for a file that this program did not write, or that others could have read or changed.
 var ErrForeign = errors.New("not a file that this user wrote for itself")
 
 // ErrDamaged is wrapped by the error for a file whose content is not what was written.
@@ -173,11 +173,8 @@ func (d *Dir) sync() {
 
 // own says why a file is not this user's alone, or nothing.
 func own(info fs.FileInfo) error {
-	switch {
-	case !info.Mode().IsRegular():
+	if !info.Mode().IsRegular() {
 		return errors.New("it is no regular file")
-	case info.Mode().Perm()&0o022 != 0:
-		return fmt.Errorf("others may change it (mode %04o)", info.Mode().Perm())
 	}
 	return ownedHere(info)
 }

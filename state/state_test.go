@@ -95,6 +95,7 @@ func TestAFileThatIsDamagedOrForeignIsNeverContent(t *testing.T) {
 		"one bit":           {put(bytes.Replace(good, []byte(`:1`), []byte(`:3`), 1)), ErrDamaged},
 		"without end":       {put(append(bytes.Clone(good), make([]byte, 2*MaxText)...)), ErrDamaged},
 		"writable":          {func(p string) error { return errors.Join(os.WriteFile(p, good, 0o600), os.Chmod(p, 0o620)) }, ErrForeign},
+		"readable":          {func(p string) error { return errors.Join(os.WriteFile(p, good, 0o600), os.Chmod(p, 0o640)) }, ErrForeign},
 		"a directory":       {func(p string) error { return os.Mkdir(p, 0o700) }, ErrForeign},
 		"a pipe":            {func(p string) error { return syscall.Mkfifo(p, 0o600) }, ErrForeign},
 		"a link to a good":  {func(p string) error { return os.Symlink(d.Path("good"), p) }, syscall.ELOOP},
