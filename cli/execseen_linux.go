@@ -36,6 +36,9 @@ func (s *execSeen) held(r hull.Report) {
 		cut = "; the search for more ended at its limit"
 	}
 	s.line("%d sockets were tried from inside%s", r.Tried, cut)
+	if len(r.Unplaced) > 0 {
+		s.line("sockets of other users' programs whose directory is not told, and which were looked for in the usual places alone: %q", r.Unplaced)
+	}
 	if r.SharedProc {
 		s.line("it sees the processes of this container")
 	}

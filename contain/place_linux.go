@@ -11,9 +11,9 @@ import (
 // place says what the program is to find around it, while its first process starts.
 func (p *Program) place(setup Setup) {
 	defer close(p.placed)
-	relative, err := hull.Relative()
+	relative, unplaced, err := hull.Relative()
 	if err == nil {
-		setup.Relative = relative
+		setup.Relative, setup.Unplaced = relative, some(unplaced)
 		err = say(p.pair, order{Setup: &setup})
 	}
 	if err == nil || hungUp(err) { // the end of the other has its own reason

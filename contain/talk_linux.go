@@ -40,6 +40,7 @@ type Setup struct {
 	Binds      []string `json:"binds,omitempty"`      // files and directories that it sees though they lie where nothing is shown
 	Sockets    []string `json:"sockets,omitempty"`    // UNIX sockets of the host that it may reach
 	Relative   []string `json:"relative,omitempty"`   // what [hull.Relative] gave
+	Unplaced   []string `json:"unplaced,omitempty"`   // and what it did not find
 	ShareTmp   bool     `json:"share_tmp,omitempty"`  // it sees the host's /tmp and /var/tmp
 	Namespaces bool     `json:"namespaces,omitempty"` // it may make namespaces of its own, as browsers do
 	Keep       []int    `json:"keep,omitempty"`       // descriptors of this process that it gets, from 3 on
@@ -51,7 +52,7 @@ type Setup struct {
 func (s *Setup) plan(v6 bool) hull.Plan {
 	return hull.Plan{
 		Dir: s.Dir, Env: os.Environ(), ResolvConf: resolvers(v6), KeepEnv: s.KeepEnv, Binds: s.Binds, Sockets: s.Sockets,
-		Relative: s.Relative, ShareTmp: s.ShareTmp, Namespaces: s.Namespaces, Keep: s.Keep, AnyFile: s.AnyFile,
+		Relative: s.Relative, Unplaced: s.Unplaced, ShareTmp: s.ShareTmp, Namespaces: s.Namespaces, Keep: s.Keep, AnyFile: s.AnyFile,
 	}
 }
 

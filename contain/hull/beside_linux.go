@@ -5,6 +5,7 @@ import (
 	"iter"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -21,11 +22,12 @@ const (
 // Relative gives the paths of those UNIX sockets of the host that were given a path from their program's working directory,
 // which is all that the kernel says of them (proc_pid_net(5)). It has to be called by the process that starts the first one
 // inside, for a program's directory is told to its own user alone, and not from within another user namespace (ptrace(2),
-// access mode checking); its result is [Plan.Relative]. Of programs of other users nothing is found.
-func Relative() (paths []string, err error) {
+// access mode checking); its results are [Plan.Relative] and [Plan.Unplaced]: the paths as they were given of those that are in none of
+// the directories that are told, as those of other users' programs are.
+func Relative() (paths, unplaced []string, err error) {
 	entries, err := os.ReadDir("/proc")
 	if err != nil {
-		return nil, &Error{Part: PartSockets, Reason: "the sockets of the host cannot be listed", Err: err, Mend: "have /proc mounted"}
+		return nil, nil, &Error{Part: PartSockets, Reason: "the sockets of the host cannot be listed", Err: err, Mend: "have /proc mounted"}
 	}
 	networks := map[uint64]*whereFrom{}
 	in := map[string]*whereFrom{} // by process
@@ -43,41 +45,49 @@ func Relative() (paths []string, err error) {
 		w := networks[network]
 		if w == nil {
 			if len(networks) == maxNetworks {
-				return nil, tooMany
+				return nil, nil, tooMany
 			}
-			w = &whereFrom{programs: map[string]bool{}}
+			w = &whereFrom{programs: map[string]bool{}, placed: map[string]bool{}}
 			networks[network] = w
 		}
 		if err := w.list(list); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		in[e.Name()] = w
 		relative = relative || len(w.relative) > 0
 	}
 	if !relative { // then it is of no concern where programs are
-		return nil, nil
+		return nil, nil, nil
 	}
 	for process, w := range in {
 		if err := w.add("/proc/" + process + "/cwd"); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 	}
 	left, octets := maxRelative, 0
 	for _, w := range networks {
 		for path := range w.found(&left) {
 			if !utf8.ValidString(path) { // what passes paths on could not
-				return nil, &Error{Part: PartSockets, Reason: "the socket " + trimmed(path) + " of the host has a path that is no text", Mend: "stop its program"}
+				return nil, nil, &Error{Part: PartSockets, Reason: "the socket " + trimmed(path) + " of the host has a path that is no text", Mend: "stop its program"}
 			}
 			if octets += len(path); octets > maxFound {
-				return nil, tooMany
+				return nil, nil, tooMany
 			}
 			paths = append(paths, path)
 		}
 	}
 	if left < 0 {
-		return nil, tooMany
+		return nil, nil, tooMany
 	}
-	return paths, nil
+	for _, w := range networks {
+		for _, path := range w.relative {
+			if !w.placed[path] {
+				unplaced = append(unplaced, path)
+			}
+		}
+	}
+	slices.Sort(unplaced)
+	return paths, slices.Compact(unplaced), nil
 }
 
 // whereFrom is, for one network, which directories its programs are in, and which paths sockets of it were given from there:
@@ -85,7 +95,8 @@ func Relative() (paths []string, err error) {
 type whereFrom struct {
 	programs map[string]bool
 	relative []string
-	read     bool // the list
+	placed   map[string]bool // those of them that were found
+	read     bool            // the list
 }
 
 // list takes the network's list of sockets, the first time that it can be read.
@@ -128,7 +139,10 @@ func (w *whereFrom) found(left *int) iter.Seq[string] {
 					return
 				}
 				path := filepath.Join(dir, relative)
-				if info, err := os.Lstat(path); err == nil && info.Mode().Type() == fs.ModeSocket && !yield(path) {
+				if info, err := os.Lstat(path); err != nil || info.Mode().Type() != fs.ModeSocket {
+					continue
+				}
+				if w.placed[relative] = true; !yield(path) {
 					return
 				}
 			}

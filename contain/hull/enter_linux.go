@@ -69,7 +69,7 @@ func Enter(plan Plan, sockets []string) (*Hull, error) {
 	if err := os.Remove(v.empty); err != nil {
 		return nil, &Error{Part: PartMounts, Reason: "no room for files", Err: err}
 	}
-	v.report.Cut = cut
+	v.report.Cut, v.report.Unplaced = cut, plan.Unplaced
 	// By its path: the directory that was inherited is one of the host, even below a mask.
 	err = os.Chdir(plan.Dir)
 	if err != nil && v.dir != "" { // a link to it was below a mask

@@ -27,6 +27,7 @@ type Plan struct {
 	Binds      []string `json:"binds,omitempty"`      // files and directories below a private directory that stay visible
 	Sockets    []string `json:"sockets,omitempty"`    // UNIX sockets of the host that may be reached, by their paths
 	Relative   []string `json:"relative,omitempty"`   // sockets of the host that no list places: what [Relative] gave
+	Unplaced   []string `json:"unplaced,omitempty"`   // those that it found in no directory, as they were given: for the report
 	Keep       []int    `json:"keep,omitempty"`       // descriptors that the program gets beside 0, 1 and 2
 	ShareTmp   bool     `json:"share_tmp,omitempty"`  // /tmp and /var/tmp are the host's
 	AnyFile    bool     `json:"any_file,omitempty"`   // descriptors may be sockets, directories and devices too
@@ -89,8 +90,11 @@ type Report struct {
 	Masked  []string `json:"masked"`  // directories that are private and empty at first
 	Covered []string `json:"covered"` // sockets outside these that were covered one by one
 	Allowed []string `json:"allowed"` // sockets that may be reached
-	Tried   int      `json:"tried"`   // sockets that were tried from inside
-	Cut     bool     `json:"cut"`     // the search for sockets that no process here holds ended at its limit
+	// Unplaced has sockets whose path was given from the directory of a program, of which only its user is told: whether they are
+	// seen from inside is not known, unless the search found them.
+	Unplaced []string `json:"unplaced"`
+	Tried    int      `json:"tried"` // sockets that were tried from inside
+	Cut      bool     `json:"cut"`   // the search for sockets that no process here holds ended at its limit
 	// SharedProc says that /proc is the one of this process, as in containers that mask parts of theirs: its processes are
 	// seen, and not reached.
 	SharedProc bool   `json:"shared_proc"`

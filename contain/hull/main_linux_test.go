@@ -139,12 +139,12 @@ func launcher() int {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	relative, err := hull.Relative()
+	relative, unplaced, err := hull.Relative()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	s.Plan.Relative = relative
+	s.Plan.Relative, s.Plan.Unplaced = relative, unplaced
 	text, err := json.Marshal(s)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)

@@ -5,6 +5,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strings"
 	"syscall"
 	"testing"
 )
@@ -69,6 +71,23 @@ func TestSocketsThatAreNotWhereTheyAreListedAreCovered(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Whose directory is not told, its socket is named, as whether it is seen from inside is not known.
+func TestASocketThatCannotBePlacedIsNamed(t *testing.T) {
+	users(t, func(t *testing.T, l *launch) {
+		t.Setenv("HULL_TEST_REPORT", "yes")
+		dir, other := l.dirIn("/srv"), *l
+		other.uid = os.Getuid()
+		listening(t, &other, dir, "elsewhere.sock")
+		r := l.run("true")
+		_, list, _ := strings.Cut(r.err, "Unplaced:[")
+		list, _, _ = strings.Cut(list, "]")
+		named := slices.Contains(strings.Fields(list), "elsewhere.sock") // beside those of this host
+		if r.code != 0 || named != (l.uid != os.Getuid()) {
+			t.Errorf("exit code %d: %s", r.code, r.err)
+		}
+	})
 }
 
 // listening has another program of the user listen on a socket, at a path from its directory.
