@@ -46,6 +46,8 @@ type shelf struct {
 	blind []string
 
 	scopes []Scope // of the host, once they were gathered
+	clones []Clone // of the host, once they were searched
+	cloned bool
 }
 
 // File is a file that was read.

@@ -132,6 +132,16 @@ broken:x
 	}
 }
 
+func TestHomes_thatDifferInCaseAreOneWhereFilesHaveNone(t *testing.T) {
+	for _, system := range []string{"windows", "darwin"} {
+		o := doctortest.Read(t, system, []byte("-- OS --\n"+system+"\n-- Users/ann/x --\n-- users/ann/x --\n")).Options(t)
+		o.Home = "/users/ann"
+		if h := doctortest.Open(t, o); len(h.Homes) != 1 {
+			t.Errorf("%s: %v", system, h.Homes)
+		}
+	}
+}
+
 func TestProcesses_areReadWithWhatCanBeSeenOfThem(t *testing.T) {
 	h := seeded(t, `
 -- proc/12/cmdline --

@@ -184,7 +184,8 @@ func homes(f Files, system, own string) []Home {
 		if vol := filepath.VolumeName(dir); vol != "" {
 			dir = dir[len(vol):]
 		}
-		if !path.IsAbs(dir) || dir == "/" || !f.Has(dir) || slices.ContainsFunc(found, func(h Home) bool { return h.Path == dir }) {
+		same := func(h Home) bool { return h.Path == dir || system != "linux" && strings.EqualFold(h.Path, dir) }
+		if !path.IsAbs(dir) || dir == "/" || !f.Has(dir) || slices.ContainsFunc(found, same) {
 			return
 		}
 		if len(found) == maxHomes {

@@ -14,9 +14,6 @@ import (
 // scpLike is USER@HOST:PATH, which git takes as ssh.
 var scpLike = regexp.MustCompile(`^[A-Za-z0-9._-]+@[A-Za-z0-9.-]+:[^/]?`)
 
-// repositories are where clones are looked for, within a home.
-var repositories = []string{"*/.git/config", "*/*/.git/config", "*/*/*/.git/config", ".git/config"}
-
 // maxRemotes bounds the evidence of remotes.
 const maxRemotes = 20
 
@@ -62,11 +59,9 @@ func remotes(h *doctor.Host, kind func(string) bool, governed func(doctor.Home) 
 	var found []doctor.Finding
 	for _, home := range h.Homes {
 		var evidence []string
-		for _, pattern := range repositories {
-			for _, name := range h.Files.Glob(path.Join(home.Path, pattern)) {
-				if f, ok := h.Files.Read(name); ok {
-					evidence = append(evidence, remotesOf(f, kind)...)
-				}
+		for _, c := range h.Clones() {
+			if c.Home == home {
+				evidence = append(evidence, remotesOf(c.Config, kind)...)
 			}
 		}
 		if len(evidence) == 0 || governed(home) {
