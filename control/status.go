@@ -32,6 +32,7 @@ type DNS struct {
 	Dropped   map[string]uint64 `json:"dropped"` // queries and connections that no channel was asked for, by reason
 	Truncated uint64            `json:"truncated"`
 	Waiting   int64             `json:"waiting"` // queries under way
+	WPAD      uint64            `json:"wpad"`    // queries by which programs look for their proxy, among Queries
 }
 
 // ContainedPrograms are those whose traffic the program carries.

@@ -81,7 +81,7 @@ func (d *Daemon) Status() control.Status {
 		Config:             d.history.status(),
 	}
 	if stats := d.dnsStats(); stats != nil {
-		s.DNS = &control.DNS{Queries: stats.Queries, Dropped: stats.Dropped(), Truncated: stats.Truncated, Waiting: stats.Waiting}
+		s.DNS = &control.DNS{Queries: stats.Queries, Dropped: stats.Dropped(), Truncated: stats.Truncated, Waiting: stats.Waiting, WPAD: stats.WPAD}
 	}
 	s.Certificates = d.certificateStatus()
 	s.Contained = d.guestStatus()

@@ -291,7 +291,7 @@ func TestWhatTheDNSDoorCountsIsShown(t *testing.T) {
 	}
 	defer conn.Close()
 	_ = conn.SetDeadline(time.Now().Add(limit))
-	for _, b := range [][]byte{make([]byte, 12), question(t, hostName)} { // the first asks nothing, and is dropped or refused
+	for _, b := range [][]byte{make([]byte, 12), question(t, "wpad.corp.example"), question(t, hostName)} { // the first asks nothing, and is dropped or refused
 		if _, err := conn.Write(b); err != nil {
 			t.Fatal(err)
 		}
@@ -306,10 +306,10 @@ func TestWhatTheDNSDoorCountsIsShown(t *testing.T) {
 			id = 0
 		}
 	}
-	if s := l.d.Status().DNS; s == nil || s.Queries["udp"] != 2 {
+	if s := l.d.Status().DNS; s == nil || s.Queries["udp"] != 3 || s.WPAD != 1 {
 		t.Errorf("%+v", s)
 	}
-	if s := l.d.state().DNS; s == nil || s.Queries["udp"] != 2 || len(s.Dropped) != 7 {
+	if s := l.d.state().DNS; s == nil || s.Queries["udp"] != 3 || len(s.Dropped) != 7 {
 		t.Errorf("%+v", s)
 	}
 	if s := newLive(t, "listen: {proxy: \"127.0.0.1:0\"}\n").start().awaitReady().d.state().DNS; s != nil {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"runtime"
 	"runtime/debug"
+	"strings"
 	"time"
 
 	"watertight/dnswire"
@@ -72,6 +73,9 @@ func (d *Door) begin(dst, msg []byte, c Client, a *asking) (out []byte, next ste
 	}
 	if rcode != dnswire.NoError || a.Empty {
 		return d.say(dst, a, nil, dnswire.Said{RCode: rcode}), reply
+	}
+	if a.Name == "wpad" || strings.HasPrefix(a.Name, "wpad.") {
+		d.stats.wpad.Add(1)
 	}
 	if out, ok := d.ownOf(dst, a); ok {
 		return out, reply

@@ -16,6 +16,7 @@ type Stats struct {
 	CutOff      uint64            `json:"cut_off"`    // connections ended because the client was too slow or broke a rule
 	Handshakes  uint64            `json:"handshakes"` // of TLS and QUIC that failed; CutOff has them too
 	Panics      uint64            `json:"panics"`
+	WPAD        uint64            `json:"wpad"`        // queries by which a program looks for its proxy: a name whose first label is wpad
 	Waiting     int64             `json:"waiting"`     // queries that wait for the handler now
 	Connections int64             `json:"connections"` // open now
 }
@@ -31,7 +32,7 @@ func (s Stats) Dropped() map[string]uint64 {
 type counters struct {
 	queries                                                                                        [protos]atomic.Uint64
 	cached, failed, malformed, truncated, strangers, rateLimited, busy, badCookies, panics, cutOff atomic.Uint64
-	handshakes                                                                                     atomic.Uint64
+	handshakes, wpad                                                                               atomic.Uint64
 	waiting, connections                                                                           atomic.Int64
 }
 
@@ -51,6 +52,7 @@ func (d *Door) Stats() Stats {
 		CutOff:      c.cutOff.Load(),
 		Handshakes:  c.handshakes.Load(),
 		Panics:      c.panics.Load(),
+		WPAD:        c.wpad.Load(),
 		Waiting:     c.waiting.Load(),
 		Connections: c.connections.Load(),
 	}

@@ -165,6 +165,19 @@ func TestADoorThatGivesNoTimeEndsWhatWaits(t *testing.T) {
 	}
 }
 
+func TestQuestionsForAProxyAreCounted(t *testing.T) {
+	d := newDoor(t, Options{Handler: &zone{}})
+	for _, host := range []string{"wpad.", "WPAD.corp.example.", "wpad.a.b.example."} {
+		ask(t, d, here(UDP), query(t, host, miekg.TypeA, nil))
+	}
+	for _, host := range []string{"www.example.", "wpadder.example.", "www.wpad.example.", "awpad."} {
+		ask(t, d, here(TCP), query(t, host, miekg.TypeA, nil))
+	}
+	if n := d.Stats().WPAD; n != 3 {
+		t.Errorf("%d were counted", n)
+	}
+}
+
 func TestAReplyComesFromTheAddressThatWasAsked(t *testing.T) {
 	for bound, asked := range map[string][]string{
 		"0.0.0.0": {"127.0.0.1", "127.0.0.9", "127.1.2.3"},

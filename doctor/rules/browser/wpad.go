@@ -1,7 +1,9 @@
 package browser
 
 import (
+	"fmt"
 	"strings"
+	"time"
 
 	"watertight/doctor"
 	"watertight/doctor/read"
@@ -9,13 +11,15 @@ import (
 
 var wpadOn = doctor.Rule{
 	ID: "WPAD-ON", Severity: doctor.High,
-	Title:   "a browser or the desktop looks for its proxy by WPAD",
+	Title:   "a browser, the desktop or another program looks for its proxy by WPAD",
 	Clients: []string{"Chromium and its kin", "Firefox", "programs that take the desktop's proxy: GNOME, KDE"},
 	Explain: `With automatic detection a client asks the network for its proxy: DHCP option 252, and DNS for "wpad" with every suffix of the search
 list. Measured: Chromium with --proxy-auto-detect and Firefox with network.proxy.type 4 look up wpad and wpad.SUFFIX for each, and go
 directly, with look-ups in clear text for every page, where nobody answers. Where somebody does, he is the proxy: the names of pages go
 to whoever has registered a name or a suffix (CERT TA16-144A).
-Chromium never fetches the script through a proxy, and goes directly where it cannot be had.`,
+Chromium never fetches the script through a proxy, and goes directly where it cannot be had.
+Where the running proxy answers DNS, it counts questions for wpad and for names that begin with it: whoever asks them has the detection on,
+whatever the settings say that can be read here. Such a question left encrypted, by the channel, and its answer is not trusted more for that.`,
 	Find: func(h *doctor.Host) []doctor.Finding {
 		var found []doctor.Finding
 		add := func(fact, evidence, fix string) {
@@ -60,6 +64,10 @@ Chromium never fetches the script through a proxy, and goes directly where it ca
 			if line > 0 && url == "" {
 				add("GNOME looks for its proxy by WPAD", mode.At(line, "mode='auto'"), "gsettings set org.gnome.system.proxy mode none")
 			}
+		}
+		if h.Status != nil && h.Status.DNS != nil && h.Status.DNS.WPAD > 0 {
+			add("programs ask the DNS of Watertight for their proxy (WPAD)", fmt.Sprintf("running proxy: %d DNS queries for wpad and names below it since %s", h.Status.DNS.WPAD, h.Status.Started.UTC().Format(time.RFC3339)),
+				"gsettings set org.gnome.system.proxy mode none   # and in each browser: no automatic detection\n"+chromiumMend(h))
 		}
 		return found
 	},
