@@ -196,6 +196,7 @@ func FuzzWeb(f *testing.F) {
 	f.Add("HEAD", "[::1]:8443", "/api/v1/../v1/zone")
 	f.Fuzz(func(t *testing.T, method, host, uri string) {
 		s := newSite(t, Nowhere{})
+		s.asks("203.0.113.53", label, visit.Plain)
 		r, err := http.NewRequest(method, "http://x/", nil)
 		if err != nil {
 			return

@@ -29,6 +29,12 @@ func judge(v *view, over bool) verdict {
 			"Your browser came here, but no resolver asked for the names of this visit. Pictures may be blocked, or the names were refused on the way.",
 		}, false}
 	}
+	if len(v.Visitors) == 0 {
+		return verdict{unknown, "Nobody has come to compare it with", []string{
+			"The names of this visit were looked up by " + whose(v.Resolvers) + ". Whether your traffic takes the same way shows when you fetch one of them by it.",
+			notSeen,
+		}, false}
+	}
 	if places := nets(v.Visitors); len(places) > 1 {
 		return verdict{bad, "You come from two networks", []string{
 			"Your requests reached this page from " + inWords(places) + ". If you use a proxy or VPN, a part of your traffic goes around it: often that is IPv6.",

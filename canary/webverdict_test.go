@@ -54,6 +54,32 @@ func TestTheVerdictSaysWhoLooksNamesUp(t *testing.T) {
 	}
 }
 
+func TestAVisitToWhichNobodyCameIsShown(t *testing.T) {
+	s := newSite(t, known)
+	label := visit.NewLabel()
+	s.asks("203.0.113.53", label, visit.Plain)
+	if got := s.headline(t, label); got != "Nobody has come to compare it with" {
+		t.Errorf("%q", got)
+	}
+	s.get("198.51.100.7", "https://"+visit.Name(label, visit.Plain, testZone)+"/")
+	s.now = s.now.Add(Keep / 2)
+	s.asks("203.0.113.53", label, visit.Plain)
+	s.now = s.now.Add(Keep/2 + time.Minute) // the request is forgotten, and the question is not
+	if got := s.headline(t, label); got != "Nobody has come to compare it with" {
+		t.Errorf("%q", got)
+	}
+}
+
+func TestThePageWaitsFromWhenItWasOpened(t *testing.T) {
+	s := newSite(t, known)
+	label := visit.NewLabel()
+	s.get("198.51.100.7", "https://"+visit.Name(label, visit.Plain, testZone)+"/") // as by curl, before
+	s.now = s.now.Add(pageLimit)
+	if text := s.get("198.51.100.7", "https://"+testZone+pathVisit+label).Body.String(); !strings.Contains(text, "Listening") || !strings.Contains(text, `data-settled="false"`) {
+		t.Error("the page does not wait for what it has fetched")
+	}
+}
+
 // fact gives one fact of a visit.
 func (s *site) fact(t testing.TB, label, name string) fact {
 	t.Helper()

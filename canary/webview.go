@@ -86,7 +86,7 @@ func (w *Web) view(label string, s *visit.Seen, known bool) *view {
 	v := &view{Zone: w.o.Zone, Label: label, Version: w.o.Version, Known: known, Cut: s.Cut}
 	var since time.Duration
 	if len(s.Requests) > 0 {
-		since = w.o.Now().Sub(s.Requests[0].At)
+		since = w.o.Now().Sub(begun(s, w.o.Zone))
 	}
 	v.Settled = !known || since >= pageLimit
 	for i := range s.Requests {
@@ -100,6 +100,16 @@ func (w *Web) view(label string, s *visit.Seen, known bool) *view {
 	v.Verdict = judge(v, over)
 	v.Facts = factsOf(s, w.o.Addresses, w.o.Zone, over)
 	return v
+}
+
+// begun is when the page of a visit was opened; where it was not, when somebody came first.
+func begun(s *visit.Seen, zone string) time.Time {
+	for i := range s.Requests {
+		if s.Requests[i].Host == zone {
+			return s.Requests[i].At
+		}
+	}
+	return s.Requests[0].At
 }
 
 func partyOf(a netip.Addr, n *visit.Network) party {
