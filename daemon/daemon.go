@@ -98,10 +98,11 @@ func New(o Options) (*Daemon, error) {
 	if d.metrics, err = metrics.New(metrics.Options{Version: o.Version, State: d.state, Log: o.Log}); err != nil {
 		return nil, err
 	}
-	sink, err := event.Tee(d.metrics, d.access)
+	all, err := event.Tee(d.metrics, d.access)
 	if err != nil {
 		return nil, err
 	}
+	sink := ofUsers{all, &d.tests.clients}
 	if err := d.newTransparent(sink); err != nil {
 		return nil, err
 	}

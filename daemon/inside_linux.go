@@ -106,7 +106,7 @@ func (d *Daemon) carryInside(ctx context.Context, streams contain.Streams) error
 	}
 	defer sockets.Close()
 	door, err := contained.New(contained.Options{
-		Board: &guestBoard{board: &d.board}, Relay: relay.Pipe, Sink: event.Discard{}, Logger: slog.New(slog.DiscardHandler),
+		Board: &guestBoard{board: &d.board, test: true, told: new(event.Tally)}, Relay: relay.Pipe, Sink: event.Discard{}, Logger: slog.New(slog.DiscardHandler),
 		Connections: maxInside, Flows: maxInside, NoIPv6: sockets.TCP6 == nil,
 	})
 	if err != nil {

@@ -34,6 +34,7 @@ func (d *Daemon) LeakTest(ctx context.Context, ask TestRequest) (*leaktest.Repor
 	defer d.testing.Unlock()
 	d.tests.underWay.Store(true)
 	defer d.tests.underWay.Store(false)
+	defer d.tests.clients.forget()
 	g := d.current()
 	if g == nil {
 		return nil, errors.New("the program is not running yet")

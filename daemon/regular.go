@@ -28,6 +28,7 @@ type selfTests struct {
 	test     func(ctx context.Context, cause regular.Cause) regular.Outcome
 	underWay atomic.Bool            // a test
 	zone     atomic.Pointer[string] // of the canary
+	clients  testClients
 
 	mu      sync.Mutex // guards what follows
 	setting testSetting

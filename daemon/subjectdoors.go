@@ -30,7 +30,7 @@ func (s subject) Doors() (all []leaktest.Door) {
 			if len(way.Balancers) > 0 {
 				door.Unfit = "it is for balancers that speak the PROXY protocol"
 			}
-			door.Datagrams = toRelay
+			door.Datagrams = s.toRelay
 		case kindGateway:
 			terms := l.terms.Load()
 			door.Kind, door.Unfit, secure = leaktest.DoorGateway, unfit(terms.Rules), terms.TLS
@@ -45,14 +45,14 @@ func (s subject) Doors() (all []leaktest.Door) {
 			case secure != nil && secure.ClientAuth != tls.NoClientCert:
 				door.Unfit = "it asks for a certificate, which the test has not"
 			case l.scheme == "":
-				door.Datagrams = func(netip.AddrPort) (net.Conn, error) { return wire.DialPacketListener(l.packets) }
+				door.Datagrams = func(netip.AddrPort) (net.Conn, error) { return s.d.tests.clients.dialled(wire.DialPacketListener(l.packets)) }
 			}
 			door.HTTPS = l.scheme == config.SchemeHTTPS
 		default:
 			continue
 		}
 		if l.socket != nil {
-			door.Dial = func(ctx context.Context) (net.Conn, error) { return wire.DialListener(ctx, l.socket) }
+			door.Dial = func(ctx context.Context) (net.Conn, error) { return s.d.tests.clients.dialled(wire.DialListener(ctx, l.socket)) }
 		}
 		if secure != nil && door.Dial != nil {
 			door.Dial = overTLS(door.Dial, secure)
@@ -133,7 +133,7 @@ func clientOf(of *tls.Config) (*tls.Config, error) {
 }
 
 // toRelay sends to a relay of this host.
-func toRelay(to netip.AddrPort) (net.Conn, error) {
+func (s subject) toRelay(to netip.AddrPort) (net.Conn, error) {
 	if !to.Addr().Unmap().IsLoopback() && !to.Addr().IsUnspecified() {
 		return nil, fmt.Errorf("the relay says that it is at %s, which is not this host", to)
 	}
@@ -141,5 +141,5 @@ func toRelay(to netip.AddrPort) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return conn, nil
+	return s.d.tests.clients.dialled(conn, nil)
 }
