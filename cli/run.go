@@ -62,6 +62,7 @@ func run(cmd *cobra.Command, o *options, c *config.Config) error {
 		ResolverFiles: netwatch.ResolverFiles(),
 		State:         state.Default(os.LookupEnv),
 		AskHost:       ordinary.Ask,
+		Environ:       os.Environ(),
 		Observer:      daemon.Packets(),
 		InForce:       func(c *config.Config) { output.set(c.Log) },
 		Ready:         func() { fmt.Fprintln(cmd.OutOrStdout(), "ready: the resolver of every channel has answered") },

@@ -43,7 +43,7 @@ func (t *testFlags) alone(cmd *cobra.Command, ask control.Test) (*leaktest.Repor
 		Config: c, Load: func() (*config.Config, error) { return nil, errors.New("there is nothing to reload") },
 		Log: log, Version: version, Ground: wire.Dialer{}, Network: quietNetwork, Clocks: netwatch.Clocks,
 		InForce: func(*config.Config) {}, Ready: func() {}, Listening: func(daemon.Listening) { close(listening) },
-		AskHost: ordinary.Ask, Observer: daemon.Packets(),
+		AskHost: ordinary.Ask, Observer: daemon.Packets(), Environ: os.Environ(),
 	})
 	if err != nil {
 		return nil, err

@@ -14,6 +14,7 @@ import (
 	"watertight/dnswire"
 	"watertight/event"
 	"watertight/leaktest"
+	"watertight/name"
 )
 
 // copyWait is how long a copy of a channel has until its resolver has answered.
@@ -26,7 +27,37 @@ type copied struct {
 	mortal *cutGround // what Cut takes away: the ground, or the way to the resolver
 	all    []*running
 	named  func(netip.AddrPort) bool
+	hosts  []host
+	learnt []netip.AddrPort // what hosts were known to be
 	ready  error
+}
+
+// host is a hop, a peer or a resolver that is looked up by its name in the channel underneath.
+type host struct {
+	under *channel.Channel
+	name  string
+	port  uint16
+}
+
+// maxLearnt bounds the addresses that are known of hosts.
+const maxLearnt = 10000
+
+// learn notes every address that a host has by what the channel underneath knows now: which of them is tried is chance. Nobody is asked.
+func (c *copied) learn() {
+	for _, h := range c.hosts {
+		for _, t := range []dnswire.Type{dnswire.A, dnswire.AAAA} {
+			a, ok := h.under.Peek(dnswire.Question{Name: h.name, Type: t})
+			if !ok {
+				continue
+			}
+			for _, record := range a.Final() {
+				at := netip.AddrPortFrom(record.Addr, h.port)
+				if record.Addr.IsValid() && len(c.learnt) < maxLearnt && !slices.Contains(c.learnt, at) {
+					c.learnt = append(c.learnt, at)
+				}
+			}
+		}
+	}
 }
 
 var _ leaktest.Copy = (*copied)(nil)
@@ -34,32 +65,52 @@ var _ leaktest.Copy = (*copied)(nil)
 // Copy opens a private copy of a channel. One with a tunnel is cut off from the beginning: its far end would take it for the
 // channel that it is a copy of, and serve that one no more.
 func (s subject) Copy(ctx context.Context, of string) (leaktest.Copy, error) {
-	return s.copy(ctx, of, false)
+	return s.copy(ctx, of, manner{})
 }
 
 // CopyForResolver opens a copy of which only the channel's own resolver can be cut off.
 func (s subject) CopyForResolver(ctx context.Context, of string) (leaktest.Copy, error) {
-	return s.copy(ctx, of, true)
+	return s.copy(ctx, of, manner{resolver: true})
 }
 
-func (s subject) copy(ctx context.Context, of string, resolver bool) (leaktest.Copy, error) {
-	now := s.d.sharedNow()
+// CopyUnready opens a copy that nothing lets reach anybody.
+func (s subject) CopyUnready(ctx context.Context, of string, silent bool) (leaktest.Copy, error) {
+	return s.copy(ctx, of, manner{unready: true, silent: silent})
+}
+
+// manner is how a copy is made.
+type manner struct {
+	resolver bool // what can be cut off is its resolver alone
+	unready  bool // it is cut off from the beginning, and nobody waits for it
+	silent   bool // that nobody answers then
+}
+
+func (s subject) copy(ctx context.Context, of string, how manner) (leaktest.Copy, error) {
+	c, err := openCopy(ctx, s.d.current().config, s.d.sharedNow(), of, how)
+	if err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// openCopy opens a copy of a channel of a configuration.
+func openCopy(ctx context.Context, configuration *config.Config, now shared, of string, how manner) (*copied, error) {
 	ground := newCutGround(now.ground)
 	c := &copied{ground: ground, mortal: ground}
-	if resolver {
+	if how.resolver {
 		c.mortal = newCutGround(nil)
 	}
-	names, tunnel, err := c.open(s.d.current().config, of, shared{ground: ground.on(), sink: event.Discard{}, floor: now.floor}, resolver)
-	if err == nil && tunnel && resolver {
+	names, tunnel, err := c.open(configuration, of, shared{ground: ground.on(), sink: event.Discard{}, floor: now.floor}, how.resolver)
+	if err == nil && tunnel && how.resolver {
 		err = leaktest.ErrTunnel
 	}
 	if err != nil {
 		c.Close()
 		return nil, err
 	}
-	c.named = configured(s.d.current().config, names)
-	if tunnel {
-		c.Cut(false)
+	c.named = configured(configuration, names)
+	if tunnel || how.unready {
+		c.Cut(how.silent)
 	}
 	for _, r := range c.all {
 		runCtx, stop := context.WithCancel(context.WithoutCancel(ctx))
@@ -69,12 +120,16 @@ func (s subject) copy(ctx context.Context, of string, resolver bool) (leaktest.C
 			_ = r.Run(runCtx) // it ends only with its context
 		}()
 	}
+	if how.unready {
+		return c, nil
+	}
 	ctx, cancel := context.WithTimeout(ctx, copyWait)
 	defer cancel()
 	select {
 	case <-c.Await():
 	case <-ctx.Done():
 	}
+	c.learn()
 	if !c.Channel.Ready() {
 		c.ready = cmpErr(c.WhyNotReady(), errors.New("its resolver has not answered"))
 	}
@@ -107,8 +162,37 @@ func (c *copied) open(configuration *config.Config, of string, with shared, reso
 		return nil, false, err
 	}
 	c.Channel = opened
+	if over != nil {
+		c.find(spec, over.Channel)
+	}
 	c.all = append(c.all, &running{Channel: opened, over: over})
 	return append(names, of), tunnel || spec.WireGuard != nil, nil
+}
+
+// find notes what of a channel is looked up by its name.
+func (c *copied) find(spec config.Channel, under *channel.Channel) {
+	note := func(h name.Host, port uint16) {
+		if text, ok := h.Name(); ok {
+			c.hosts = append(c.hosts, host{under, text, port})
+		}
+	}
+	proxies := spec.Proxies
+	if spec.Pool != nil {
+		proxies = append(slices.Clone(proxies), spec.Pool.Spec.Members...)
+	}
+	for _, p := range proxies {
+		note(p.Host, p.Port)
+	}
+	if spec.WireGuard != nil {
+		for _, p := range spec.WireGuard.Tunnel.Peers {
+			note(p.Endpoint.Host(), p.Endpoint.Port())
+		}
+	}
+	for _, u := range spec.Resolver.Upstreams {
+		if u.Named.IsValid() {
+			note(u.Named.Host(), u.Named.Port())
+		}
+	}
 }
 
 // Ready says why the copy never worked.
@@ -125,15 +209,38 @@ func (c *copied) Connect(ctx context.Context, host string, port uint16) (net.Con
 }
 
 // Cut takes the ground away, or the way to the resolver.
-func (c *copied) Cut(silent bool) { c.mortal.take(silent) }
+func (c *copied) Cut(silent bool) {
+	c.learn()
+	c.mortal.take(silent)
+}
+
+// Restore gives it back.
+func (c *copied) Restore() { c.mortal.give() }
+
+// Changed forgets what was learnt, as [Daemon.leaveNetwork] does.
+func (c *copied) Changed() {
+	c.learn()
+	c.mortal.mark()
+	for _, r := range c.all {
+		r.Flush()
+	}
+}
+
+// Retire ends the channels, and leaves them the ground.
+func (c *copied) Retire() {
+	c.learn()
+	c.mortal.mark()
+	c.end()
+}
 
 // Tried gives where the copy wanted to connect since then. What it had connected to before, while a name in the configuration
-// led there, is as configured.
+// led there, is as configured, and so is every address of such a name.
 func (c *copied) Tried() (all []leaktest.Attempt) {
+	c.learn()
 	c.mortal.mu.Lock()
 	defer c.mortal.mu.Unlock()
 	for _, to := range c.mortal.after {
-		all = append(all, leaktest.Attempt{To: to, Named: c.named(to) || slices.Contains(c.mortal.before, to)})
+		all = append(all, leaktest.Attempt{To: to, Named: c.named(to) || slices.Contains(c.mortal.before, to) || slices.Contains(c.learnt, to)})
 	}
 	return all
 }
@@ -144,6 +251,11 @@ func (c *copied) Close() {
 		g.take(false)
 		g.end()
 	}
+	c.end()
+}
+
+// end ends the channels, once.
+func (c *copied) end() {
 	for _, r := range slices.Backward(c.all) {
 		if r.stop != nil {
 			r.stop()
@@ -151,4 +263,5 @@ func (c *copied) Close() {
 		}
 		_ = r.Close() // what it held is gone either way
 	}
+	c.all = nil
 }

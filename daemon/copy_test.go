@@ -5,9 +5,12 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"slices"
 	"syscall"
 	"testing"
 	"time"
+
+	"watertight/dnswire"
 )
 
 // pipes is a ground on which every address is connected.
@@ -44,5 +47,37 @@ func TestAGroundThatIsTakenAwayCarriesNothingMore(t *testing.T) {
 		if len(g.before) != 1 || g.before[0] != one || len(g.after) != 1 || g.after[0] != two {
 			t.Errorf("it remembers %v before and %v after", g.before, g.after)
 		}
+	}
+}
+
+// A hop or a resolver that has a name may have many addresses, and a copy that has lost one tries the next: that is as configured.
+func TestACopyTriesEveryAddressOfItsHopAndThatIsAsConfigured(t *testing.T) {
+	for _, how := range []manner{{}, {resolver: true}} {
+		synctestWorld(t, bySOCKS, dot, func(w *world) {
+			second, third := netip.MustParseAddr("146.1.0.9"), netip.MustParseAddr("185.11.0.59")
+			w.below.Fail(always(zoneOf(append(slices.Clone(records), hop1Name+". 600 A "+second.String(),
+				ownName+". 600 A "+ownAddr.String(), ownName+". 600 A "+third.String())...)))
+			c, err := openCopy(w.t.Context(), w.parse(w.named()), w.shared(), "out", how)
+			if err != nil || c.Ready() != nil {
+				w.t.Fatal(err, c.Ready())
+			}
+			defer c.Close()
+			c.Cut(false)
+			if _, _, err := c.Exchange(w.t.Context(), dnswire.Question{Name: hostName, Type: dnswire.A}); err == nil {
+				w.t.Error("it answers")
+			}
+			if _, err := c.Connect(w.t.Context(), hostName, 443); err == nil {
+				w.t.Error("it connects")
+			}
+			tried := c.Tried()
+			for _, a := range tried {
+				if !a.Named {
+					w.t.Errorf("%+v: it wanted to reach %s, and that is not said to be configured", how, a.To)
+				}
+			}
+			if len(tried) < 2 {
+				w.t.Errorf("%+v: it tried %v alone, so that this proves nothing", how, tried)
+			}
+		})
 	}
 }

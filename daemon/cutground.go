@@ -18,8 +18,9 @@ type cutGround struct {
 
 	mu     sync.Mutex
 	conns  map[net.Conn]bool
-	before []netip.AddrPort // what was dialled until then
+	before []netip.AddrPort // what was dialled until something was done to it
 	after  []netip.AddrPort // what was to be dialled since, each once
+	since  bool             // something was
 	cut    bool
 	silent bool
 	gone   chan struct{} // closed when the copy ends
@@ -67,7 +68,7 @@ func remember(list []netip.AddrPort, to netip.AddrPort) []netip.AddrPort {
 func (g *cutGround) dial(ctx context.Context, to netip.AddrPort, dial func(context.Context, netip.AddrPort) (net.Conn, error)) (net.Conn, error) {
 	g.mu.Lock()
 	cut, silent := g.cut, g.silent
-	if cut {
+	if g.since {
 		g.after = remember(g.after, to)
 	} else {
 		g.before = remember(g.before, to)
@@ -106,13 +107,30 @@ func (g *cutGround) refuse(ctx context.Context, to netip.AddrPort, silent bool) 
 // take takes the ground away.
 func (g *cutGround) take(silent bool) {
 	g.mu.Lock()
-	g.cut, g.silent = true, silent
+	g.cut, g.silent, g.since = true, silent, true
 	conns := g.conns
 	g.conns = map[net.Conn]bool{}
 	g.mu.Unlock()
 	for c := range conns {
 		_ = c.(*cutConn).Conn.Close()
 	}
+}
+
+// give gives it back. What was and is to be dialled is remembered as before.
+func (g *cutGround) give() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.cut = false
+}
+
+// mark begins anew to remember what is dialled, without taking anything away.
+func (g *cutGround) mark() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, to := range g.after {
+		g.before = remember(g.before, to)
+	}
+	g.after, g.since = nil, true
 }
 
 // cutConn is a connection on such a ground.

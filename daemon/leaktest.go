@@ -41,7 +41,7 @@ func (d *Daemon) LeakTest(ctx context.Context, ask TestRequest) (*leaktest.Repor
 	}
 	o := leaktest.Options{
 		Subject: subject{d, d.o.Control}, Observer: d.o.Observer, Only: ask.Only, Trigger: ask.Trigger,
-		Progress: ask.Progress, PCAP: ask.PCAP, Environ: ask.Environ, Limit: cmp.Or(g.config.LeakTest.Limit, config.DefaultTestLimit),
+		Progress: ask.Progress, PCAP: ask.PCAP, Environ: ask.Environ, Own: d.o.Environ, Limit: cmp.Or(g.config.LeakTest.Limit, config.DefaultTestLimit),
 	}
 	if ask.Control {
 		o.Control = d.o.AskHost

@@ -108,6 +108,7 @@ func (l *live) tries(only ...string) *leaktest.Report {
 var throughDoors = []string{"NAME-BY-CHANNEL", "NAME-BY-DOOR", "DNS-DOOR", "GATEWAY-CLOSED", "HTTPS-RECORD"}
 
 func TestLeakTest_TheProgramIsSealedByEveryDoor(t *testing.T) {
+	t.Parallel()
 	l, c := liveCanary(t, "")
 	for _, one := range l.tries(throughDoors...).Cases {
 		if one.Verdict != leaktest.Sealed {
@@ -125,6 +126,7 @@ func TestLeakTest_TheProgramIsSealedByEveryDoor(t *testing.T) {
 // TestLeakTest_UsersOfAChannelDoNotNoticeThatItIsTested: it is cut off in copies, and what a test asks for on purpose is not counted
 // as a client's request, by which `doctor` would take clients for leaky.
 func TestLeakTest_UsersOfAChannelDoNotNoticeThatItIsTested(t *testing.T) {
+	t.Parallel()
 	l, _ := liveCanary(t, "")
 	tunnel := l.tunnel(l.at.Proxy[0])
 	before := l.dns.Live()
@@ -146,6 +148,25 @@ func TestLeakTest_UsersOfAChannelDoNotNoticeThatItIsTested(t *testing.T) {
 	}
 }
 
+// TestLeakTest_TheWindowsInTimeAreTriedInCopies: before a channel is ready, after a reload, in another network, and after a moment
+// without one.
+func TestLeakTest_TheWindowsInTimeAreTriedInCopies(t *testing.T) {
+	t.Parallel()
+	l, c := liveCanary(t, "")
+	windows := []string{"NOT-READY", "RETIRED", "NETWORK-CHANGED", "CONNECTED-AGAIN"}
+	for _, one := range l.tries(windows...).Cases {
+		if one.Verdict != leaktest.Sealed || !one.Needed {
+			t.Errorf("%s is %s: %s\n%s", one.ID, one.Verdict, one.Reason, strings.Join(one.Evidence, "\n"))
+		}
+	}
+	c.leaks.Store(true)
+	for _, one := range l.tries(windows[2:]...).Cases {
+		if one.Verdict != leaktest.Leak || one.Cause != map[string]string{windows[2]: "C3", windows[3]: "C4"}[one.ID] {
+			t.Errorf("a second resolver asks: %s is %s by %s\n%s", one.ID, one.Verdict, one.Cause, strings.Join(one.Evidence, "\n"))
+		}
+	}
+}
+
 // TestLeakTest_ALiteralIsRefusedWhereThePolicySaysSo, and it is not tried otherwise, since it would be carried.
 func TestLeakTest_ALiteralIsRefusedWhereThePolicySaysSo(t *testing.T) {
 	l, _ := liveCanary(t, "")
@@ -156,6 +177,7 @@ func TestLeakTest_ALiteralIsRefusedWhereThePolicySaysSo(t *testing.T) {
 
 // TestLeakTest_ListenersThatSpeakTLSAreTriedToo, by DNS over TLS and over HTTPS as well.
 func TestLeakTest_ListenersThatSpeakTLSAreTriedToo(t *testing.T) {
+	t.Parallel()
 	l, _ := liveCanary(t, "# tls\n")
 	for _, one := range l.tries("NAME-BY-DOOR", "DATAGRAM-BY-DOOR", "DNS-DOOR", "GATEWAY-CLOSED", "PLAIN-HTTP", "PLAIN-DNS").Cases {
 		said := strings.Join(one.Evidence, "\n")
@@ -206,6 +228,7 @@ func TestLeakTest_ItsLimitIsTheConfigurations(t *testing.T) {
 }
 
 func TestLeakTest_OneRunsAtATime(t *testing.T) {
+	t.Parallel()
 	l, _ := liveCanary(t, "")
 	began, first := make(chan struct{}, 100), make(chan error, 1)
 	ctx, stop := context.WithCancel(t.Context())

@@ -19,6 +19,7 @@ func (packets) Start(ctx context.Context, l leaktest.Look) (leaktest.Watching, e
 	w, err := watch.Start(ctx, watch.Options{
 		Labels:    l.Labels,
 		Doors:     func() []netip.AddrPort { return l.Doors },
+		Own:       l.Own,
 		Resolvers: l.Resolvers, Destinations: func() []netip.AddrPort { return l.Names }, PCAP: l.PCAP,
 	})
 	if err != nil {

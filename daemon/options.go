@@ -27,6 +27,8 @@ type Options struct {
 	Clocks  func() (awake, all time.Duration)
 	Log     *slog.Logger
 	Version string
+	// Environ is the program's own environment, whose proxies a leak test knows by their names; it is not obeyed. Nil: it is not known.
+	Environ []string
 	// Listening is called once, when the listeners are open.
 	Listening func(Listening)
 	// Ready is called once, when every channel is ready.

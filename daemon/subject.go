@@ -28,7 +28,7 @@ var _ leaktest.Subject = subject{}
 func (s subject) About() leaktest.About {
 	c := s.d.current().config
 	return leaktest.About{
-		Version: s.d.o.Version, File: c.File, Running: s.running,
+		Version: s.d.o.Version, File: c.File, Running: s.running, Names: ownNames(c),
 		Policy: leaktest.Policy{PlainHTTP: string(c.Policy.PlainHTTP), ForeignResolvers: string(c.Policy.ForeignResolvers), ClientResolved: string(c.Policy.ClientResolved), Contained: string(c.Policy.Contained)},
 	}
 }
@@ -56,7 +56,7 @@ func (s subject) Channels() (all []leaktest.Channel) {
 	for _, r := range g.channels {
 		spec := r.Spec()
 		c := leaktest.Channel{
-			Way: wayOf{s.d, spec.Name}, Name: spec.Name, Over: spec.Over, Hops: path(g, r.Channel), Exit: spec.ResolveAtExit, Forward: spec.Resolver.Forward,
+			Way: wayOf{s.d, spec.Name}, Name: spec.Name, Over: spec.Over, Hops: path(g, r.Channel), Exit: spec.ResolveAtExit, Tunnel: tunnelled(r), Forward: spec.Resolver.Forward,
 			Ready: func() error {
 				if r.Ready() {
 					return nil
@@ -74,6 +74,11 @@ func (s subject) Channels() (all []leaktest.Channel) {
 		all = append(all, c)
 	}
 	return all
+}
+
+// tunnelled says that a channel is a tunnel, or stands on one.
+func tunnelled(r *running) bool {
+	return r.Spec().WireGuard != nil || r.over != nil && tunnelled(r.over)
 }
 
 func cmpErr(err, other error) error {

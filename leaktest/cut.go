@@ -7,7 +7,6 @@ import (
 	"sync"
 	"time"
 
-	"watertight/dnswire"
 	"watertight/fault"
 	"watertight/visit"
 )
@@ -78,38 +77,8 @@ func (r *run) cutCopy(ctx context.Context, c Channel, copied Copy, what string, 
 	copied.Cut(silent)
 	ctx, cancel := context.WithTimeout(ctx, cutLimit)
 	defer cancel()
-	var asking sync.WaitGroup
-	if !c.Exit {
-		asking.Go(func() {
-			defer guard(f)
-			v, host := r.unreachable(what + ", asked for a name")
-			a, local, err := copied.Exchange(ctx, dnswire.Question{Name: host, Type: dnswire.A})
-			if err == nil && !local {
-				f.leak("B1", fixCut, "%s: it was answered %s, though the resolver cannot be reached", v.what, dnswire.RCodeText(a.RCode))
-			}
-			refusedBy(err, v.what, f)
-			f.visit(v)
-		})
-	}
-	asking.Go(func() {
-		defer guard(f)
-		v, host := r.unreachable(what + ", asked to connect")
-		conn, err := copied.Connect(ctx, host, 443)
-		if err == nil {
-			_ = conn.Close()
-			f.leak("B1", fixCut, "%s: it connected, though nothing of the channel can be reached", v.what)
-		}
-		refusedBy(err, v.what, f)
-		f.visit(v)
-	})
-	asking.Wait()
-	for _, a := range copied.Tried() {
-		if a.Named {
-			f.note("%s wanted to connect to %s again, as configured", what, a.To)
-			continue
-		}
-		f.leak("B1", fixCut, "%s wanted to connect to %s, which is none of its resolvers and hops", what, a.To)
-	}
+	r.askInVain(ctx, c, copied, what, vain{"B1", "the resolver cannot be reached"}, f)
+	r.judgeTried(copied, what, "B1", f)
 }
 
 const fixCut = "this is a fault of the program: report it with this report"

@@ -66,6 +66,22 @@ func definitions() []definition {
 			fix:    fixCut, fresh: true, try: tryCutResolver,
 		},
 		{
+			Listed: Listed{ID: "NOT-READY", Title: "Before a channel's resolver has answered, a request is refused, and nobody else is asked", Cause: "C1", Needed: true},
+			fix:    fixCut, fresh: true, try: tryUnready,
+		},
+		{
+			Listed: Listed{ID: "RETIRED", Title: "A channel that a reload has taken away answers nothing, and asks nobody", Cause: "C2", Needed: true},
+			fix:    fixCut, fresh: true, try: tryRetired,
+		},
+		{
+			Listed: Listed{ID: "NETWORK-CHANGED", Title: "In another network nothing is answered or connected by what was before, and the same resolver is asked", Cause: "C3", Canary: true, NeededWhere: "a channel resolves here and is no tunnel"},
+			fix:    fixSecond, try: tryChanged,
+		},
+		{
+			Listed: Listed{ID: "CONNECTED-AGAIN", Title: "A channel that was cut off for a moment comes back to its own resolver, and asks nobody else", Cause: "C4", Canary: true, NeededWhere: "a channel resolves here and is no tunnel"},
+			fix:    fixSecond, try: tryAgain,
+		},
+		{
 			Listed: Listed{ID: "FOREIGN-RESOLVER", Title: "Clients reach no resolver of others", Cause: "G11"},
 			fix:    fixPolicy, try: tryForeign,
 		},

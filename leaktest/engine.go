@@ -67,6 +67,9 @@ func (r *run) begin(ctx context.Context) {
 			look.Resolvers = append(look.Resolvers, c.Peers...)
 		}
 	}
+	for _, n := range r.about.Names {
+		look.Own = append(look.Own, n.Host)
+	}
 	w, err := r.o.Observer.Start(ctx, look)
 	if err != nil {
 		r.unseen = clean(err.Error())

@@ -36,9 +36,15 @@ func (r *run) judgePacket(s Sighting, f *findings) {
 		way += ", by " + s.Process
 	}
 	told, perhaps := r.toldTheName(s)
+	own, isOwn := r.ownName(s)
 	switch {
+	case isOwn && s.Ours:
+		f.leak(own.Cause, "", "this program asked for %s (%s) in clear: %s", own.Host, own.Of, way)
+	case isOwn:
+		f.note("%s (%s) was asked for in clear: %s; whether that was for this program, its traps say (TRAP)", own.Host, own.Of, way)
 	case s.Label != "" && s.Label == r.control.label:
 		return
+	case r.named(s): // it is judged by its name
 	case told:
 		f.held("a hop that resolves was given a name, as configured: %s", way)
 	case perhaps:
@@ -49,6 +55,8 @@ func (r *run) judgePacket(s Sighting, f *findings) {
 		f.leak("D4", "", "a name of the test can be read in what left this host (%s): %s", s.Form, way)
 	case s.Ours && s.What == "dot":
 		f.leak("D5", "", "this program spoke to an encrypted resolver that no channel has: %s", way)
+	case r.strange(s):
+		f.leak("E1", fixProgram, "this program asked in clear for a name that is none of the test's, and nobody else uses it: %s", way)
 	case s.Ours:
 		f.leak("B5", "", "this program asked for names in clear (%s): %s", s.What, way)
 	}

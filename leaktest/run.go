@@ -30,6 +30,8 @@ type Options struct {
 	Control func(ctx context.Context, host string) error
 	// Environ is the environment whose variables are read as clients do; nil: none is.
 	Environ []string
+	// Own is the environment of the program under test, whose proxies it must not use; nil: it is not known.
+	Own []string
 	// Only are the IDs of the cases to try; empty: all of them.
 	Only []string
 	// Trigger is what the run is made for.

@@ -26,6 +26,8 @@ type Subject interface {
 	// CopyForResolver opens one of which Cut takes the way to the channel's own resolver alone, and Tried tells of that: its hops live
 	// on. The error is [ErrTunnel] for a channel that cannot be up twice.
 	CopyForResolver(ctx context.Context, channel string) (Copy, error)
+	// CopyUnready opens one that is cut off from the beginning, and gives it before it is ready, which it never becomes.
+	CopyUnready(ctx context.Context, channel string, silent bool) (Copy, error)
 	// Counters are the program's own, at this moment.
 	Counters() Counters
 }
@@ -36,6 +38,7 @@ type About struct {
 	File    string
 	Running bool // it serves users; else it was started for the test
 	Policy  Policy
+	Names   []OwnName
 }
 
 // Policy is what of the policy the test has to know: refuse, report or allow.
@@ -89,6 +92,8 @@ type Channel struct {
 	Over string
 	Hops []string // from this host on, without credentials
 	Exit bool     // the last hop resolves
+	// Tunnel says that it is a tunnel, or stands on one: a copy of it never comes up.
+	Tunnel bool
 	// Resolvers are the upstreams as configured, and Addresses what they are reached at.
 	Resolvers []string
 	Addresses []netip.Addr
@@ -108,7 +113,14 @@ type Copy interface {
 	Ready() error
 	// Cut ends every connection of the copy, and of what it stands on, and lets none be made: it is refused, or nobody answers.
 	Cut(silent bool)
-	// Tried gives where the copy wanted to connect since it was cut, each once, and whether the configuration names it.
+	// Restore lets connections be made again.
+	Restore()
+	// Changed does what the program does with its channels when the network has changed.
+	Changed()
+	// Retire closes its channels, as a reload does with those that it replaces. Nothing keeps them from connecting.
+	Retire()
+	// Tried gives where the copy wanted to connect since it was cut, its network changed or it was retired, each once, and whether the
+	// configuration names it.
 	Tried() []Attempt
 	// Close ends the copy.
 	Close()
@@ -147,6 +159,9 @@ type Look struct {
 	Resolvers []netip.AddrPort
 	// Names are where the name of a target is said in clear, as the configuration has it: a proxy that resolves.
 	Names []netip.AddrPort
+	// Own are names of the program's own. A question of DNS for one of them that leaves this host in clear is a sighting, with the name
+	// as its label.
+	Own []string
 	// PCAP gets the packets that were seen. Nil: nobody does.
 	PCAP io.Writer
 }

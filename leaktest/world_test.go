@@ -34,6 +34,8 @@ type world struct {
 	t            *testing.T
 	about        About
 	counts       Counters
+	counted      bool // they were asked for
+	early        bool // they are of the time before the test
 	seen         Observed
 	control      bool // the host's resolver leads to the canary
 	controlLabel string
@@ -60,8 +62,9 @@ type world struct {
 	cutTries       []Attempt
 	deadAnswers    bool // a channel whose resolver alone is dead does
 	deadTries      []Attempt
-	roamsTo        netip.Addr // where roams leads; not valid: to the stranger
-	kin            bool       // that is an address of the resolver's network
+	windows        map[string]*window // what goes wrong with a copy: unready, retired, changed, again
+	roamsTo        netip.Addr         // where roams leads; not valid: to the stranger
+	kin            bool               // that is an address of the resolver's network
 	changeDoors    func([]Door) []Door
 	shut           bool   // what no policy refuses is refused all the same
 	open           string // the case by which a contained program gets out
@@ -269,8 +272,17 @@ func (w *world) ServeHTTP(out http.ResponseWriter, r *http.Request) {
 // The world is a subject.
 
 func (w *world) About() About                 { return w.about }
-func (w *world) Counters() Counters           { return w.counts }
 func (w *world) Leads(string) (string, error) { return "out", nil }
+
+// Counters are none of before the test, but where they are early.
+func (w *world) Counters() Counters {
+	if !w.counted && !w.early {
+		w.counted = true
+		return Counters{}
+	}
+	return w.counts
+}
+
 func (w *world) Channels() []Channel {
 	return []Channel{
 		{Way: way{w, "direct", ""}, Name: "direct", Resolvers: []string{"https://198.18.50.53"}, Addresses: []netip.Addr{below}},
@@ -293,44 +305,6 @@ func (w *world) allDoors() []Door {
 		{Kind: DoorGateway, At: "127.0.0.1:8088", Dial: w.dialGateway},
 	}
 }
-
-// cutWay is a copy of a channel.
-type cutWay struct {
-	way
-	cut  bool
-	dead bool // it is its resolver alone that is cut off
-}
-
-func (w *world) Copy(_ context.Context, channel string) (Copy, error) {
-	return &cutWay{way: way{w, channel, "copy"}}, nil
-}
-
-func (w *world) CopyForResolver(_ context.Context, channel string) (Copy, error) {
-	return &cutWay{way: way{w, channel, "copy"}, dead: true}, nil
-}
-
-func (c *cutWay) Exchange(ctx context.Context, q dnswire.Question) (*dnswire.Answer, bool, error) {
-	if c.cut && (c.dead && !c.w.deadAnswers || !c.dead && !c.w.cutAnswers) {
-		return nil, false, fault.New(fault.ResolverUnreachable, "it cannot be reached", nil)
-	}
-	return c.way.Exchange(ctx, q)
-}
-
-func (c *cutWay) Connect(ctx context.Context, host string, port uint16) (net.Conn, error) {
-	if c.cut {
-		return nil, fault.New(fault.ResolverUnreachable, "it cannot be reached", nil)
-	}
-	return c.way.Connect(ctx, host, port)
-}
-func (c *cutWay) Ready() error { return nil }
-func (c *cutWay) Cut(bool)     { c.cut = true }
-func (c *cutWay) Tried() []Attempt {
-	if c.dead {
-		return c.w.deadTries
-	}
-	return c.w.cutTries
-}
-func (c *cutWay) Close() {}
 
 // Start lets the world look on.
 func (w *world) Start(_ context.Context, _ Look) (Watching, error) { return watched{w}, nil }

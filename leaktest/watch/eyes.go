@@ -15,6 +15,7 @@ import (
 type eyes struct {
 	finder       *capture.Finder
 	labels       map[string]bool
+	own          map[string]bool // names of the program's own
 	doors        map[netip.AddrPort]bool
 	resolvers    map[netip.AddrPort]bool
 	destinations map[netip.AddrPort]bool
@@ -70,7 +71,7 @@ type mark struct {
 
 func newEyes(loopback func(int) bool) *eyes {
 	return &eyes{
-		labels: map[string]bool{}, doors: map[netip.AddrPort]bool{}, resolvers: map[netip.AddrPort]bool{}, destinations: map[netip.AddrPort]bool{},
+		labels: map[string]bool{}, own: map[string]bool{}, doors: map[netip.AddrPort]bool{}, resolvers: map[netip.AddrPort]bool{}, destinations: map[netip.AddrPort]bool{},
 		loopback: loopback, streams: map[line]*stream{}, hellos: map[line]*hello{}, seen: map[mark]*sight{},
 	}
 }
@@ -113,6 +114,13 @@ func (e *eyes) glance(p *capture.Packet, index int) {
 		return
 	}
 	e.note(p, index, what, "", "")
+	if what != DoT && len(e.own) > 0 {
+		for _, asked := range capture.Begins(p, p.Payload) {
+			if asked.Means == capture.ByDNS && e.own[asked.Name] {
+				e.note(p, index, Label, Wire, asked.Name)
+			}
+		}
+	}
 }
 
 // search looks for labels in a packet, and in the stream that it is part of.

@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 
 	"golang.org/x/sys/unix"
@@ -126,6 +127,11 @@ func (o *observer) take(next order) error {
 				return errTooMany
 			}
 			one.into[plain(a)] = true
+		}
+	}
+	for _, name := range next.Own {
+		if o.eyes.own[strings.ToLower(name)] = true; len(o.eyes.own) > maxOwn {
+			return errTooMany
 		}
 	}
 	if next.Loopback != nil {

@@ -15,6 +15,7 @@ type order struct {
 	Doors        []netip.AddrPort `json:"doors,omitempty"`
 	Resolvers    []netip.AddrPort `json:"resolvers,omitempty"`
 	Destinations []netip.AddrPort `json:"destinations,omitempty"`
+	Own          []string         `json:"own,omitempty"`
 	Loopback     []int            `json:"loopback,omitempty"` // interfaces
 	Packets      bool             `json:"packets,omitempty"`  // are wanted too
 	Stop         bool             `json:"stop,omitempty"`

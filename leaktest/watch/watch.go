@@ -75,6 +75,9 @@ type Options struct {
 	// Destinations gives with whom a label may be spoken of in the clear, but for questions of DNS: where the test itself goes, and a
 	// proxy without TLS that is told names. Nil: nobody.
 	Destinations func() []netip.AddrPort
+	// Own are names that this program has reason to look up: a question of DNS for one of them that leaves in clear is a sighting of
+	// [Label], whoever asks. 256 at most.
+	Own []string
 	// PCAP gets every packet that was seen, up to 64 MiB of them, as pcapng. Nil: nobody does.
 	PCAP io.Writer
 }
@@ -82,6 +85,9 @@ type Options struct {
 func (o Options) validate() error {
 	if o.Labels == nil {
 		return errors.New("watch: nobody says which labels are looked for")
+	}
+	if len(o.Own) > maxOwn {
+		return errors.New("watch: there are more names of the program's own than are looked for")
 	}
 	return nil
 }
@@ -103,6 +109,7 @@ type Seen struct {
 // Limits.
 const (
 	maxLabels    = 512
+	maxOwn       = 256
 	maxSightings = 1000
 	maxAddresses = 4096      // of each kind in Options
 	maxPCAP      = 64 << 20  // octets of packets

@@ -88,7 +88,7 @@ func (w *Watch) begin(ctx context.Context) error {
 	}
 	heard := make(chan error, 1)
 	first := w.order()
-	first.Packets, first.Resolvers = w.pcap != nil, w.o.Resolvers
+	first.Packets, first.Resolvers, first.Own = w.pcap != nil, w.o.Resolvers, w.o.Own
 	go func() {
 		_ = say(w.to, first) // one that has ended says why
 		var answer word
