@@ -160,6 +160,7 @@ func orElse(s, other string) string {
 
 // clean takes from a text what a terminal would obey, and bounds it: it may be another's.
 func clean(s string) string {
+	s = strings.ReplaceAll(strings.TrimSpace(s), "\n", ": ") // what is more than a line is a sentence and its mend
 	s = strings.Map(func(r rune) rune {
 		if unicode.IsControl(r) || !unicode.IsPrint(r) && r != ' ' {
 			return '?'

@@ -3,6 +3,7 @@ package leaktest
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"text/tabwriter"
 )
@@ -18,9 +19,9 @@ func (r *Report) WriteText(out io.Writer, all bool) error {
 	if err := w.Flush(); err != nil {
 		return err
 	}
-	for _, c := range r.Cases {
-		if c.Verdict != Sealed || all {
-			c.write(out)
+	for _, alike := range grouped(r.Cases) {
+		if alike[0].Verdict != Sealed || all {
+			writeCases(out, alike)
 		}
 	}
 	r.Environment.writePaths(out)
@@ -28,9 +29,43 @@ func (r *Report) WriteText(out io.Writer, all bool) error {
 	return err
 }
 
-// write writes what came of a case.
-func (c Case) write(out io.Writer) {
-	fmt.Fprintf(out, "\n%s: %s", clean(c.ID), clean(string(c.Verdict)))
+// grouped puts cases together of which there is nothing to say but the same: each group stands where the first of it did.
+func grouped(cases []Case) (groups [][]Case) {
+	for _, c := range cases {
+		i := slices.IndexFunc(groups, func(g []Case) bool {
+			return g[0].Verdict == c.Verdict && g[0].Reason != "" && g[0].Reason == c.Reason && g[0].Fix == c.Fix && len(g[0].Evidence)+len(c.Evidence) == 0
+		})
+		if i < 0 {
+			groups = append(groups, []Case{c})
+			continue
+		}
+		groups[i] = append(groups[i], c)
+	}
+	return groups
+}
+
+// idsWidth is how many columns a line of IDs has.
+const idsWidth = 110
+
+// writeCases writes what came of cases of which the same is to be said.
+func writeCases(out io.Writer, alike []Case) {
+	c, line := alike[0], 0
+	fmt.Fprintln(out)
+	for i, one := range alike {
+		id := clean(one.ID)
+		switch {
+		case i == 0:
+		case line+len(id)+2 > idsWidth:
+			fmt.Fprint(out, ",\n")
+			line = 0
+		default:
+			fmt.Fprint(out, ", ")
+			line += 2
+		}
+		fmt.Fprint(out, id)
+		line += len(id)
+	}
+	fmt.Fprintf(out, ": %s", clean(string(c.Verdict)))
 	if c.Reason != "" {
 		fmt.Fprintf(out, ": %s", clean(c.Reason))
 	}
