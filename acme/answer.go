@@ -15,6 +15,8 @@ import (
 
 	xacme "golang.org/x/crypto/acme"
 	"golang.org/x/net/netutil"
+
+	"watertight/httpserve"
 )
 
 // Protocol is the protocol by which an authority asks for the answer to a validation (RFC 8737, section 4). A connection on
@@ -108,7 +110,7 @@ func (a *answers) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // ServeHTTP answers validations by http-01 on l until ctx ends, and closes l. It gives nil then.
 func (m *Manager) ServeHTTP(ctx context.Context, l *net.TCPListener) error {
 	server := &http.Server{
-		Handler: &m.answers, ReadTimeout: httpTime, WriteTimeout: httpTime, MaxHeaderBytes: httpHead,
+		Handler: httpserve.Contain(&m.answers, m.log), ReadTimeout: httpTime, WriteTimeout: httpTime, MaxHeaderBytes: httpHead,
 		ErrorLog: log.New(io.Discard, "", 0), DisableGeneralOptionsHandler: true, // what clients do wrong is no news
 	}
 	server.SetKeepAlivesEnabled(false)

@@ -13,6 +13,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"watertight/httpserve"
 )
 
 // Limits on those who come to the web page.
@@ -47,7 +49,7 @@ func (w *Web) Serve(ctx context.Context, p Port) error {
 		h = http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) { w.redirect(rw, r, p.Redirect) })
 	}
 	server := &http.Server{
-		Handler: h, Protocols: &http1,
+		Handler: httpserve.Contain(h, w.o.Logger), Protocols: &http1,
 		ReadHeaderTimeout: webHeaderLimit, ReadTimeout: webReadLimit, WriteTimeout: webWriteLimit, IdleTimeout: webIdleLimit,
 		MaxHeaderBytes: webHeader, DisableGeneralOptionsHandler: true,
 		ErrorLog:    log.New(io.Discard, "", 0), // it would have the addresses of visitors
@@ -60,21 +62,9 @@ func (w *Web) Serve(ctx context.Context, p Port) error {
 		c.SessionTicketsDisabled = true // they would tell one visit from another
 		l = tls.NewListener(l, c)
 	}
-	drained := make(chan struct{})
-	stop := context.AfterFunc(ctx, func() {
-		defer close(drained)
-		drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), webDrain)
-		defer cancel()
-		if server.Shutdown(drain) != nil {
-			_ = server.Close() // those who did not end in time are cut off
-		}
-	})
-	err := server.Serve(l)
-	if stop() { // nobody told it to end
-		_ = server.Close()
+	if err := httpserve.Serve(ctx, server, l, webDrain); err != nil {
 		return fmt.Errorf("canary: the web page: %w", err)
 	}
-	<-drained
 	return nil
 }
 

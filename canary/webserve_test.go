@@ -127,6 +127,23 @@ func TestAHeadThatIsTooLargeIsRefused(t *testing.T) {
 	}
 }
 
+// lost are Networks with a fault.
+type lost struct{}
+
+func (lost) Network(a netip.Addr) *visit.Network { panic(a) }
+
+func TestAFaultIsToldWithoutTheVisitor(t *testing.T) {
+	s := newSite(t, lost{})
+	conn := dial(t, s.serves(t, Port{}))
+	_, _ = io.WriteString(conn, "GET /api/v1/whoami HTTP/1.1\r\nHost: "+testZone+"\r\n\r\n") // it may be cut off
+	if b, _ := io.ReadAll(conn); len(b) > 0 {
+		t.Errorf("%s", b)
+	}
+	if text := s.own.String(); !strings.Contains(text, "panic=netip.Addr") || !strings.Contains(text, "lost.Network") || strings.Contains(text, "127.0.0.1") {
+		t.Errorf("the log has %q", text)
+	}
+}
+
 func TestOneNetworkDoesNotTakeAllConnections(t *testing.T) {
 	s := newSite(t, Nowhere{})
 	at := s.serves(t, Port{})

@@ -16,6 +16,8 @@ import (
 	"net/http"
 	"sync/atomic"
 	"time"
+
+	"watertight/httpserve"
 )
 
 // Source is the program as this package sees it. Its methods are called from any goroutine, and at the same time.
@@ -105,7 +107,7 @@ func (s *Server) serve(ctx context.Context, l net.Listener, h http.Handler, d *D
 	var http1 http.Protocols
 	http1.SetHTTP1(true)
 	server := &http.Server{
-		Handler:           h,
+		Handler:           httpserve.Contain(h, s.o.Log),
 		Protocols:         &http1,
 		ReadHeaderTimeout: headerLimit,
 		ReadTimeout:       readLimit,
@@ -122,20 +124,8 @@ func (s *Server) serve(ctx context.Context, l net.Listener, h http.Handler, d *D
 		l = &doorListener{l, d}
 		server.ConnContext, server.ConnState = d.enter, s.handshaken
 	}
-	drained := make(chan struct{})
-	stop := context.AfterFunc(ctx, func() {
-		defer close(drained)
-		drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainLimit)
-		defer cancel()
-		if server.Shutdown(drain) != nil {
-			_ = server.Close() // those who did not end in time are cut off
-		}
-	})
-	err := server.Serve(l)
-	if stop() { // nobody told it to end
-		_ = server.Close()
+	if err := httpserve.Serve(ctx, server, l, drainLimit); err != nil {
 		return fmt.Errorf("control: %w", err)
 	}
-	<-drained
 	return nil
 }

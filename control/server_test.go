@@ -2,6 +2,7 @@ package control
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"crypto/tls"
 	"encoding/json"
@@ -115,6 +116,40 @@ func TestNew_RefusesWhatIsMissing(t *testing.T) {
 		if _, err := New(o); err == nil {
 			t.Errorf("New took %+v", o)
 		}
+	}
+}
+
+// faulty is a program that panics when it is asked.
+type faulty struct{ source }
+
+func (*faulty) Status() Status { panic("secret") }
+
+func TestAFaultEndsARequestAndIsTold(t *testing.T) {
+	var told bytes.Buffer
+	s := server(t, &faulty{})
+	s.o.Log = slog.New(slog.NewTextHandler(&told, nil))
+	ctx, stop := context.WithCancel(t.Context())
+	l, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- s.serve(ctx, l, s.admin(), nil) }()
+	conn, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	_, _ = io.WriteString(conn, get("/status")) // it may be cut off
+	if b, _ := io.ReadAll(conn); len(b) > 0 {
+		t.Errorf("%s", b)
+	}
+	stop()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+	if text := told.String(); !strings.Contains(text, "panic=string") || !strings.Contains(text, "faulty") || strings.Contains(text, "secret") {
+		t.Errorf("the log has %q", text)
 	}
 }
 

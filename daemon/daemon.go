@@ -106,7 +106,7 @@ func New(o Options) (*Daemon, error) {
 	if err := d.newTransparent(sink); err != nil {
 		return nil, err
 	}
-	if d.http, err = httpproxy.New(httpproxy.Options{Dialer: hosted{d, sink}, Packets: &d.board, Relay: d.relay, Sink: sink}); err != nil {
+	if d.http, err = httpproxy.New(httpproxy.Options{Dialer: hosted{d, sink}, Packets: &d.board, Relay: d.relay, Sink: sink, Logger: o.Log}); err != nil {
 		return nil, err
 	}
 	if d.socks, err = socksproxy.New(socksproxy.Options{

@@ -21,7 +21,7 @@ import (
 func (d *Daemon) newGateway(sink event.Sink) (*gateway.Gateway, error) {
 	limits := d.o.Config.Limits
 	return gateway.New(gateway.Options{
-		Current: d.board.gatewayTable, Sink: sink, Keeper: d.keeper, Connections: limits.Connections, DrainLimit: limits.Drain,
+		Current: d.board.gatewayTable, Sink: sink, Logger: d.o.Log, Keeper: d.keeper, Connections: limits.Connections, DrainLimit: limits.Drain,
 	})
 }
 

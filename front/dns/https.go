@@ -14,6 +14,8 @@ import (
 	"strconv"
 	"sync"
 	"time"
+
+	"watertight/httpserve"
 )
 
 // mediaType is that of a DNS message (RFC 8484, section 6).
@@ -68,23 +70,7 @@ func (d *Door) serveHTTP2(ctx context.Context, l *net.TCPListener, announce stri
 		},
 		ErrorLog: log.New(io.Discard, "", 0), // what clients do wrong is no news
 	}
-	drained := make(chan struct{})
-	stop := context.AfterFunc(ctx, func() {
-		defer close(drained)
-		patience, cancel := context.WithTimeout(context.WithoutCancel(ctx), d.o.Drain)
-		defer cancel()
-		if server.Shutdown(patience) != nil {
-			_ = server.Close()
-		}
-	})
-	err = server.Serve(tls.NewListener(&doorListener{l, d, own}, config))
-	if !stop() {
-		<-drained
-	}
-	if ctx.Err() != nil || errors.Is(err, http.ErrServerClosed) {
-		return nil
-	}
-	return errors.Join(err, server.Close())
+	return httpserve.Serve(ctx, server, tls.NewListener(&doorListener{l, d, own}, config), d.o.Drain)
 }
 
 // doorListener gives the connections of clients that are served, within the limit.
@@ -126,12 +112,12 @@ func (c *counted) Close() error {
 
 // requests answers requests, with a header that announces HTTP/3 unless it is empty.
 func (d *Door) requests(announce string) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	return httpserve.Contain(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if announce != "" {
 			w.Header().Set("Alt-Svc", announce)
 		}
 		d.serveHTTP(w, r)
-	})
+	}), d.o.Logger)
 }
 
 // serveHTTP answers one request.

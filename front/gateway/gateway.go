@@ -13,6 +13,7 @@ import (
 	"errors"
 	"io"
 	"log"
+	"log/slog"
 	"net"
 	"net/http"
 	"sync"
@@ -21,6 +22,7 @@ import (
 
 	"watertight/event"
 	"watertight/gate"
+	"watertight/httpserve"
 )
 
 // Limits of what clients send.
@@ -42,6 +44,8 @@ type Options struct {
 	// Sink is told of the requests that the gateway refuses by itself, of those that went over a connection which was
 	// there already, and of the end of each tunnel.
 	Sink event.Sink
+	// Logger is told of faults of the program, without names.
+	Logger *slog.Logger
 	// Keeper checks passwords, and counts what each user has.
 	Keeper *gate.Keeper
 	// Connections bounds the connections of clients at one time, and the requests too. Zero means 20,000.
@@ -56,6 +60,8 @@ func (o *Options) validate() error {
 		return errors.New("gateway: it needs to know the table in force")
 	case o.Sink == nil:
 		return errors.New("gateway: it needs an event sink")
+	case o.Logger == nil:
+		return errors.New("gateway: it needs a logger")
 	case o.Keeper == nil:
 		return errors.New("gateway: it needs a keeper of passwords")
 	case o.Connections < 0 || o.DrainLimit < 0:
@@ -104,7 +110,7 @@ func New(o Options) (*Gateway, error) {
 	protocols.SetHTTP2(true)
 	protocols.SetUnencryptedHTTP2(true) // as clients of gRPC speak it
 	g.server = &http.Server{
-		Handler:                      http.HandlerFunc(g.serve),
+		Handler:                      httpserve.Contain(http.HandlerFunc(g.serve), o.Logger),
 		Protocols:                    protocols,
 		HTTP2:                        &http.HTTP2Config{MaxConcurrentStreams: maxStreams, SendPingTimeout: pingAfter, PingTimeout: pingTimeout, WriteByteTimeout: stallTimeout},
 		DisableGeneralOptionsHandler: true,

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"io"
 	"log"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/netip"
@@ -125,7 +126,7 @@ func newWorld(t *testing.T, handler http.HandlerFunc, options ...option) *world 
 	generic := Entry{Hosts: []route.Pattern{pattern(t, "*.example.com")}, Roots: authorities.Pool(), Channel: "listed", Way: w}
 	w.entries = []Entry{e, generic}
 	w.table = table(t, w.entries...)
-	g, err := New(Options{Current: func() (*Table, func()) { return w.table, func() {} }, Sink: w.sink, Keeper: gate.NewKeeper()})
+	g, err := New(Options{Current: func() (*Table, func()) { return w.table, func() {} }, Sink: w.sink, Logger: slog.New(slog.DiscardHandler), Keeper: gate.NewKeeper()})
 	if err != nil {
 		t.Fatal(err)
 	}

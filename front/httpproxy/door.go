@@ -10,6 +10,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"log/slog"
 	"net"
 	"net/netip"
 	"os"
@@ -44,6 +45,8 @@ type Options struct {
 	// Sink is told of the requests that the door refuses by itself, of those that went over a connection which was
 	// there already, and of the end of each tunnel.
 	Sink event.Sink
+	// Logger is told of faults of the program, without names.
+	Logger *slog.Logger
 	// HeadTimeout bounds the time for a request's head. Zero means 10 seconds.
 	HeadTimeout time.Duration
 	// IdleTimeout bounds the time between two requests. Zero means 90 seconds.
@@ -63,6 +66,8 @@ func (o *Options) validate() error {
 		return errors.New("httpproxy: a door needs a relay")
 	case o.Sink == nil:
 		return errors.New("httpproxy: a door needs an event sink")
+	case o.Logger == nil:
+		return errors.New("httpproxy: a door needs a logger")
 	case o.HeadTimeout < 0 || o.IdleTimeout < 0 || o.StallTimeout < 0:
 		return errors.New("httpproxy: a time is negative")
 	}

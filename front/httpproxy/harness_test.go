@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -143,7 +144,7 @@ func (p *proxy) inForce() *gate.Rules {
 func serve(t testing.TB, change func(*Options)) *proxy {
 	t.Helper()
 	p := &proxy{keeper: gate.NewKeeper(), dialer: &dialer{}, sink: &sink{tunnels: make(chan event.Tunnel, 100)}}
-	o := Options{Dialer: p.dialer, Packets: p.dialer, Relay: copyBoth, Sink: p.sink}
+	o := Options{Dialer: p.dialer, Packets: p.dialer, Relay: copyBoth, Sink: p.sink, Logger: slog.New(slog.DiscardHandler)}
 	if change != nil {
 		change(&o)
 	}

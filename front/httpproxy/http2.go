@@ -13,6 +13,7 @@ import (
 	"watertight/gate"
 	"watertight/http2"
 	"watertight/httphead"
+	"watertight/httpserve"
 	"watertight/masque"
 	"watertight/name"
 	"watertight/route"
@@ -47,7 +48,7 @@ func (s Streams) ServeConn(ctx context.Context, guest *gate.Guest, _ []byte) {
 	defer origins.close()
 	var c *http2.Conn
 	c, err := http2.New(secure.Conn, http2.Options{
-		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		Handler: httpserve.Contain(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			v := &visit{d: s.d, guest: guest, origins: origins, exhausted: c.Drain}
 			v.tunnel = func(w http.ResponseWriter, r *http.Request) (tunnelStream, context.Context, error) {
 				return &stream2{Stream: w.(http2.Streamer).HTTPStream()}, r.Context(), nil
@@ -56,7 +57,7 @@ func (s Streams) ServeConn(ctx context.Context, guest *gate.Guest, _ []byte) {
 				return newCapsules(&stream2{Stream: w.(http2.Streamer).HTTPStream()}), r.Context(), nil
 			}
 			v.serve(w, r)
-		}),
+		}), s.d.o.Logger),
 		MaxStreams: maxStreams, StreamBuffer: streamBuffer, MaxHeader: httphead.MaxHead,
 		HeadTimeout: s.d.o.HeadTimeout, IdleTimeout: s.d.o.IdleTimeout, StallTimeout: s.d.o.StallTimeout,
 		PingAfter: pingAfter, PingTimeout: pingTimeout,

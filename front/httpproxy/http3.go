@@ -17,6 +17,7 @@ import (
 
 	"watertight/gate"
 	"watertight/httphead"
+	"watertight/httpserve"
 )
 
 // h3Uni is how many streams a client of HTTP/3 may open towards us: control, QPACK's two, and some that mean nothing
@@ -137,7 +138,7 @@ func (d *Door) serveHTTP3Conn(ctx, live context.Context, conn *quic.Conn, o HTTP
 		time.AfterFunc(linger, func() { _ = conn.CloseWithError(quic.ApplicationErrorCode(http3.ErrCodeNoError), "") })
 	}}
 	server := &http3.Server{
-		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		Handler: httpserve.Contain(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			under.begin()
 			defer under.end()
 			v := &visit{d: d, guest: guest, exhausted: func() {
@@ -158,7 +159,7 @@ func (d *Door) serveHTTP3Conn(ctx, live context.Context, conn *quic.Conn, o HTTP
 				return newDatagrams(s, w), live, nil
 			}
 			v.serve(w, r)
-		}),
+		}), d.o.Logger),
 		EnableDatagrams: true,
 		MaxHeaderBytes:  httphead.MaxHead,
 		IdleTimeout:     d.o.IdleTimeout,

@@ -3,6 +3,7 @@ package httpproxy
 import (
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"slices"
 	"strings"
@@ -101,15 +102,18 @@ func TestDrainEndsConnectionsThatWaitAndThoseThatWould(t *testing.T) {
 }
 
 func TestADoorWithoutItsCollaboratorsIsAnError(t *testing.T) {
-	for _, o := range []Options{
-		{},
-		{Dialer: &dialer{}},
-		{Dialer: &dialer{}, Relay: copyBoth},
-		{Relay: copyBoth, Sink: &sink{}},
-		{Dialer: &dialer{}, Relay: copyBoth, Sink: &sink{}, IdleTimeout: -1},
+	whole := Options{Dialer: &dialer{}, Packets: &dialer{}, Relay: copyBoth, Sink: &sink{}, Logger: slog.New(slog.DiscardHandler)}
+	if _, err := New(whole); err != nil {
+		t.Fatal(err)
+	}
+	for i, cut := range []func(*Options){
+		func(o *Options) { o.Dialer = nil }, func(o *Options) { o.Packets = nil }, func(o *Options) { o.Relay = nil },
+		func(o *Options) { o.Sink = nil }, func(o *Options) { o.Logger = nil }, func(o *Options) { o.IdleTimeout = -1 },
 	} {
+		o := whole
+		cut(&o)
 		if _, err := New(o); err == nil {
-			t.Errorf("%+v is accepted", o)
+			t.Errorf("%d: %+v is accepted", i, o)
 		}
 	}
 }
