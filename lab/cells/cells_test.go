@@ -40,6 +40,7 @@ func TestMain(m *testing.M) {
 		lab.Role{Name: soakedRole, Run: soaked},
 		lab.Role{Name: probingRole, Run: probing},
 		lab.Role{Name: observingRole, Run: observing},
+		lab.Role{Name: forgetfulRole, Run: forgets},
 		lab.Role{Name: askingRole, Run: asking},
 		lab.Role{Name: connectingRole, Run: connecting},
 		lab.Role{Name: leakyGatewayRole, Run: leakyGateway},

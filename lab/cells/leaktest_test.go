@@ -85,6 +85,7 @@ func TestLeakTest_TellsASealedProxyFromOneThatLeaks(t *testing.T) {
 			t.Errorf("%s is %s: %s", id, c.Verdict, c.Reason)
 		}
 	}
+	o.forgetfulIsSeen(t)
 
 	leaks := []struct {
 		name, id, cause string
