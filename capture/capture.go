@@ -37,6 +37,7 @@ type Packet struct {
 	Payload  []byte         // what TCP or UDP carries, or all that follows the IP header; part of Frame
 	seq      uint32         // TCP's sequence number of Payload's first octet
 	syn      bool
+	ends     bool
 	about    *Packet // of an error of ICMP: the packet that it answers, as far as it is quoted
 }
 
@@ -90,6 +91,9 @@ func (p *Packet) About() *Packet { return p.about }
 
 // Opens says whether the packet begins a connection of TCP, or answers one that does.
 func (p *Packet) Opens() bool { return p.syn }
+
+// Closes says whether the packet is the last of its direction of a connection of TCP.
+func (p *Packet) Closes() bool { return p.ends }
 
 // Sequence gives the sequence number of the first octet of a TCP packet's payload.
 func (p *Packet) Sequence() uint32 {
@@ -161,6 +165,7 @@ func (p *Packet) transport(proto byte, b []byte) {
 		p.Proto = TCP
 		p.seq = binary.BigEndian.Uint32(b[4:])
 		p.syn = b[13]&2 != 0
+		p.ends = b[13]&5 != 0 // FIN or RST
 		p.Payload = b[int(b[12]>>4)*4:]
 	case proto == protoUDP && len(b) >= 8:
 		ports()

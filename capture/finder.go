@@ -36,19 +36,27 @@ type target struct {
 func NewFinder(names []string) (*Finder, error) {
 	f := &Finder{folded: table{after: map[uint32][]target{}}, exact: table{after: map[uint32][]target{}}}
 	for _, name := range names {
-		if len(name) < shortest {
-			return nil, fmt.Errorf("capture: a name of less than %d octets is not searched for", shortest)
-		}
-		for _, n := range needles(name) {
-			t := &f.exact
-			if n.fold {
-				t = &f.folded
-			}
-			t.add(target{n.text, Found{name, n.form}})
-			f.longest = max(f.longest, len(n.text))
+		if err := f.Add(name); err != nil {
+			return nil, err
 		}
 	}
 	return f, nil
+}
+
+// Add has one more name looked for. One of less than 8 octets is an error.
+func (f *Finder) Add(name string) error {
+	if len(name) < shortest {
+		return fmt.Errorf("capture: a name of less than %d octets is not searched for", shortest)
+	}
+	for _, n := range needles(name) {
+		t := &f.exact
+		if n.fold {
+			t = &f.folded
+		}
+		t.add(target{n.text, Found{name, n.form}})
+		f.longest = max(f.longest, len(n.text))
+	}
+	return nil
 }
 
 // Longest is how many octets the longest disguise has: in octets that come in parts, what is split is found if so many of those

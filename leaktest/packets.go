@@ -40,6 +40,9 @@ func (r *run) judgePacket(s Sighting, f *findings) {
 	switch {
 	case isOwn && s.Ours:
 		f.leak(own.Cause, "", "this program asked for %s (%s) in clear: %s", own.Host, own.Of, way)
+	case isOwn && s.Process == "":
+		f.doubt("run the test as root, which sees whose packets they are; or find out which program of this host asks for that name",
+			"%s (%s) was asked for in clear: %s, and whose question that was is not known", own.Host, own.Of, way)
 	case isOwn:
 		f.note("%s (%s) was asked for in clear: %s; whether that was for this program, its traps say (TRAP)", own.Host, own.Of, way)
 	case s.Label != "" && s.Label == r.control.label:

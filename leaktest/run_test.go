@@ -44,6 +44,10 @@ func TestWithoutEvidenceNothingIsSealed(t *testing.T) {
 		{name: "no leak on purpose", change: func(o *Options) { o.Control = nil }, id: "CONTROL", want: Skipped, says: "not to be asked"},
 		{name: "nobody reads packets", seed: func(w *world) { w.blind = true }, id: "PACKETS", want: Skipped, says: "nobody reads packets"},
 		{name: "packets were lost", seed: func(w *world) { w.seen.Blind = "12 packets were lost" }, id: "PACKETS", want: Inconclusive, says: "12 packets were lost"},
+		{
+			name: "who asked for the name of a hop is not known", id: "PACKETS", want: Inconclusive, says: "gw.provider.example",
+			seed: func(w *world) { has(hopName, false)(w); w.seen.Sightings[1].Process = "" },
+		},
 		{name: "the canary kept too little", seed: func(w *world) { w.overflow = true }, id: "NAME-BY-CHANNEL", want: Inconclusive, says: "more than the canary keeps"},
 		{
 			name: "whose an address is, is not known", id: "FAILING-NAME", want: Inconclusive, says: "is not known",

@@ -29,7 +29,7 @@ func elsewhere(to string) window {
 func has(n OwnName, ours bool) func(w *world) {
 	return func(w *world) {
 		w.about.Names = append(w.about.Names, n)
-		s := Sighting{What: "label", Form: "wire", Label: n.Host, Ours: ours}
+		s := Sighting{What: "label", Form: "wire", Label: n.Host, Ours: ours, Process: "somebody (7)"}
 		w.seen = sighting(s)
 		s.What, s.Form, s.Label = "dns", "", ""
 		w.seen.Sightings = append(sighting(s).Sightings, w.seen.Sightings...)

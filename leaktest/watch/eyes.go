@@ -80,27 +80,25 @@ var errTooMany = errors.New("there are more labels than are looked for")
 
 // seek adds labels.
 func (e *eyes) seek(labels []string) error {
-	grown := false
 	for _, l := range labels {
-		if l = strings.ToLower(l); !e.labels[l] {
-			e.labels[l], grown = true, true
+		if l = strings.ToLower(l); e.labels[l] {
+			continue
 		}
+		if len(e.labels) >= maxLabels {
+			return errTooMany
+		}
+		if e.finder == nil {
+			f, err := capture.NewFinder(nil)
+			if err != nil {
+				return err
+			}
+			e.finder = f
+		}
+		if err := e.finder.Add(l); err != nil {
+			return err
+		}
+		e.labels[l] = true
 	}
-	if !grown {
-		return nil
-	}
-	if len(e.labels) > maxLabels {
-		return errTooMany
-	}
-	all := make([]string, 0, len(e.labels))
-	for l := range e.labels {
-		all = append(all, l)
-	}
-	f, err := capture.NewFinder(all)
-	if err != nil {
-		return err
-	}
-	e.finder = f
 	return nil
 }
 
@@ -138,6 +136,9 @@ func (e *eyes) search(p *capture.Packet, index int) {
 	}
 	for _, f := range found {
 		e.found(p, index, f, e.clear(p, at, f))
+	}
+	if p.Closes() {
+		delete(e.streams, at)
 	}
 }
 

@@ -101,6 +101,32 @@ func TestEyes_WhateverComesTheyKeepNoMoreThanTheirBounds(t *testing.T) {
 	}
 }
 
+// A busy host has many connections, one after the other: those that have ended take no place.
+func TestEyes_AConnectionThatHasEndedIsForgotten(t *testing.T) {
+	for flag, name := range map[byte]string{1: "FIN", 4: "RST"} {
+		e := looking(t)
+		for i := range 2 * maxFlows {
+			e.search(segment(uint16(i), 1, []byte("some octets")), i>>16)
+			last := segment(uint16(i), 12, []byte(sought[:10]))
+			last.Frame[len(last.Frame)-len(last.Payload)-20+13] |= flag
+			again := capture.Decode(last.Frame)
+			e.search(&again, i>>16)
+		}
+		if e.crowded > 0 || len(e.streams) > 0 {
+			t.Errorf("%s: %d connections are remembered, and %d were forgotten for others", name, len(e.streams), e.crowded)
+		}
+	}
+	e := looking(t)
+	e.search(segment(4000, 1, []byte(sought[:10])), 2)
+	last := segment(4000, 11, []byte(sought[10:]))
+	last.Frame[len(last.Frame)-len(last.Payload)-20+13] |= 1
+	again := capture.Decode(last.Frame)
+	e.search(&again, 2)
+	if len(e.seen) != 1 {
+		t.Error("what the last segment brings is not joined with what came before")
+	}
+}
+
 func TestTalk_AMessageThatIsTooLongIsRefused(t *testing.T) {
 	var w word
 	if err := hear(bytes.NewReader([]byte{0xff, 0xff, 0xff, 0xff}), &w); err == nil {

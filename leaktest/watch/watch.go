@@ -64,7 +64,7 @@ type Sighting struct {
 // Options says what to look for, and what is no sighting.
 type Options struct {
 	// Labels gives what to look for. It is called all the time; a label must be there before it is used, and is looked for from then
-	// on to the end, also where it is not given any more. A label has 8 octets at least; more than 512 are an error of the run.
+	// on to the end, also where it is not given any more. A label has 8 octets at least; more than 4096 are an error of the run.
 	Labels func() []string
 	// Doors gives where clients come in to this program. Between them and clients on this host, a label is in its place. Nil: only
 	// what the sockets of this process say is known.
@@ -108,7 +108,7 @@ type Seen struct {
 
 // Limits.
 const (
-	maxLabels    = 512
+	maxLabels    = 4096
 	maxOwn       = 256
 	maxSightings = 1000
 	maxAddresses = 4096      // of each kind in Options

@@ -1,7 +1,6 @@
 package watch
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -34,6 +33,7 @@ type Watch struct {
 	seen    Seen
 	sights  map[mark]int // where in seen.Sightings
 	inside  map[mark]bool
+	told    map[string]bool // labels that the observer knows
 	faces   map[int]net.Interface
 	names   []string
 	sockets map[Socket]bool
@@ -55,7 +55,7 @@ func Start(ctx context.Context, o Options) (*Watch, error) {
 		return nil, errors.New("watch: main does not call Child")
 	}
 	w := &Watch{
-		o: o, stop: make(chan struct{}), sights: map[mark]int{}, inside: map[mark]bool{}, faces: map[int]net.Interface{}, sockets: map[Socket]bool{},
+		o: o, stop: make(chan struct{}), sights: map[mark]int{}, inside: map[mark]bool{}, told: map[string]bool{}, faces: map[int]net.Interface{}, sockets: map[Socket]bool{},
 	}
 	if o.PCAP != nil {
 		w.pcap = capture.NewWriter(o.PCAP)
@@ -126,29 +126,10 @@ func (w *Watch) begin(ctx context.Context) error {
 const mend = "packets are not seen without it. Run the test as root, or let the program have it for its observer alone: " +
 	"`sudo setcap cap_net_raw+p` and the path of the program; for a service, see docs/leak-test.md"
 
-// tail keeps the last octets of what an observer complains of.
-type tail struct {
-	mu sync.Mutex
-	b  []byte
-}
-
-func (t *tail) Write(b []byte) (int, error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.b = append(t.b, b...)
-	t.b = t.b[max(0, len(t.b)-maxLine):]
-	return len(b), nil
-}
-
-func (t *tail) String() string {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return string(bytes.Clone(t.b))
-}
-
 // order is what there is to say at this moment.
 func (w *Watch) order() order {
-	o := order{Labels: w.o.Labels(), Loopback: []int{}}
+	o := order{Loopback: []int{}}
+	labels := w.o.Labels()
 	if w.o.Doors != nil {
 		o.Doors = w.o.Doors()
 	}
@@ -157,6 +138,12 @@ func (w *Watch) order() order {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	for _, l := range labels {
+		if !w.told[l] {
+			w.told[l] = true
+			o.Labels = append(o.Labels, l)
+		}
+	}
 	for i, f := range w.faces {
 		if f.Flags&net.FlagLoopback != 0 {
 			o.Loopback = append(o.Loopback, i)
