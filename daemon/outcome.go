@@ -76,6 +76,7 @@ func (d *Daemon) concluded(ctx context.Context, o regular.Outcome) {
 	was := t.valve.Closed()
 	t.valve.Concluded(o)
 	closed := t.valve.Closed()
+	t.schedule.Look()
 	if was == nil && closed != nil { // what is connected for the next request is not used for it
 		d.current().gateway.Drop()
 		d.http.RoutesChanged()

@@ -73,9 +73,14 @@ func Run(ctx context.Context, o Options, changed func(Kind), failed func(error))
 	}
 	var both sync.WaitGroup
 	both.Go(func() {
-		if err := o.Network(ctx, func() { tell(Network) }); err != nil && ctx.Err() == nil {
-			failed(err)
+		err := o.Network(ctx, func() { tell(Network) })
+		if ctx.Err() != nil {
+			return
 		}
+		if err == nil { // it was to go on
+			err = errors.New("whoever tells of them has ended")
+		}
+		failed(err)
 	})
 	w := watch{o: o, files: make([]content, len(o.Files))}
 	w.begin()

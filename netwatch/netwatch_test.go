@@ -179,3 +179,27 @@ func TestTheClocksOfThisHostRunAlike(t *testing.T) {
 		t.Errorf("%v %v, then %v %v", awake, all, later, allLater)
 	}
 }
+
+func TestWhoeverTellsOfTheNetworkAndEndsIsAFailure_WithAReasonOrWithout(t *testing.T) {
+	for _, reason := range []error{nil, errors.New("it is over")} {
+		synctest.Test(t, func(t *testing.T) {
+			ctx, stop := context.WithCancel(t.Context())
+			failures := 0
+			go func() {
+				synctest.Wait()
+				stop()
+			}()
+			err := Run(ctx, Options{
+				Network: func(context.Context, func()) error { return reason },
+				Clocks:  func() (awake, all time.Duration) { return 0, 0 },
+			}, func(Kind) {}, func(err error) {
+				if failures++; err == nil {
+					t.Error("it has no reason")
+				}
+			})
+			if err != nil || failures != 1 {
+				t.Errorf("%v, and %d failures", err, failures)
+			}
+		})
+	}
+}

@@ -54,7 +54,7 @@ func (h *History) with(ctx context.Context, create bool, do func(*sqlite3.Conn) 
 // setAside gives the file another name, in the place of what was set aside before.
 func (h *History) setAside() (string, error) {
 	aside := h.path + ".damaged"
-	for _, tail := range []string{"-wal", "-shm", "-journal"} { // of the old content, and nothing for the new
+	for _, tail := range beside { // of the old content, and nothing for the new
 		if err := os.Remove(h.path + tail); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return "", err
 		}
@@ -66,8 +66,7 @@ func (h *History) once(ctx context.Context, create bool, do func(*sqlite3.Conn) 
 	if err := h.prepare(create); err != nil {
 		return fmt.Errorf("history: %w", err)
 	}
-	// The index of the journal, which other processes share, has numbers of pages in it and no more; it is this user's too.
-	if f, err := os.OpenFile(h.path+"-shm", os.O_RDWR|os.O_CREATE, 0o600); err == nil {
+	if f, err := os.OpenFile(h.path+index, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600); err == nil {
 		_ = f.Close()
 	}
 	c, err := sqlite3.OpenFlags(h.uri(), sqlite3.OPEN_READWRITE|sqlite3.OPEN_URI|sqlite3.OPEN_NOFOLLOW)
@@ -85,10 +84,21 @@ func (h *History) once(ctx context.Context, create bool, do func(*sqlite3.Conn) 
 	return nil
 }
 
-// prepare makes sure that the file is this user's alone, and makes an empty one where there is none: its journal gets the
+// beside are the files of SQLite beside a database (https://www.sqlite.org/tempfiles.html).
+var beside = []string{"-wal", index, "-journal"}
+
+// index is that of the journal, which other processes share: it has numbers of pages in it and no more.
+const index = "-shm"
+
+// prepare makes sure that the files are this user's alone, and makes an empty one where there is none: its journal gets the
 // mode that it has.
 func (h *History) prepare(create bool) error {
-	info, err := os.Lstat(h.path)
+	for _, tail := range beside { // what SQLite finds there it takes for its own
+		if err := h.own(h.path + tail); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	err := h.own(h.path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && create:
 		if err := os.MkdirAll(filepath.Dir(h.path), 0o700); err != nil {
@@ -102,12 +112,24 @@ func (h *History) prepare(create bool) error {
 			return err
 		}
 		return f.Close()
+	}
+	return err
+}
+
+// own makes sure that a file is one, and this user's alone. The error wraps [fs.ErrNotExist] where there is none.
+func (h *History) own(path string) error {
+	info, err := os.Lstat(path)
+	switch {
 	case err != nil:
 		return err
 	case !info.Mode().IsRegular():
-		return fmt.Errorf("%s: %w: it is no regular file", h.path, ErrForeign)
+		return fmt.Errorf("%s: %w: it is no regular file", path, ErrForeign)
+	case path != h.path: // SQLite has just made it, perhaps, and gives it its mode then
+		if another(info) {
+			return fmt.Errorf("%s: %w: it belongs to another user", path, ErrForeign)
+		}
 	case shared(info):
-		return fmt.Errorf("%s: %w: it belongs to another user, or others can read or change it (mode %04o); `chmod 600` it, if it is one", h.path, ErrForeign, info.Mode().Perm())
+		return fmt.Errorf("%s: %w: it belongs to another user, or others can read or change it (mode %04o); `chmod 600` it, if it is one", path, ErrForeign, info.Mode().Perm())
 	}
 	return nil
 }

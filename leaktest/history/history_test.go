@@ -320,3 +320,30 @@ func TestAFileThatIsAnythingIsNeverMoreThanAnError(t *testing.T) {
 		}
 	}
 }
+
+// A journal that somebody else has put there would be taken for what was kept.
+func TestWhatSomebodyElseHasPutBesideTheFileIsLeftAlone(t *testing.T) {
+	for _, tail := range []string{"-wal", "-shm", "-journal"} {
+		for how, put := range map[string]func(path, elsewhere string) error{
+			"a link":    func(path, elsewhere string) error { return os.Symlink(elsewhere, path) },
+			"no file":   func(path, _ string) error { return os.Mkdir(path, 0o700) },
+			"dead link": func(path, elsewhere string) error { return os.Symlink(elsewhere+".none", path) },
+		} {
+			h, _ := open(t, 10)
+			add(t, h, outcome(1))
+			elsewhere := filepath.Join(t.TempDir(), "elsewhere")
+			if err := errors.Join(os.WriteFile(elsewhere, []byte("mine"), 0o600), put(h.Path()+tail, elsewhere)); err != nil {
+				t.Fatal(err)
+			}
+			if err := h.Add(context.Background(), outcome(2)); !errors.Is(err, ErrForeign) || !strings.Contains(err.Error(), tail) {
+				t.Errorf("%s as %s: %v", how, tail, err)
+			}
+			if text, err := os.ReadFile(elsewhere); err != nil || string(text) != "mine" {
+				t.Errorf("%s as %s: what it leads to is changed (%v)", how, tail, err)
+			}
+			if _, err := os.Lstat(elsewhere + ".none"); err == nil {
+				t.Errorf("%s as %s: a file was made where it leads to", how, tail)
+			}
+		}
+	}
+}

@@ -6,3 +6,6 @@ import "io/fs"
 
 // shared says nothing where a mode says nothing.
 func shared(fs.FileInfo) bool { return false }
+
+// another says nothing either.
+func another(fs.FileInfo) bool { return false }

@@ -62,6 +62,7 @@ type Schedule struct {
 	setting Setting
 	next    time.Time // by the clock; zero: never
 	ended   time.Time // the last test; zero: there was none
+	shut    time.Time // since then everything is closed, as far as was noticed; zero: it is open
 	rested  time.Time // from then on a change makes a test; zero: at any time
 	change  change
 	running Cause // empty: no test runs
@@ -135,6 +136,9 @@ func (s *Schedule) Next() time.Time {
 	return at
 }
 
+// Look has the schedule notice that everything is closed, or open again.
+func (s *Schedule) Look() { s.nudge() }
+
 // Running tells what the test is made for that runs; empty where none does.
 func (s *Schedule) Running() Cause {
 	s.mu.Lock()
@@ -145,8 +149,17 @@ func (s *Schedule) Running() Cause {
 // due gives the next test. It is called with the lock held.
 func (s *Schedule) due() (at time.Time, cause Cause) {
 	at, cause = s.next, Clock
-	if s.setting != (Setting{}) && !s.ended.IsZero() && s.o.Closed() {
-		if soon := s.ended.Add(again); at.IsZero() || soon.Before(at) {
+	if !s.o.Closed() {
+		s.shut = time.Time{}
+	} else if s.setting != (Setting{}) {
+		if s.shut.IsZero() {
+			s.shut = time.Now()
+		}
+		from := s.shut // by a test that was asked for, or before this program began
+		if s.ended.After(from) {
+			from = s.ended
+		}
+		if soon := from.Add(again); at.IsZero() || soon.Before(at) {
 			at = soon
 		}
 	}

@@ -231,3 +231,22 @@ func TestAScheduleWithoutItsPartsIsRefused(t *testing.T) {
 		t.Errorf("%+v", s)
 	}
 }
+
+// What closes may be a test that a person asked for, or may have closed before this program began.
+func TestWhereNoTestIsMadeByItselfThereAreSomeWhileEverythingIsClosed(t *testing.T) {
+	scheduled(t, Setting{Limit: time.Minute}, func(s *Schedule, made *tests) {
+		made.wants(t, time.Hour)
+		made.closed.Store(true)
+		s.Look()
+		made.wants(t, again-time.Second)
+		made.wants(t, 2*time.Second, Clock)
+		made.wants(t, again+20*time.Second, Clock, Clock)
+		made.closed.Store(false)
+		s.Look()
+		made.wants(t, time.Hour, Clock, Clock)
+		made.closed.Store(true)
+		s.Look()
+		made.wants(t, again-time.Second, Clock, Clock)
+		made.wants(t, 2*time.Second, Clock, Clock, Clock)
+	})
+}
