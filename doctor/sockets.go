@@ -58,6 +58,23 @@ func (h *Host) Sockets(want func(read.Socket) bool) []Socket {
 	return found
 }
 
+// Tracked gives the flows that the kernel tracks and that are wanted, and the addresses of this host. It tracks them where a rule of the
+// firewall needs it, and tells root alone.
+func (h *Host) Tracked(want func(read.TrackedFlow) bool) (flows []read.TrackedFlow, own []netip.Addr) {
+	const table = "/proc/net/nf_conntrack"
+	data, ok := h.Files.Table(table)
+	if !ok {
+		return nil, nil
+	}
+	trie, _ := h.Files.Table("/proc/net/fib_trie") // without both, every flow is another host's
+	inet6, _ := h.Files.Table("/proc/net/if_inet6")
+	flows, cut := read.ParseTracked(data, want)
+	if cut {
+		h.Files.blindTo(table + ": it has more flows than are looked at")
+	}
+	return flows, read.OwnAddresses(trie, inet6)
+}
+
 // owners fills in whose the sockets are.
 func (h *Host) owners(sockets []Socket) {
 	byInode := map[string][]int{}

@@ -12,18 +12,24 @@ import (
 
 var dnsDirectLive = doctor.Rule{
 	ID: "DNS-DIRECT-LIVE", Severity: doctor.Critical, Systems: []string{"linux"},
-	Title:   "a program speaks to a resolver past Watertight, at this moment",
+	Title:   "a program speaks to a resolver past Watertight, at this moment or a minute ago",
 	Clients: []string{"the programs that are named, and those that ask them"},
 	Explain: `Looked for in /proc/net/tcp, tcp6, udp and udp6: sockets that are connected to port 53 (DNS) or 853 (DNS over TLS and QUIC) of
 another host, and to port 443 of the addresses of the public resolvers that "watertight config schema" knows as presets. Those
 of Watertight are left out: its resolver is encrypted, or inside its channel.
 A resolver of the C library has its socket open for milliseconds; a daemon such as systemd-resolved, dnsmasq or a browser's own
-DNS over HTTPS keeps connections open. A host on which nothing is found here has not been shown to be silent: "watertight test"
-watches packets for that.
-A finding names the process where this user may see whose a socket is; root sees all.`,
+DNS over HTTPS keeps connections open. A finding names the process where this user may see whose a socket is; root sees all.
+Where the kernel tracks connections (it does once a rule of nftables or iptables needs it, as Docker's and those of
+docs/transparent.md do), /proc/net/nf_conntrack has every question of the last half minute, and of two minutes where several were
+answered, with the number of packets if net.netfilter.nf_conntrack_acct is 1. It does not say whose they are: those to port 53 are
+never Watertight's, and those to 853 and 443 count only where no Watertight runs. What the firewall has handed over to Watertight is
+left out, so that this works with "listen.transparent" too (mode: redirect). Questions that this host only passes on, of containers and of other
+hosts, are a finding of their own.
+A host on which nothing is found here has not been shown to be silent: "watertight test" watches packets for that.`,
 	Find: func(h *doctor.Host) []doctor.Finding {
+		found := tracked(h)
 		if h.HandedOver() {
-			return nil
+			return found
 		}
 		_, known := upstream.KnownResolvers()
 		f := doctor.Finding{Fix: "watertight exec -- PROGRAM   # its own resolver is refused there\n# or lead the host's resolver to Watertight: watertight doctor --explain RESOLV-PUBLIC"}
@@ -37,7 +43,7 @@ A finding names the process where this user may see whose a socket is; root sees
 		if len(f.Evidence) == 1 {
 			f.Fact = "a program speaks to a resolver past Watertight"
 		}
-		return doctor.Only(f)
+		return append(doctor.Only(f), found...)
 	},
 }
 
