@@ -39,8 +39,8 @@ func newDoctor() *cobra.Command {
 		Long: "Looks at the proxy variables of shells, services and running programs, at the configuration of git, curl, npm and\n" +
 			"others, at the host's resolvers, and at the configuration of Watertight. Each finding says what is wrong and where,\n" +
 			"who is affected, and what to do, ready to be pasted. docs/doctor.md has the rules.\n\n" +
-			"It opens no socket but the control socket of the running proxy, looks nothing up, and changes nothing without --fix. Run\n" +
-			"it as root to see the services and users of the whole host.\n\n" +
+			"It opens no socket but the control socket of the running proxy and one to ask the kernel for the rules of the firewall,\n" +
+			"looks nothing up, and changes nothing without --fix. Run it as root to see the whole host.\n\n" +
 			"Exit codes: 0 nothing bad; 3 a finding that is critical or high; 1 a rule did not finish, or a change failed; 2 bad\n" +
 			"usage or a bad configuration.",
 		Args: noArgs,
@@ -191,10 +191,15 @@ func (o *doctorFlags) look(ctx context.Context, picked []doctor.Rule) (doctor.Re
 			return doctor.Report{}, nil, err
 		}
 		host.Env, host.Home, host.PID = nil, "", 0
-	} else if s, err := o.status(ctx); err != nil {
-		unseen = append(unseen, "a running proxy, and what it counted: "+firstLine(err.Error()))
 	} else {
-		host.Status = &s
+		if s, err := o.status(ctx); err != nil {
+			unseen = append(unseen, "a running proxy, and what it counted: "+firstLine(err.Error()))
+		} else {
+			host.Status = &s
+		}
+		if len(c.Listen.Transparent) > 0 { // else its rules say nothing about us
+			host.Firewall, host.FirewallUnseen = firewall()
+		}
 	}
 	h, err := openWithin(ctx, host)
 	if err != nil {

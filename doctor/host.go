@@ -33,8 +33,12 @@ type Options struct {
 	Config *config.Config
 	// Status is what the running proxy told of itself; nil where none runs.
 	Status *control.Status
-	Build  Build
-	Now    time.Time
+	// Firewall is what the kernel says of nf_tables; nil where it was not asked, or refused, and FirewallUnseen says why then, if
+	// there is something to be said.
+	Firewall       *Firewall
+	FirewallUnseen string
+	Build          Build
+	Now            time.Time
 }
 
 // Build is what is known of this program.
@@ -61,8 +65,12 @@ type Host struct {
 	Unseen int
 	Config *config.Config  // never nil
 	Status *control.Status // nil where no proxy of ours runs, or none that this user may ask
-	Build  Build
-	Now    time.Time
+	// Firewall is what the kernel has of nf_tables; nil where that is not known.
+	Firewall *Firewall
+	Build    Build
+	Now      time.Time
+
+	firewallUnseen string
 }
 
 // Open looks at a host.
@@ -75,7 +83,10 @@ func Open(o Options) (*Host, error) {
 	if err != nil {
 		return nil, fmt.Errorf("doctor: %w", err)
 	}
-	h := &Host{OS: o.OS, Files: Files{shelf, context.Background()}, Env: o.Env, Config: o.Config, Status: o.Status, Build: o.Build, Now: o.Now}
+	h := &Host{
+		OS: o.OS, Files: Files{shelf, context.Background()}, Env: o.Env, Config: o.Config, Status: o.Status, Build: o.Build, Now: o.Now,
+		Firewall: o.Firewall, firewallUnseen: o.FirewallUnseen,
+	}
 	h.Homes = homes(h.Files, o.OS, o.Home)
 	if o.OS == "linux" {
 		h.Processes, h.Unseen = readProcesses(h.Files, o.PID)

@@ -7,6 +7,7 @@
 //	ENV             NAME=VALUE lines: the environment of who asks
 //	CONFIG          our configuration; the defaults if it is not there
 //	STATUS          what the running proxy told of itself, as JSON; no proxy runs if it is not there
+//	FIREWALL        what the kernel has of nf_tables, as JSON of doctor.Firewall; it is not seen if it is not there
 //	NOW             the time, as RFC 3339; 2026-06-01T12:00:00Z if it is not there
 //	BUILD           VERSION TIME TRAPPED of our own program
 //	MTIME           PATH TIME lines: when files were written; an hour before NOW for all others
@@ -144,6 +145,9 @@ func (c Case) optionsWith(t testing.TB, files map[string][]byte) doctor.Options 
 		case "STATUS":
 			o.Status = new(control.Status)
 			must(json.Unmarshal(f.Data, o.Status))
+		case "FIREWALL":
+			o.Firewall = new(doctor.Firewall)
+			must(json.Unmarshal(f.Data, o.Firewall))
 		case "NOCA":
 			bundle = false
 		case "MTIME":

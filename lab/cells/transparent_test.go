@@ -125,6 +125,22 @@ func TestTransparent_ProgramsThatKnowOfNoProxy(t *testing.T) {
 			}
 		})
 	}
+	t.Run("redirect/the doctor sees whether the rules stand", func(t *testing.T) {
+		s := lab.NewScene(t, internet.V4)
+		handsOver(t, s, "redirect", firewalls(t)["redirect"], "")
+		look := func(code int, want string) {
+			t.Helper()
+			r := watertight(t, s, "doctor", "--json", "--only", "KILL-SWITCH")
+			if r.Code != code || !strings.Contains(r.Stdout, want) || strings.Contains(r.Stdout, "the rules of the firewall") {
+				t.Errorf("exit code %d and not %d with %q: %s", r.Code, code, want, r.Text())
+			}
+		}
+		look(0, `"findings": []`)
+		succeeds(t, s.Client.Program("nft", "flush", "chain", "inet", "watertight", "filter"))
+		look(3, "nothing turns datagrams away")
+		succeeds(t, s.Client.Program("nft", "delete", "table", "inet", "watertight"))
+		look(3, "kernel: nf_tables has 0 rules, none of which hands over to these ports")
+	})
 	t.Run("redirect/the program is handed its own connections", func(t *testing.T) {
 		s := lab.NewScene(t, internet.V4)
 		handsOver(t, s, "redirect", strings.ReplaceAll(firewalls(t)["redirect"], "meta mark 119 return", "meta mark 120 return"), "")

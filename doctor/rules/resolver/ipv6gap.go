@@ -17,7 +17,7 @@ var ipv6Gap = doctor.Rule{
 8305), ask resolvers of a router advertisement over it (RDNSS, RFC 8106), and reach their destinations past the proxy.
 The rule looks where "listen.transparent" is configured: it has an address of IPv4 and none of IPv6, or the nftables file that
 redirects to it has a table of family "ip" for that and none of "ip6" or "inet", while there is a default route of IPv6 in
-/proc/net/ipv6_route that does not refuse. The rules that the kernel has now are not read, since that takes a socket.
+/proc/net/ipv6_route that does not refuse. Where the rules that the kernel has may be seen, these are looked at and not the file.
 A client that uses its proxy is not affected: it gives the proxy the name, and never asks which family it has.`,
 	Find: func(h *doctor.Host) []doctor.Finding {
 		if !h.HandedOver() {
@@ -60,8 +60,25 @@ A client that uses its proxy is not affected: it gives the proxy the name, and n
 
 var nftTable = regexp.MustCompile(`^\s*table\s+(ip6|inet|ip)\s+\S+`)
 
+// onlyFourNow gives the rule of the kernel's that hands over IPv4, if none hands over IPv6.
+func onlyFourNow(f doctor.Firewall, port uint16) string {
+	four := ""
+	for _, r := range f.Rules {
+		switch {
+		case r.Unread, (r.Redirect == port || r.TPROXY == port) && r.Family != "ip":
+			return ""
+		case four == "" && (r.Redirect == port || r.TPROXY == port):
+			four = "kernel: " + r.String()
+		}
+	}
+	return four
+}
+
 // onlyFour gives the line of nftables' files that hands over IPv4, if none hands over IPv6.
 func onlyFour(h *doctor.Host, port uint16) string {
+	if h.Firewall != nil {
+		return onlyFourNow(*h.Firewall, port)
+	}
 	four := ""
 	for _, f := range h.Readable(nil, "/etc/nftables.conf", "/etc/nftables.d/*.nft", "/etc/nftables/*.nft") {
 		family := ""

@@ -1,4 +1,5 @@
-// Package traffic has the rules on what running programs do at this moment: sockets that lead past the proxy.
+// Package traffic has the rules on what running programs do at this moment: sockets that lead past the proxy, and on the firewall that
+// should keep them from it.
 //
 // The kernel's tables of sockets are read, and no packet. So it is a look at one moment: what was closed is not seen, and
 // what a program asks within a millisecond rarely is. Where the firewall hands over what programs send, a socket's far side
@@ -12,5 +13,6 @@ func Rules() []doctor.Rule {
 	return []doctor.Rule{
 		dnsDirectLive,
 		clientDirect,
+		killSwitch,
 	}
 }
