@@ -96,8 +96,11 @@ const (
 )
 
 func checkZone(zone string) error {
-	if !isHost(zone) || len(zone) > maxZone {
+	switch {
+	case !isHost(zone) || len(zone) > maxZone:
 		return fmt.Errorf("canary: the zone %q is not a name in lower case, without a dot at its end, of at most %d octets", zone, maxZone)
+	case !strings.Contains(zone, "."):
+		return fmt.Errorf("canary: the zone %q is one that the root alone delegates: take a name below your own, such as canary.example.net", zone)
 	}
 	return nil
 }

@@ -281,6 +281,7 @@ func TestOptionsThatCannotBeAreErrors(t *testing.T) {
 	for want, change := range map[string]func(*Options){
 		"the zone":        func(o *Options) { o.Zone = "Canary.example.net" },
 		"without a dot":   func(o *Options) { o.Zone = "canary.example.net." },
+		"root":            func(o *Options) { o.Zone = "canary" },
 		"180":             func(o *Options) { o.Zone = strings.Repeat("a.", 90) + "net" },
 		"a log":           func(o *Options) { o.Log = nil },
 		"lead to":         func(o *Options) { o.Addresses = nil },

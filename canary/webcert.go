@@ -54,10 +54,20 @@ func (c *Certificate) For(zone string) error {
 	leaf := c.now.Load().Leaf
 	for _, host := range []string{zone, visit.NewLabel() + "." + zone} {
 		if err := leaf.VerifyHostname(host); err != nil {
-			return fmt.Errorf("the page needs a certificate for %s and *.%[1]s, and %s is for %s", zone, c.files[0], strings.Join(leaf.DNSNames, ", "))
+			names := "no name"
+			if len(leaf.DNSNames) > 0 {
+				names = strings.Join(leaf.DNSNames, ", ")
+			}
+			return fmt.Errorf("the page needs a certificate for %s and *.%[1]s, and %s is for %s", zone, c.files[0], names)
 		}
 	}
 	return nil
+}
+
+// Holds says whether the certificate holds at a time.
+func (c *Certificate) Holds(at time.Time) bool {
+	leaf := c.now.Load().Leaf
+	return !at.Before(leaf.NotBefore) && !at.After(leaf.NotAfter)
 }
 
 // Run reads the files again when they have changed, until ctx ends. What cannot be read is not used: the certificate before is

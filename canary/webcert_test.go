@@ -4,15 +4,55 @@ import (
 	"bytes"
 	"context"
 	"log/slog"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"watertight/lab/dnstest"
 )
+
+func TestACertificateIsForTheZoneAndAllBelowItWhileItHolds(t *testing.T) {
+	ca := dnstest.NewCA()
+	open := func(names []string, addrs ...netip.Addr) *Certificate {
+		dir := t.TempDir()
+		c, k := dnstest.PEMPair(ca.Issue(names, addrs))
+		for name, text := range map[string][]byte{"c": c, "k": k} {
+			if err := os.WriteFile(filepath.Join(dir, name), text, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		cert, err := OpenCertificate(filepath.Join(dir, "c"), filepath.Join(dir, "k"), slog.New(slog.DiscardHandler))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return cert
+	}
+	if err := open([]string{testZone, "*." + testZone}).For(testZone); err != nil {
+		t.Error(err)
+	}
+	for want, c := range map[string]*Certificate{
+		"is for " + testZone: open([]string{testZone}), "is for *." + testZone: open([]string{"*." + testZone}),
+		"is for no name": open(nil, netip.MustParseAddr("192.0.2.1")),
+	} {
+		if err := c.For(testZone); err == nil || !strings.HasSuffix(err.Error(), want) {
+			t.Errorf("%v, and not %q", err, want)
+		}
+	}
+	c := open([]string{testZone})
+	leaf := c.now.Load().Leaf
+	for at, want := range map[time.Time]bool{
+		leaf.NotBefore.Add(-time.Second): false, leaf.NotBefore: true, leaf.NotAfter: true, leaf.NotAfter.Add(time.Second): false,
+	} {
+		if c.Holds(at) != want {
+			t.Errorf("at %v: %t", at, !want)
+		}
+	}
+}
 
 func TestACertificateThatChangesIsShownWithoutARestart(t *testing.T) {
 	dir := t.TempDir()

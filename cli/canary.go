@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -280,7 +281,9 @@ func (f *canaryFlags) certificate(zone string, server *canary.DNS, log *slog.Log
 	}
 	cert, err := canary.OpenCertificate(f.cert[0], f.cert[1], log)
 	if err == nil && len(f.web.https) > 0 {
-		err = cert.For(zone)
+		if err = cert.For(zone); err == nil && !cert.Holds(time.Now()) {
+			log.Warn("the certificate has expired or does not hold yet: browsers refuse it", "file", f.cert[0])
+		}
 	}
 	if err != nil {
 		return nil, nil, usageError{fmt.Errorf("--tls-cert and --tls-key: %w", err)}
@@ -342,8 +345,14 @@ func (f *canaryFlags) names(server *canary.DNS, secure *tls.Config) (parts []par
 
 // cannotListen says what mends a socket that cannot be opened.
 func cannotListen(flag, at string, err error) error {
-	if errors.Is(err, fs.ErrPermission) {
-		return fmt.Errorf("--%s %s: %w\nports below 1024 take root, or the capability CAP_NET_BIND_SERVICE", flag, at, err)
+	mend := ""
+	switch {
+	case errors.Is(err, fs.ErrPermission):
+		mend = "\nports below 1024 take root, or the capability CAP_NET_BIND_SERVICE"
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		mend = "\nthis host has no such address: listen on one that `ip address` shows, and say with --address by which it is reached from outside"
+	case errors.Is(err, syscall.EADDRINUSE):
+		mend = "\nanother program has it: `ss -lnptu` shows which"
 	}
-	return fmt.Errorf("--%s %s: %w", flag, at, err)
+	return fmt.Errorf("--%s %s: %w%s", flag, at, err, mend)
 }
