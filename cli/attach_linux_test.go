@@ -231,12 +231,22 @@ func TestAttach_WithoutARunningProxyNothingIsStarted(t *testing.T) {
 	startProxy(t, w)
 	refused(`there is no channel "other"; the running proxy has direct`, "--channel", "other")
 	refused("is not the address of a running proxy", "--listen", "localhost")
-	out, errs, code := outcome(t, w.exec(os.Getuid(), "--listen", "127.0.0.1:1", "--", "touch", touch))
-	if code != 125 || !strings.Contains(errs, "--listen names a running proxy, for --attach") {
-		t.Errorf("exit code %d: %s%s", code, out, errs)
-	}
+	refused("the running proxy has its listeners", "--dns", "127.0.0.1:1")
 	if _, err := os.Stat(touch); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("the program was started: %v", err)
+	}
+}
+
+// TestExec_FlagsOfEveryCommandAreTaken: nothing listens by them, which is said, and one that is wrong is wrong here too.
+func TestExec_FlagsOfEveryCommandAreTaken(t *testing.T) {
+	w := execWorld(t)
+	out, errs, code := outcome(t, w.exec(os.Getuid(), "--listen", "127.0.0.1:1", "--dns", "127.0.0.1:2", "--", "echo", "held"))
+	if code != 0 || out != "held\n" || !strings.Contains(errs, "exec opens no listener") {
+		t.Errorf("exit code %d: %s%s", code, out, errs)
+	}
+	out, errs, code = outcome(t, w.exec(os.Getuid(), "--dns", "0.0.0.0:53", "--", "echo", "held"))
+	if code != 125 || out != "" || !strings.Contains(errs, "can be reached from other hosts") {
+		t.Errorf("exit code %d: %s%s", code, out, errs)
 	}
 }
 

@@ -54,17 +54,17 @@ func newCanary() *cobra.Command {
 		},
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&f.zone, "zone", "", "the zone that is delegated to this canary")
-	flags.StringArrayVar(&f.addresses, "address", nil, "an address by which this host is reached (repeatable; those of --dns where it is left out)")
-	flags.StringArrayVar(&f.servers, "server", nil, "a name server of the zone, as NAME=ADDRESS,… or NAME alone outside the zone (repeatable; ns1.ZONE with --address where it is left out)")
-	flags.StringArrayVar(&f.dns, "dns", []string{"127.0.0.1:5300"}, "where DNS is answered, by UDP and TCP (repeatable)")
-	flags.StringArrayVar(&f.dot, "dot", nil, "where DNS over TLS is answered (repeatable; it needs a certificate)")
-	flags.StringVar(&f.key, "key", "", "the file of the signing key, which is made where there is none (canary-ZONE.key in the state directory)")
-	flags.StringVar(&f.cert[0], "tls-cert", "", "the file of the certificate, in PEM")
-	flags.StringVar(&f.cert[1], "tls-key", "", "the file of its key, in PEM")
-	flags.StringArrayVar(&f.networks, "networks", nil, "a file that says whose an address is, in MaxMind's format (repeatable)")
-	flags.StringVar(&f.level, "log-level", "info", "debug, info, warn or error")
-	flags.StringVar(&f.format, "log-format", "text", "text or json")
+	flags.StringVar(&f.zone, "zone", "", "the `ZONE` that is delegated to this canary")
+	flags.StringArrayVar(&f.addresses, "address", nil, "an `ADDRESS` by which this host is reached (repeatable; those of --dns where it is left out)")
+	flags.StringArrayVar(&f.servers, "server", nil, "a name server of the zone, as `NAME=ADDRESS,…`, or NAME alone outside the zone (repeatable; ns1.ZONE with --address where it is left out)")
+	flags.StringArrayVar(&f.dns, "dns", []string{"127.0.0.1:5300"}, "answer DNS on `ADDR`, by UDP and TCP (repeatable)")
+	flags.StringArrayVar(&f.dot, "dot", nil, "answer DNS over TLS on `ADDR` (repeatable; it needs a certificate)")
+	flags.StringVar(&f.key, "key", "", "the `FILE` of the signing key, which is made where there is none (canary-ZONE.key in the state directory)")
+	flags.StringVar(&f.cert[0], "tls-cert", "", "the `FILE` of the certificate, in PEM")
+	flags.StringVar(&f.cert[1], "tls-key", "", "the `FILE` of its key, in PEM")
+	flags.StringArrayVar(&f.networks, "networks", nil, "a `FILE` that says whose an address is, in MaxMind's format (repeatable)")
+	flags.StringVar(&f.level, "log-level", "info", "from which `LEVEL` on to log: debug, info, warn or error")
+	flags.StringVar(&f.format, "log-format", "text", "the log's `FORMAT`: text or json")
 	_ = cmd.MarkFlagFilename("key")
 	_ = cmd.MarkFlagFilename("tls-cert")
 	_ = cmd.MarkFlagFilename("tls-key")
@@ -72,20 +72,6 @@ func newCanary() *cobra.Command {
 	f.web.add(cmd)
 	cmd.AddCommand(newCanaryCheck())
 	return cmd
-}
-
-// oneDash has `canary -zone ZONE` be what it is with two.
-func oneDash(args []string) []string {
-	if len(args) == 0 || args[0] != "canary" {
-		return args
-	}
-	out := slices.Clone(args)
-	for i, a := range out {
-		if a == "-zone" || strings.HasPrefix(a, "-zone=") {
-			out[i] = "-" + a
-		}
-	}
-	return out
 }
 
 // part is one thing that a canary does until ctx ends.
@@ -234,6 +220,9 @@ func (f *canaryFlags) nameServers(o canary.Options) ([]canary.Server, error) {
 	for _, text := range f.servers {
 		host, list, _ := strings.Cut(text, "=")
 		s := canary.Server{Name: strings.ToLower(strings.TrimSuffix(host, "."))}
+		if !strings.Contains(s.Name, ".") {
+			return nil, fmt.Errorf("--server %s: %q is not the whole name of a server, as ns1.%s is", text, s.Name, o.Zone)
+		}
 		for one := range strings.SplitSeq(list, ",") {
 			if one == "" {
 				continue

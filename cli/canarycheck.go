@@ -21,7 +21,7 @@ import (
 func newCanaryCheck() *cobra.Command {
 	var o options
 	var asJSON, clear bool
-	var channelName, authority string
+	var zone, channelName, authority string
 	var port uint16
 	cmd := &cobra.Command{
 		Use:   "check ZONE",
@@ -29,9 +29,17 @@ func newCanaryCheck() *cobra.Command {
 		Long: "Asks the resolver of a channel for the delegation of ZONE, its glue, its DS record and fresh names, and fetches the\n" +
 			"page and the API through the channel: never by the host's resolver. Run it on a host that is not the canary's own.\n" +
 			"Each finding says how to mend it; the exit code is 1 where something failed.",
-		Args: argsBetween(1, 1),
+		Args: func(cmd *cobra.Command, args []string) error {
+			if zone != "" && len(args) == 0 {
+				return nil
+			}
+			return argsBetween(1, 1)(cmd, args)
+		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			host, err := hostOf(args[0])
+			if len(args) == 1 && zone != "" {
+				return usageError{errors.New("the zone is given twice: leave out --zone")}
+			}
+			host, err := hostOf(append(args, zone)[0])
 			if err != nil {
 				return err
 			}
@@ -73,6 +81,7 @@ func newCanaryCheck() *cobra.Command {
 	o.addWay(cmd)
 	o.addLog(cmd)
 	f := cmd.Flags()
+	f.StringVar(&zone, "zone", "", "the `ZONE`, as for `watertight canary`")
 	f.StringVar(&channelName, "channel", "", "look through the channel `NAME`, whatever the routes say")
 	f.StringVar(&authority, "page-ca", "", "trust the authorities of `FILE` for the page, and no others")
 	f.BoolVar(&clear, "http", false, "the page is served in clear")

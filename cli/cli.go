@@ -47,10 +47,14 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	}
 	defer stop()
 	root := newRoot()
-	root.SetArgs(oneDash(args))
+	args = oneDash(root, args)
+	root.SetArgs(args)
 	root.SetIn(stdin)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
+	if err := unknownCommand(root, args); err != nil {
+		return complain(err, stderr)
+	}
 	cmd, err := root.ExecuteContextC(ctx)
 	if err == nil {
 		return exitFine
@@ -147,11 +151,9 @@ func newRoot() *cobra.Command {
 	root.SetUsageTemplate(usage)
 	root.CompletionOptions.DisableDefaultCmd = true // ours refuses a shell that it does not know
 	root.SetHelpCommand(newHelp())
-	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return usageError{fmt.Errorf("%w\n`%s --help` shows the flags", err, cmd.CommandPath())}
-	})
+	root.SetFlagErrorFunc(flagError)
 	root.AddCommand(
-		newRun(), newExec(), newTest(), newResolve(), newExplain(), newDoctor(), newStatus(), newReload(), newCache(), newConfig(), newEnv(), newUser(), newDemo(), newCanary(), newVersion(), newCompletion(),
+		newRun(), newExec(), newTest(), newResolve(), newExplain(), newDoctor(), newStatus(), newReload(), newCache(), newConfig(), newEnv(), newUser(), newDemo(), newCanary(), newGuard(), newVersion(), newCompletion(),
 	)
 	return root
 }
@@ -264,12 +266,16 @@ func (o *options) addListen(cmd *cobra.Command, what string) {
 	cmd.Flags().StringArrayVar(&o.over.Listen, "listen", nil, what)
 }
 
+// addDNS adds --dns.
+func (o *options) addDNS(cmd *cobra.Command, what string) {
+	cmd.Flags().StringArrayVar(&o.over.DNS, "dns", nil, what)
+}
+
 // add adds -c and the flags that override the file.
 func (o *options) add(cmd *cobra.Command) {
 	o.addFile(cmd)
-	f := cmd.Flags()
 	o.addListen(cmd, "listen on `ADDR` (repeatable), instead of 127.0.0.1:8080")
-	f.StringArrayVar(&o.over.DNS, "dns", nil, "answer DNS over UDP and TCP on `ADDR` (repeatable), for programs that resolve by themselves")
+	o.addDNS(cmd, "answer DNS over UDP and TCP on `ADDR` (repeatable), for programs that resolve by themselves")
 	o.addWay(cmd)
 	o.addLog(cmd)
 }

@@ -80,10 +80,13 @@ func newConfigShow() *cobra.Command {
 }
 
 func newConfigSchema() *cobra.Command {
-	return &cobra.Command{
+	var o options
+	cmd := &cobra.Command{
 		Use:   "schema",
 		Short: "Print the JSON schema of the configuration",
-		Args:  noArgs,
+		Long: "Prints the JSON schema of the configuration, by which editors check a file and complete its keys.\n\n" +
+			"It is the same whatever is configured: -c is taken as by `check` and `show`, and the file is not read.",
+		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			schema, err := config.Schema()
 			if err != nil {
@@ -93,6 +96,8 @@ func newConfigSchema() *cobra.Command {
 			return err
 		},
 	}
+	o.addFile(cmd)
+	return cmd
 }
 
 // carries is the capability table as a comment of YAML.

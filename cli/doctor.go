@@ -190,10 +190,13 @@ func (o *doctorFlags) look(ctx context.Context, picked []doctor.Rule) (doctor.Re
 		if host.Root, err = filepath.Abs(o.root); err != nil {
 			return doctor.Report{}, nil, err
 		}
+		if info, err := os.Stat(host.Root); err != nil || !info.IsDir() {
+			return doctor.Report{}, nil, usageError{fmt.Errorf("--root: %s is no directory that is there; name the one that holds the files of a host, such as a mounted image", o.root)}
+		}
 		host.Env, host.Home, host.PID = nil, "", 0
 	} else {
 		if s, err := o.status(ctx); err != nil {
-			unseen = append(unseen, "a running proxy, and what it counted: "+firstLine(err.Error()))
+			unseen = append(unseen, "a running proxy, and what it counted: "+oneLine(err))
 		} else {
 			host.Status = &s
 		}
@@ -243,10 +246,8 @@ func (o *doctorFlags) status(ctx context.Context) (control.Status, error) {
 	return control.FetchStatus(ctx, socket)
 }
 
-func firstLine(s string) string {
-	s, _, _ = strings.Cut(s, "\n")
-	return s
-}
+// oneLine is an error with its lines as one.
+func oneLine(err error) string { return strings.Join(strings.Fields(err.Error()), " ") }
 
 // hostRoot is the directory that holds all files of this host.
 func hostRoot() string {

@@ -86,22 +86,25 @@ func newExec() *cobra.Command {
 	f.BoolVarP(&verbose, "verbose", "v", false, "say what stands around the program, and in the end what became of what it sent")
 	f.StringArrayVar(&ports, "publish", nil, "make the port `PORT[:PORT]` (repeatable) of the program reachable on 127.0.0.1 and ::1 of this host; the second is the one inside, where it differs")
 	f.BoolVar(&attach, "attach", false, "have the running proxy carry the program, instead of channels of its own; -c or --listen say which")
-	o.addListen(cmd, "with --attach, the `ADDR` on which the running proxy listens; without it, the one that runs with the configuration is meant")
+	o.addListen(cmd, "with --attach, the `ADDR` on which the running proxy listens, else the one that runs with the configuration is meant; without --attach, as `run` takes it, and nothing listens there")
+	o.addDNS(cmd, "as `run` takes it, an `ADDR`, and nothing listens there: every question of the program is answered, whomever it asks")
 	f.BoolVar(&real, "real-addresses", false, "let the program see the addresses of the network, instead of ones that stand for names")
 	return cmd
 }
 
-// fitsAttach refuses flags that would have no effect with --attach, or without it.
+// fitsAttach refuses flags that would have no effect with --attach, and says which have none without it: these are flags of every
+// command that takes a configuration, which scripts give alike.
 func fitsAttach(cmd *cobra.Command, attach bool) error {
 	if !attach {
-		if cmd.Flags().Changed("listen") {
-			return usageError{errors.New("--listen names a running proxy, for --attach; exec itself opens no listener")}
+		if cmd.Flags().Changed("listen") || cmd.Flags().Changed("dns") {
+			fmt.Fprintln(cmd.ErrOrStderr(), "watertight: exec opens no listener: --listen and --dns stand in place of the file's `listen`, which it does not use either")
 		}
 		return nil
 	}
 	for _, no := range []struct{ flags, why string }{
 		{"resolver ca via", "the running proxy has its channels, and --channel chooses one"},
 		{"log-level log-format", "the running proxy writes the log"},
+		{"dns", "the running proxy has its listeners"},
 		{"real-addresses", "the running proxy cannot tell which program it gave an address to, as all have the same one of their own"},
 	} {
 		for name := range strings.FieldsSeq(no.flags) {
@@ -160,5 +163,5 @@ func notStarted(program string, err error) error {
 	if errors.As(err, &problems) {
 		return err // each with its place first
 	}
-	return codeError{code, fmt.Errorf("%s was not started: %s", program, strings.TrimPrefix(err.Error(), "contain: "))}
+	return codeError{code, fmt.Errorf("%s was not started: %s", program, strings.TrimPrefix(strings.TrimPrefix(err.Error(), "contain: "), "plan: "))}
 }

@@ -21,7 +21,7 @@ func firewall() (*doctor.Firewall, string) {
 		case errors.Is(err, unix.EPERM):
 			return nil, "it tells them to root alone"
 		case err != nil:
-			return nil, firstLine(err.Error())
+			return nil, oneLine(err)
 		}
 		for _, m := range answer {
 			if m.Type>>8 != unix.NFNL_SUBSYS_NFTABLES {

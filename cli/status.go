@@ -57,7 +57,14 @@ func newStatus() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			err = showStatus(cmd, socket, asJSON, pool)
+			show := printJSON
+			if watch {
+				show = printJSONLine
+			}
+			if !asJSON {
+				show = nil
+			}
+			err = showStatus(cmd, socket, show, pool)
 			for watch && err == nil {
 				select {
 				case <-cmd.Context().Done():
@@ -67,13 +74,13 @@ func newStatus() *cobra.Command {
 				if !asJSON {
 					fmt.Fprintln(cmd.OutOrStdout())
 				}
-				err = showStatus(cmd, socket, asJSON, pool)
+				err = showStatus(cmd, socket, show, pool)
 			}
 			return err
 		},
 	}
 	o.addRunning(cmd)
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON; with --watch, one document a line")
 	cmd.Flags().BoolVar(&pool, "pool", false, "list every member of the pools")
 	cmd.Flags().BoolVar(&watch, "watch", false, "print it again every two seconds, until interrupted")
 	return cmd
@@ -82,7 +89,8 @@ func newStatus() *cobra.Command {
 // watchPause is the time between two looks of `status --watch`.
 const watchPause = 2 * time.Second
 
-func showStatus(cmd *cobra.Command, socket string, asJSON, pool bool) error {
+// showStatus prints the status by show, or for people where that is nil.
+func showStatus(cmd *cobra.Command, socket string, show func(*cobra.Command, any) error, pool bool) error {
 	fetch := control.FetchStatus
 	if pool {
 		fetch = control.FetchPools
@@ -91,8 +99,8 @@ func showStatus(cmd *cobra.Command, socket string, asJSON, pool bool) error {
 	if err != nil {
 		return err
 	}
-	if asJSON {
-		return printJSON(cmd, s)
+	if show != nil {
+		return show(cmd, s)
 	}
 	return control.RenderStatus(cmd.OutOrStdout(), s)
 }

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"slices"
+	"strings"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -40,8 +41,16 @@ func newTest() *cobra.Command {
 			"The host's own resolver is asked for one random name below the canary's zone, which shows that a leak would be seen;\n" +
 			"--no-control leaves that out, and no verdict is better than inconclusive then.\n\n" +
 			"Exit codes: 0 sealed, 3 a leak was found, 1 inconclusive or failed, 2 bad usage or a bad configuration.",
-		Args: noArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return t.run(cmd) },
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(t.only) > 0 { // as in --only ID ID
+				return nil
+			}
+			return noArgs(cmd, args)
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			t.only = idsOf(t.only, args)
+			return t.run(cmd)
+		},
 	}
 	t.add(cmd)
 	f := cmd.Flags()
@@ -49,7 +58,7 @@ func newTest() *cobra.Command {
 	f.BoolVar(&t.list, "list", false, "list the cases, and try none")
 	f.BoolVar(&t.all, "all", false, "print the evidence of sealed cases, too")
 	f.BoolVar(&t.noControl, "no-control", false, "do not ask the host's own resolver for anything")
-	f.StringSliceVar(&t.only, "only", nil, "try the cases `ID` only (repeatable)")
+	f.StringSliceVar(&t.only, "only", nil, "try the cases `ID` only (repeatable; several may follow, with or without commas)")
 	f.StringVar(&t.junit, "junit", "", "write the report to `FILE` as JUnit XML")
 	f.StringVar(&t.html, "html", "", "write the report to `FILE` as one HTML page")
 	f.StringVar(&t.pcap, "pcap", "", "write the packets that were seen to `FILE`, as pcapng")
@@ -58,9 +67,23 @@ func newTest() *cobra.Command {
 	return cmd
 }
 
+// idsOf gives the cases that are named by the flag and behind it, as they are written in the list.
+func idsOf(flag, more []string) (ids []string) {
+	for _, one := range slices.Concat(flag, more) {
+		for id := range strings.SplitSeq(one, ",") {
+			ids = append(ids, strings.ToUpper(id))
+		}
+	}
+	return ids
+}
+
 func (t *testFlags) run(cmd *cobra.Command) error {
 	if err := leaktest.Known(t.only); err != nil {
 		return usageError{fmt.Errorf("--only: %w", err)}
+	}
+	// A running proxy has its own log, but what is no level is no level.
+	if _, err := new(config.Config).Override(config.Overrides{LogLevel: t.over.LogLevel, LogFormat: t.over.LogFormat}); err != nil {
+		return usageError{err}
 	}
 	if t.list {
 		return t.printList(cmd)
@@ -168,7 +191,7 @@ func (t *testFlags) open() (*outputs, error) {
 		file, err := os.OpenFile(one.path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 		if err != nil {
 			o.close()
-			return nil, fmt.Errorf("--%s: %w", one.flag, err)
+			return nil, fmt.Errorf("--%s: %w\nname a file that may be written, in a directory that is there", one.flag, err)
 		}
 		*one.file = file
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -66,11 +67,11 @@ func setPassword(cmd *cobra.Command, file, user string, isNew bool) error {
 	_, users, err := gate.ReadUsersFile(file)
 	switch {
 	case err != nil && (!isNew || !errors.Is(err, fs.ErrNotExist)):
-		return err
+		return toldOf(file, user, err)
 	case isNew && users != nil && users.Has(user):
-		return gate.ErrUserExists
+		return toldOf(file, user, gate.ErrUserExists)
 	case !isNew && (users == nil || !users.Has(user)):
-		return gate.ErrStranger
+		return toldOf(file, user, gate.ErrStranger)
 	}
 	password, err := readPassword(cmd)
 	if err != nil {
@@ -80,7 +81,23 @@ func setPassword(cmd *cobra.Command, file, user string, isNew bool) error {
 	if err != nil {
 		return usageError{err}
 	}
-	return gate.ChangeFile(file, gate.Change{User: user, Line: line, New: isNew})
+	return toldOf(file, user, gate.ChangeFile(file, gate.Change{User: user, Line: line, New: isNew}))
+}
+
+// toldOf says of which file and user something is not so, and what to do about it.
+func toldOf(file, user string, err error) error {
+	switch {
+	case errors.Is(err, gate.ErrUserExists):
+		return fmt.Errorf("%s: the user %s stands in the file already\n`watertight user passwd %[1]s %[2]s` gives another password", file, user)
+	case errors.Is(err, gate.ErrStranger):
+		return fmt.Errorf("%s: there is no user %s in the file\n`watertight user list %[1]s` shows them, and `watertight user add %[1]s %[2]s` adds one", file, user)
+	case errors.Is(err, fs.ErrNotExist):
+		if _, dirErr := os.Stat(filepath.Dir(file)); dirErr != nil {
+			return fmt.Errorf("%s: there is no directory %s\nmake it, or name a file elsewhere", file, filepath.Dir(file))
+		}
+		return fmt.Errorf("%s does not exist\n`watertight user add %[1]s NAME` makes it", file)
+	}
+	return err
 }
 
 func newUserRemove() *cobra.Command {
@@ -89,7 +106,7 @@ func newUserRemove() *cobra.Command {
 		Short: "Remove a user, which ends the user's tokens",
 		Args:  fileAndUser,
 		RunE: func(_ *cobra.Command, args []string) error {
-			return gate.ChangeFile(args[0], gate.Change{User: args[1]})
+			return toldOf(args[0], args[1], gate.ChangeFile(args[0], gate.Change{User: args[1]}))
 		},
 	}
 }
@@ -108,7 +125,7 @@ func newUserList() *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error {
 			_, users, err := gate.ReadUsersFile(args[0])
 			if err != nil {
-				return err
+				return toldOf(args[0], "", err)
 			}
 			names := []string{}
 			if users != nil {
@@ -147,11 +164,11 @@ func newUserToken() *cobra.Command {
 				return usageError{fmt.Errorf("--for is a time from 1s to %v, such as 1h", gate.MaxTokenTime)}
 			}
 			_, users, err := gate.ReadUsersFile(args[0])
-			if err != nil {
-				return err
+			if err == nil && (users == nil || !users.Has(args[1])) {
+				err = gate.ErrStranger
 			}
-			if users == nil || !users.Has(args[1]) {
-				return gate.ErrStranger
+			if err != nil {
+				return toldOf(args[0], args[1], err)
 			}
 			secret, err := tokenKey(cmd, key)
 			if err != nil {

@@ -476,7 +476,7 @@ var stickyWords = []string{"user", "session", "client", "target"}
 // None is read here, and none is passed over in silence.
 var later = map[string]string{
 	"listen.dns.users": "remove the key, and tell clients by their certificates: `client_ca` in `tls`",
-	"guard":            "remove the key",
+	"guard":            "remove the key: nothing guards the host in this version; `watertight exec` holds a program, and docs/transparent.md has rules for a host",
 }
 
 // renamed are keys of earlier versions, with their successors and what is to be known about them.

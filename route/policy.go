@@ -74,8 +74,10 @@ func (t *Table) refuse(r Request, clientResolved bool) error {
 	host, port := r.Target.Host(), r.Target.Port()
 	if r.Door != event.DoorResolve {
 		if plainDNS[port] {
-			return fault.New(fault.PolicyForeignResolver,
+			f := fault.New(fault.PolicyForeignResolver,
 				fmt.Sprintf("port %d carries names in clear text, which is always refused", port), nil)
+			f.Hint = "let Watertight resolve names; no setting lets them through in clear text"
+			return f
 		}
 		if t.policy.PlainHTTP == Refuse && (r.PlainHTTP || port == portHTTP) {
 			return fault.New(fault.PolicyPlainHTTP, "an http:// request would leave in clear text", nil)

@@ -42,7 +42,7 @@ func (p Plan) Check() error {
 	}
 	for _, fd := range p.Keep {
 		if fd < 3 || fd > maxDescriptor {
-			return bad("", "descriptor %d is not between 3 and %d", fd, maxDescriptor)
+			return bad("0 to 2 are the program's in any case", "--keep-fd %d is not between 3 and %d", fd, maxDescriptor)
 		}
 	}
 	size := 0
