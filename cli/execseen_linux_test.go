@@ -32,7 +32,7 @@ func TestExec_GivesAProgramTheDescriptorsThatAreNamedAndNoOthers(t *testing.T) {
 		"one that is not named":                    {"exec 5<<<five 6<<<six;", []string{"--keep-fd", "5", "--", "sh", "-c", "cat /proc/self/fd/6 2>/dev/null || echo none"}, "none\n", 0, ""},
 		"one that was not given":                   {"", []string{"--keep-fd", "9", "--", "echo", "started"}, "", 125, "no descriptor 9"},
 		"one that Watertight has opened":           {"exec 4<&-;", []string{"--keep-fd", "4", "--", "echo", "started"}, "", 125, "no descriptor 4"},
-		"a standard one":                           {"", []string{"--keep-fd", "1", "--", "echo", "started"}, "", 125, "descriptor 1"},
+		"a standard one":                           {"", []string{"--keep-fd", "1", "--", "echo", "started"}, "", 125, "--keep-fd 1 is not between 3 and 1023"},
 		"a directory":                              {"exec 5</;", []string{"--keep-fd", "5", "--", "echo", "started"}, "", 125, "descriptor 5 is a directory of the host"},
 		"a directory, by your word":                {"exec 5</;", []string{"--keep-fd", "5", "--allow-any-fd", "--", "echo", "started"}, "started\n", 0, ""},
 	} {
