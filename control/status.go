@@ -24,6 +24,16 @@ type Status struct {
 	LeakTest           *LeakTest `json:"leaktest,omitempty"`
 	TrappedHostLookups uint64    `json:"trapped_host_lookups"` // anything but 0 is a fault of the program
 	Config             Config    `json:"config"`
+	// ResolverFiles are what the files had in them by which other programs of the host find their resolvers, since the program first
+	// ran here: each content once, the oldest first.
+	ResolverFiles []ResolverFile `json:"resolver_files,omitempty"`
+}
+
+// ResolverFile is a content of a file.
+type ResolverFile struct {
+	Path   string    `json:"path"`
+	SHA256 string    `json:"sha256"` // in hexadecimal, of its first 256 KiB
+	At     time.Time `json:"at"`     // when it was seen first
 }
 
 // DNS is what happened at the DNS door since the program started.

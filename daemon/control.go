@@ -79,6 +79,7 @@ func (d *Daemon) Status() control.Status {
 		Requests:           control.Requests{Total: totals.Requests, Refused: map[string]uint64{}, ClientResolved: totals.ClientResolved},
 		TrappedHostLookups: wire.Trapped(),
 		Config:             d.history.status(),
+		ResolverFiles:      d.contents.all(),
 	}
 	if stats := d.dnsStats(); stats != nil {
 		s.DNS = &control.DNS{Queries: stats.Queries, Dropped: stats.Dropped(), Truncated: stats.Truncated, Waiting: stats.Waiting, WPAD: stats.WPAD}

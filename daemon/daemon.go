@@ -68,8 +68,9 @@ type Daemon struct {
 	servingMu sync.RWMutex
 	serving   *listeners // in force; changed under reloading too
 
-	history history
-	tunnels atomic.Int64 // relays that are running
+	history  history
+	contents contents
+	tunnels  atomic.Int64 // relays that are running
 
 	announced atomic.Bool // that it is ready
 
@@ -199,6 +200,8 @@ func (d *Daemon) begin(live context.Context) error {
 		serving.closeUnless(nil)
 		return err
 	}
+	d.contents.recall(d.sharedNow().diary)
+	d.lookAtResolverFiles()
 	tests, err := d.testsOf(c)
 	if err == nil {
 		err = d.setTests(tests) // before the first request: a leak may have closed everything in an earlier run

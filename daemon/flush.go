@@ -44,6 +44,8 @@ func (d *Daemon) watchAround(ctx context.Context) {
 func (d *Daemon) around(what netwatch.Kind) {
 	if what != netwatch.Resolver { // no name is resolved by those files
 		d.leaveNetwork(what)
+	} else {
+		d.lookAtResolverFiles()
 	}
 	d.tests.schedule.Changed(whatChanged(what))
 }

@@ -9,6 +9,7 @@ package netwatch
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"io"
 	"os"
@@ -107,6 +108,19 @@ type watch struct {
 	o     Options
 	files []content
 	ahead time.Duration // of the clock that does not stand still
+}
+
+// Digest gives the SHA-256 digest of a file, in hexadecimal and as a watch sees it; false where there is none. Sum is that of a
+// content.
+func Digest(path string) (sum string, ok bool) {
+	c := read(path)
+	return hex.EncodeToString([]byte(c)), c != ""
+}
+
+// Sum gives the digest of what a file has in it.
+func Sum(data []byte) string {
+	sum := sha256.Sum256(data[:min(len(data), maxFile)])
+	return hex.EncodeToString(sum[:])
 }
 
 // content is the digest of a file as it was; empty where there is none.

@@ -3,9 +3,12 @@ package resolver
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 
+	"watertight/control"
 	"watertight/doctor"
+	"watertight/netwatch"
 )
 
 var resolvDrift = doctor.Rule{
@@ -17,7 +20,9 @@ own to a link to /run/systemd/resolve/stub-resolv.conf, and "hosts: files dns" t
 NetworkManager, dhcpcd, dhclient and resolvconf write the file at every lease, and with it the server of that network.
 What the file says today is then no promise for tomorrow. Where the file leads to Watertight now, the rule looks at the link that it
 is, and at what its first lines say of their writer. NetworkManager has a rule of its own. Where it leads past a Watertight that runs
-and answers DNS on port 53, or nsswitch.conf leads to systemd-resolved, the rule looks whether it was written since that was started.`,
+and answers DNS on port 53, or nsswitch.conf leads to systemd-resolved, the rule looks whether it was written since that was started, and
+whether its content is another than what the proxy saw before: at its starts, and whenever the file changed while it ran. The proxy keeps digests of
+the last eight contents of each file in the directory of "state", and nothing else of them.`,
 	Find: func(h *doctor.Host) []doctor.Finding {
 		l := h.Lookups()
 		ours := false
@@ -52,7 +57,7 @@ and answers DNS on port 53, or nsswitch.conf leads to systemd-resolved, the rule
 	},
 }
 
-// since gives the files that lead past the Watertight that runs and were written after it was started.
+// since gives the files that lead past the Watertight that runs, and were written after it was started or have another content than it saw.
 func since(h *doctor.Host, l doctor.Lookups, ours bool) []string {
 	if h.Status == nil || h.Status.Started.IsZero() || !h.AnswersAt53() || h.HandedOver() {
 		return nil
@@ -62,9 +67,26 @@ func since(h *doctor.Host, l doctor.Lookups, ours bool) []string {
 		doctor.File
 		past bool
 	}{{l.ResolvConf, !ours}, {l.NSSwitch, l.Sources.Asks("resolve") && len(h.Foreign(l.Resolved)) > 0}} {
-		if f.past && f.Path != "" && f.Info.ModTime().After(h.Status.Started) {
+		if !f.past || f.Path == "" {
+			continue
+		}
+		if f.Info.ModTime().After(h.Status.Started) {
 			evidence = append(evidence, fmt.Sprintf("%s: written at %s, and Watertight was started at %s", f.Path, f.Info.ModTime().UTC().Format(time.RFC3339), h.Status.Started.UTC().Format(time.RFC3339)))
+		}
+		if before, ok := lastOther(h.Status.ResolverFiles, f.File); ok {
+			evidence = append(evidence, fmt.Sprintf("%s: another content than what Watertight first saw at %s (SHA-256 %.12s…)", f.Path, before.At.UTC().Format(time.RFC3339), before.SHA256))
 		}
 	}
 	return evidence
+}
+
+// lastOther gives the last content of a file that is not the one of now.
+func lastOther(seen []control.ResolverFile, f doctor.File) (control.ResolverFile, bool) {
+	now := netwatch.Sum(f.Data)
+	for _, s := range slices.Backward(seen) {
+		if s.Path == f.Path && s.SHA256 != now {
+			return s, true
+		}
+	}
+	return control.ResolverFile{}, false
 }
