@@ -126,7 +126,7 @@ func (w *Web) head(h http.Header, secure bool, port string) {
 	h.Set("Referrer-Policy", "no-referrer")
 	h.Set("Cross-Origin-Opener-Policy", "same-origin")
 	h.Set("Cross-Origin-Resource-Policy", "same-site")
-	h.Set("Permissions-Policy", "camera=(), microphone=(), geolocation=(), interest-cohort=()")
+	h.Set("Permissions-Policy", "camera=(), microphone=(), geolocation=()")
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Robots-Tag", "noindex")
 	h.Set("Server", "watertight")
@@ -140,11 +140,23 @@ func (w *Web) visited(rw http.ResponseWriter, r *http.Request, label string, bra
 		w.send(rw, r, http.StatusOK, "image/svg+xml", []byte(`<svg xmlns="http://www.w3.org/2000/svg" width="1" height="1"/>`))
 	case "/":
 		text := "You came to " + visit.Name(label, branch, w.o.Zone) + " from " + client.Addr().String() + ".\n" +
-			"Who looked the name up: /api/v1/labels/" + label + " of " + w.o.Zone + "\n"
+			"Who looked the name up: " + w.origin(r) + pathAPI + visit.PathLabel + label + "\n"
 		w.send(rw, r, http.StatusOK, "text/plain; charset=utf-8", []byte(text))
 	default:
 		w.refuse(rw, r, http.StatusNotFound, "NOT_FOUND", "there is nothing at this path", "")
 	}
+}
+
+// origin is the page's own, by the scheme and the port by which a request came.
+func (w *Web) origin(r *http.Request) string {
+	scheme, at := "http://", w.o.Zone
+	if r.TLS != nil {
+		scheme = "https://"
+	}
+	if port := portOf(r.Host); port != "" {
+		at += ":" + port
+	}
+	return scheme + at
 }
 
 // pathPicture is the picture that the page has its visitors fetch from the names of a visit.

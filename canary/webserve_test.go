@@ -71,7 +71,7 @@ func TestThePageIsServedInClearAndByTLS(t *testing.T) {
 	label := visit.NewLabel()
 	host := visit.Name(label, visit.V4, testZone)
 	request := "GET / HTTP/1.1\r\nHost: " + host + "\r\n\r\n"
-	if r, body := says(t, dial(t, s.serves(t, Port{})), request); r.StatusCode != http.StatusOK || !strings.Contains(body, "127.0.0.1") {
+	if r, body := says(t, dial(t, s.serves(t, Port{})), request); r.StatusCode != http.StatusOK || !strings.Contains(body, "127.0.0.1") || !strings.Contains(body, "http://"+testZone+"/api/v1/labels/"+label+"\n") {
 		t.Errorf("%v %s", r, body)
 	}
 	ca := dnstest.NewCA()
