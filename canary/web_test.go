@@ -175,6 +175,9 @@ func TestThePageRefersToNothingOutside(t *testing.T) {
 			t.Errorf("%s", m[0])
 		}
 	}
+	if head, _, ok := strings.Cut(s.get("198.51.100.7", "https://"+testZone+"/visit/"+label).Body.String(), "</head>"); !ok || strings.Contains(head, "<section") || strings.Contains(head, "<p") {
+		t.Errorf("the head has what is to be seen: %s", head)
+	}
 	for _, inline := range []string{"style=\"", "onclick", "onload", "<style", "<script>"} {
 		if strings.Contains(all, inline) {
 			t.Errorf("%s is forbidden by the page's own policy", inline)

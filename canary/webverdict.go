@@ -56,7 +56,7 @@ func judge(v *view, over bool) verdict {
 	switch {
 	case len(elsewhere) == 0:
 		return verdict{good, "Names and traffic come from the same network", []string{
-			"Whoever carries your requests also looks up your names. If that is the proxy or VPN that you meant to use, nothing leaks here. If it is your own provider, you are not using one.",
+			"Whoever carries your requests also looks up your names. If that is the proxy or VPN that you meant to use, no name leaks here. If it is your own provider, you are not using one.",
 			notSeen,
 		}, false}
 	case len(same) > 0:

@@ -118,6 +118,7 @@ async function ask() {
       lines.push(judge(address, kind, came));
     }
   }
+  document.getElementById("around").hidden = !lines.some(l => l.classList.contains("bad"));
   say(...(lines.length ? lines : [line("good", "✓", "none: your browser tells no address")]));
 }
 

@@ -177,6 +177,26 @@ func TestCanary_ABrowserBehindTheProxyIsResolvedByTheProxyAlone(t *testing.T) {
 	})
 }
 
+// Firefox can take `socks5://` as many programs do: it looks names up by itself, and has the proxy carry what it says to addresses.
+// The leak is real, with the proxy in place: this is the control of what the page says to those behind one.
+func TestCanary_ABrowserBehindTheProxyThatLooksUpByItselfIsToldSo(t *testing.T) {
+	lab.Need(t, "firefox-esr", "python3")
+	s := lab.NewScene(t, internet.Dual)
+	c := addCanary(t, s)
+	with(func(s *lab.Scene) string { return direct(s, c.upstream()) })(t, s)
+	lab.Must(0, s.Client.AwaitLink(t.Context()))(t)
+	host, port, _ := strings.Cut(lab.ProxyAddress, ":")
+	r := lab.Run(t, s.Client.Program("python3", lab.Firefox(t.TempDir(), "https://"+c.zone+"/", `"network.proxy.type", 1`, fmt.Sprintf(`"network.proxy.socks", %q`, host),
+		`"network.proxy.socks_port", `+port, `"network.proxy.socks_remote_dns", false`, `"network.proxy.socks5_remote_dns", false`)...))
+	asked, seen, verdict := c.visited(t, s, r.Stdout)
+	if !slices.ContainsFunc(asked, func(a netip.Addr) bool { return slices.Contains(c.Nameservers(), a) }) || verdict != "Your names take another way than your traffic" || len(seen.Requests) < 2 {
+		t.Errorf("INVALID: a leak went unseen: %v asked, %d requests came, and the page says %q", asked, len(seen.Requests), verdict)
+	}
+	if len(s.Leaks(s.Gather(t, r))) == 0 {
+		t.Error("INVALID: a leak went unseen in the packets")
+	}
+}
+
 func TestCanary_ACheckLooksThroughItsChannelAlone(t *testing.T) {
 	s := lab.NewScene(t, internet.Dual)
 	c := addCanary(t, s)

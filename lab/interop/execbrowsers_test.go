@@ -96,43 +96,6 @@ func bound(request []byte, from netip.AddrPort) []byte {
 	return append(append(append(answer, request[4:20]...), attribute...), value...)
 }
 
-// firefoxCall opens a page by Marionette, Firefox's own protocol for tests, and prints it.
-const firefoxCall = `
-import json, os, socket, subprocess, sys, time
-url, profile = sys.argv[1], os.path.abspath("firefox")
-os.makedirs(profile, exist_ok=True)
-with open(profile + "/user.js", "w") as f:
-    f.write('user_pref("marionette.port", 2828);\n')
-firefox = subprocess.Popen(["firefox-esr", "--headless", "--marionette", "--no-remote", "--profile", profile], stdout=sys.stderr, stdin=subprocess.DEVNULL)
-for _ in range(600):
-    try:
-        s = socket.create_connection(("127.0.0.1", 2828), 60)
-        break
-    except OSError:
-        if firefox.poll() is not None:
-            sys.exit("firefox ended: %d" % firefox.returncode)
-        time.sleep(0.1)
-stream = s.makefile("rb")
-def read():
-    n = b""
-    while not n.endswith(b":"):
-        n += stream.read(1)
-    return json.loads(stream.read(int(n[:-1])))
-def ask(what, **with_):
-    text = json.dumps([0, 1, what, with_])
-    s.sendall(("%d:%s" % (len(text), text)).encode())
-    _, _, error, result = read()
-    if error:
-        sys.exit("%s: %s" % (what, error))
-    return result
-read()
-ask("WebDriver:NewSession", acceptInsecureCerts=True)
-ask("WebDriver:Navigate", url=url)
-print(ask("WebDriver:GetPageSource")["value"])
-ask("Marionette:Quit", flags=["eForceQuit"])
-firefox.wait(60)
-`
-
 // browsers open the page that looks for their addresses.
 func browsers() []program {
 	page := func(*wild, string) string { return "greetings" }
@@ -142,7 +105,7 @@ func browsers() []program {
 				"--user-data-dir="+w.Dir+"/chromium", "--ignore-certificate-errors", "--timeout=60000", "--dump-dom", "https://"+host+"/stun/")
 		}},
 		{name: "firefox", needs: "firefox-esr", want: page, run: func(w *wild, host string) *internet.Program {
-			return w.Client.Program("python3", "-I", "-c", firefoxCall, "https://"+host+"/stun/")
+			return w.Client.Program("python3", lab.Firefox("firefox", "https://"+host+"/stun/")...)
 		}},
 	}
 }
