@@ -68,7 +68,7 @@ func quietNetwork(ctx context.Context, _ func()) error {
 	return nil
 }
 
-// onLoopback puts the listeners of a configuration on free ports of loopback. Those whom only others can use, or that need
+// onLoopback puts the listeners of a configuration on free ports of loopback. Those whose certificates come from an authority, or that need
 // something of the host, are left out, and told to left.
 func onLoopback(c *config.Config, left func(string)) {
 	free := netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), 0)
@@ -76,10 +76,10 @@ func onLoopback(c *config.Config, left func(string)) {
 		return leave(left, len(l.Names) > 0, "proxy "+l.Address.String())
 	})
 	for i := range c.Listen.Proxy {
-		c.Listen.Proxy[i].Address, c.Listen.Proxy[i].H3 = free, false
+		c.Listen.Proxy[i].Address = free
 	}
 	c.Listen.DNS = slices.DeleteFunc(c.Listen.DNS, func(l config.DNSListener) bool {
-		return leave(left, l.Scheme == config.SchemeQUIC || len(l.Names) > 0, "dns "+l.Text())
+		return leave(left, len(l.Names) > 0, "dns "+l.Text())
 	})
 	for i := range c.Listen.DNS {
 		c.Listen.DNS[i].Address = free

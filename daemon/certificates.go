@@ -13,6 +13,7 @@ import (
 	"watertight/acme"
 	"watertight/config"
 	"watertight/control"
+	"watertight/gate"
 	"watertight/metrics"
 	"watertight/name"
 	"watertight/state"
@@ -27,10 +28,11 @@ type wishes struct {
 	validations  netip.AddrPort // of kindACME; not valid: none
 	certificates *acme.Manager  // of those that name what they are obtained for
 	files        followedFiles  // of the others
+	keeper       *gate.Keeper
 }
 
 func (d *Daemon) wishes(c *config.Config) wishes {
-	return wishes{Listen: c.Listen, validations: c.ACME.HTTP, certificates: d.acme, files: followedFiles{}}
+	return wishes{Listen: c.Listen, validations: c.ACME.HTTP, certificates: d.acme, files: followedFiles{}, keeper: d.keeper}
 }
 
 // certify completes what a listener speaks with the certificate of its files, or with the one that is obtained for it.

@@ -277,6 +277,7 @@ func (d *Daemon) finish() {
 	d.reloading.Lock()
 	defer d.reloading.Unlock()
 	d.stopped = true
+	d.keeper.EndPass()
 	d.serving.closeUnless(nil)
 	d.drainDoors()
 	d.serving.done.Wait()
@@ -367,6 +368,7 @@ func (d *Daemon) replace(ctx context.Context, c *config.Config) error {
 	serving.serve(d.live, d.serve)
 	d.serving.closeUnless(serving)
 	d.setServing(serving)
+	d.keeper.EndPass() // a test that is under way came in by the doors of before
 	d.retiring.Go(func() {
 		before.inFlight.Wait()
 		before.discard(g)

@@ -82,7 +82,7 @@ func (s *switchboard) gatewayTable() (*gateway.Table, func()) {
 
 // termsOf are those of a listener of the gateway.
 func (a wishes) termsOf(l config.GatewayListener) *gateway.Terms {
-	return &gateway.Terms{Hosts: l.Hosts, Origins: l.Origins, Rules: l.Rules(), TLS: a.serverTLS(l.ServerTLS)}
+	return &gateway.Terms{Hosts: l.Hosts, Origins: l.Origins, Rules: l.Rules().ForTest(), TLS: a.triedTLS(l.ServerTLS)}
 }
 
 // gatewayTerms gives those of the gateway's listener that are in force.

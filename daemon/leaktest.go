@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"time"
 
 	"watertight/config"
 	"watertight/control"
@@ -14,6 +15,9 @@ import (
 
 // ErrTestUnderWay is why there is no second test at the same time.
 var ErrTestUnderWay = errors.New("a test is under way")
+
+// passMore is for how long the test's pass is good beyond the test's own limit, by which it ends.
+const passMore = time.Minute
 
 // TestRequest is what is asked of a test.
 type TestRequest struct {
@@ -39,9 +43,15 @@ func (d *Daemon) LeakTest(ctx context.Context, ask TestRequest) (*leaktest.Repor
 	if g == nil {
 		return nil, errors.New("the program is not running yet")
 	}
+	limit := cmp.Or(g.config.LeakTest.Limit, config.DefaultTestLimit)
+	pass, err := d.keeper.NewPass(limit + passMore)
+	if err != nil {
+		return nil, err
+	}
+	defer pass.End()
 	o := leaktest.Options{
-		Subject: subject{d, d.o.Control}, Observer: d.o.Observer, Only: ask.Only, Trigger: ask.Trigger,
-		Progress: ask.Progress, PCAP: ask.PCAP, Environ: ask.Environ, Own: d.o.Environ, Limit: cmp.Or(g.config.LeakTest.Limit, config.DefaultTestLimit),
+		Subject: subject{d, d.o.Control, pass}, Observer: d.o.Observer, Only: ask.Only, Trigger: ask.Trigger,
+		Progress: ask.Progress, PCAP: ask.PCAP, Environ: ask.Environ, Own: d.o.Environ, Limit: limit,
 	}
 	if ask.Control {
 		o.Control = d.o.AskHost

@@ -8,7 +8,6 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
-	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -76,20 +75,18 @@ func liveCanary(t *testing.T, more string) (*live, *miniCanary) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := &http.Server{Handler: c, TLSConfig: &tls.Config{Certificates: []tls.Certificate{authority.CA.Issue([]string{canaryZone}, nil)}}}
+	server := &http.Server{Handler: c, TLSConfig: &tls.Config{Certificates: []tls.Certificate{authority.CA.Issue([]string{canaryZone, "*." + canaryZone}, nil)}}}
 	go func() { _ = server.ServeTLS(socket, "", "") }()
 	t.Cleanup(func() { _ = server.Close() })
 	_, port, _ := net.SplitHostPort(socket.Addr().String())
 	listen := `{proxy: "127.0.0.1:0", dns: "127.0.0.1:0", gateway: "127.0.0.1:0"}`
-	if strings.HasPrefix(more, "# tls\n") {
-		dir := doorFiles(t)
-		secure := fmt.Sprintf("{cert: %q, key: %q}", filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem"))
-		listen = fmt.Sprintf(`{proxy: [{address: "127.0.0.1:0", tls: %[1]s}], dns: [{address: "tls://127.0.0.1:0", tls: %[1]s}, {address: "https://127.0.0.1:0/dns-query", tls: %[1]s}], gateway: [{address: "127.0.0.1:0", tls: %[1]s}]}`, secure)
+	if strings.HasPrefix(more, "# proven\n") {
+		listen = provenDoors(t)
 	}
 	c.l = newLive(t, more+fmt.Sprintf(`
 listen: `+listen+`
-gateway: [{path: /a/, to: "https://origin.example.com/", channel: direct}]
-leaktest: {every: 0s, on_change: false, canary: {zone: %s, api: "https://%[1]s:%s/api", channel: direct, ca: %q}}
+gateway: [{path: /a/, to: "https://origin.example.com/", channel: direct}, {hosts: ["*.%[1]s"], ca: %[3]q}]
+leaktest: {every: 0s, on_change: false, canary: {zone: %[1]s, api: "https://%[1]s:%[2]s/api", channel: direct, ca: %[3]q}}
 `, canaryZone, port, caFile))
 	c.l.dns.Handle(c.answer)
 	return c.l.start().awaitReady(), c
@@ -105,7 +102,7 @@ func (l *live) tries(only ...string) *leaktest.Report {
 	return r
 }
 
-var throughDoors = []string{"NAME-BY-CHANNEL", "NAME-BY-DOOR", "DNS-DOOR", "GATEWAY-CLOSED", "HTTPS-RECORD"}
+var throughDoors = []string{"NAME-BY-CHANNEL", "NAME-BY-DOOR", "DNS-DOOR", "GATEWAY-CLOSED", "NAME-BY-GATEWAY", "HTTPS-RECORD"}
 
 func TestLeakTest_TheProgramIsSealedByEveryDoor(t *testing.T) {
 	t.Parallel()
@@ -175,25 +172,10 @@ func TestLeakTest_ALiteralIsRefusedWhereThePolicySaysSo(t *testing.T) {
 	}
 }
 
-// TestLeakTest_ListenersThatSpeakTLSAreTriedToo, by DNS over TLS and over HTTPS as well.
-func TestLeakTest_ListenersThatSpeakTLSAreTriedToo(t *testing.T) {
-	t.Parallel()
-	l, _ := liveCanary(t, "# tls\n")
-	for _, one := range l.tries("NAME-BY-DOOR", "DATAGRAM-BY-DOOR", "DNS-DOOR", "GATEWAY-CLOSED", "PLAIN-HTTP", "PLAIN-DNS").Cases {
-		said := strings.Join(one.Evidence, "\n")
-		if one.Verdict != leaktest.Sealed || strings.Contains(said, "not tried: proxy") || strings.Contains(said, "not tried: dns") {
-			t.Errorf("%s is %s: %s\n%s", one.ID, one.Verdict, one.Reason, said)
-		}
-		if one.ID == "DNS-DOOR" && (!strings.Contains(said, "over TLS, AAAA") || !strings.Contains(said, "over HTTPS, AAAA")) {
-			t.Errorf("it was not asked over both:\n%s", said)
-		}
-	}
-}
-
 // TestLeakTest_AChannelWhoseResolverDiesGivesItsHopsNoName, nor does it ask anybody else.
 func TestLeakTest_AChannelWhoseResolverDiesGivesItsHopsNoName(t *testing.T) {
 	l, _ := liveCanary(t, "")
-	c, err := subject{l.d, true}.CopyForResolver(t.Context(), "direct")
+	c, err := subject{l.d, true, nil}.CopyForResolver(t.Context(), "direct")
 	if err != nil || c.Ready() != nil {
 		t.Fatal(err, c.Ready())
 	}

@@ -11,6 +11,7 @@ import (
 	"watertight/config"
 	"watertight/dnswire"
 	"watertight/fault"
+	"watertight/gate"
 	"watertight/leaktest"
 	"watertight/name"
 	"watertight/wire"
@@ -20,6 +21,7 @@ import (
 type subject struct {
 	d       *Daemon
 	running bool
+	pass    *gate.Pass // for the doors that ask for proof; nil: they are not tried
 }
 
 var _ leaktest.Subject = subject{}

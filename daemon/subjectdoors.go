@@ -1,16 +1,15 @@
 package daemon
 
 import (
-	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
-	"fmt"
 	"net"
 	"net/netip"
-	"strings"
+	"strconv"
 
+	"watertight/client"
 	"watertight/config"
+	"watertight/front/gateway"
 	"watertight/gate"
 	"watertight/leaktest"
 	"watertight/wire"
@@ -21,125 +20,100 @@ func (s subject) Doors() (all []leaktest.Door) {
 	s.d.servingMu.RLock()
 	defer s.d.servingMu.RUnlock()
 	for _, l := range s.d.serving.all {
-		door := leaktest.Door{At: l.address().String(), Address: l.address()}
-		var secure *tls.Config
-		switch l.kind {
-		case kindProxy:
-			way := l.way.Load()
-			door.Kind, door.Unfit, secure = leaktest.DoorProxy, unfit(way.Rules), way.TLS
-			if len(way.Balancers) > 0 {
-				door.Unfit = "it is for balancers that speak the PROXY protocol"
-			}
-			door.Datagrams = s.toRelay
-		case kindGateway:
-			terms := l.terms.Load()
-			door.Kind, door.Unfit, secure = leaktest.DoorGateway, unfit(terms.Rules), terms.TLS
-			for _, e := range s.d.current().config.Gateway {
-				door.Entries = append(door.Entries, entryText(e))
-			}
-		case kindDNS:
-			door.Kind, door.At, secure = leaktest.DoorDNS, l.text(), l.tls.Load()
-			switch {
-			case l.scheme == config.SchemeQUIC:
-				door.Unfit = "the test does not speak DNS over QUIC"
-			case secure != nil && secure.ClientAuth != tls.NoClientCert:
-				door.Unfit = "it asks for a certificate, which the test has not"
-			case l.scheme == "":
-				door.Datagrams = func(netip.AddrPort) (net.Conn, error) { return s.d.tests.clients.dialled(wire.DialPacketListener(l.packets)) }
-			}
-			door.HTTPS = l.scheme == config.SchemeHTTPS
-		default:
-			continue
+		if door, ok := s.door(l); ok {
+			all = append(all, door)
 		}
-		if l.socket != nil {
-			door.Dial = func(ctx context.Context) (net.Conn, error) { return s.d.tests.clients.dialled(wire.DialListener(ctx, l.socket)) }
-		}
-		if secure != nil && door.Dial != nil {
-			door.Dial = overTLS(door.Dial, secure)
-		}
-		door.TLS = secure != nil
-		all = append(all, door)
 	}
 	return all
 }
 
-// entryText is an entry of the gateway as people know it.
-func entryText(e config.Gateway) string {
-	if e.Path != "" {
-		return e.Path
-	}
-	return fmt.Sprintf("the generic form, for %d patterns of hosts", len(e.Hosts))
-}
+// unproven is why a door is not tried that asks for proof, where there is no pass.
+const unproven = "it asks for proof of who comes, which the test has not"
 
-// unfit says why a client that proves nothing cannot come in.
-func unfit(r *gate.Rules) string {
-	if !r.Unproven() {
-		return "it asks for proof of who comes, which the test has not"
-	}
-	return ""
-}
+// unreached is why a door is not tried to which the system leads what was meant for others.
+const unreached = "what comes there is what the firewall's rules lead there, and the test changes no rules; try it from a client whose packets they take"
 
-// overTLS connects to a listener of this process over TLS. It has to show the certificate that it is to show now: whoever signed
-// that is of no account.
-func overTLS(dial func(context.Context) (net.Conn, error), of *tls.Config) func(context.Context) (net.Conn, error) {
-	return func(ctx context.Context) (net.Conn, error) {
-		client, err := clientOf(of)
-		if err != nil {
-			return nil, err
+// door gives a listener as the test has it. It gives false for what is no door of clients.
+func (s subject) door(l *listener) (leaktest.Door, bool) {
+	door := leaktest.Door{At: l.address().String(), Address: l.address()}
+	w := wayIn{l: l, clients: &s.d.tests.clients}
+	proof := false
+	switch l.kind {
+	case kindProxy:
+		way := l.way.Load()
+		door.Kind, door.Datagrams = leaktest.DoorProxy, s.toRelay
+		w.secure, w.balancers = way.TLS, way.Balancers
+		proof = s.proves(&door, way.Rules)
+	case kindGateway:
+		terms := l.terms.Load()
+		door.Kind, w.secure = leaktest.DoorGateway, terms.TLS
+		proof = s.proves(&door, terms.Rules)
+		s.entries(&door)
+	case kindDNS:
+		door.Kind, door.At = leaktest.DoorDNS, l.text()
+		w.secure = l.tls.Load()
+		proof = w.secure != nil && w.secure.ClientAuth != tls.NoClientCert
+		door.HTTPS = l.scheme == config.SchemeHTTPS
+		if l.scheme == "" {
+			door.Datagrams = func(netip.AddrPort) (net.Conn, error) { return s.d.tests.clients.dialled(wire.DialPacketListener(l.packets)) }
 		}
-		raw, err := dial(ctx)
-		if err != nil {
-			return nil, err
-		}
-		conn := tls.Client(raw, client)
-		if err := conn.HandshakeContext(ctx); err != nil {
-			_ = raw.Close()
-			return nil, err
-		}
-		return conn, nil
-	}
-}
-
-// clientOf is what a client speaks that trusts the certificate of a listener alone.
-func clientOf(of *tls.Config) (*tls.Config, error) {
-	if of.GetCertificate == nil {
-		return nil, errors.New("it has no certificate")
-	}
-	shown, err := of.GetCertificate(&tls.ClientHelloInfo{
-		SupportedVersions: []uint16{tls.VersionTLS13}, SignatureSchemes: []tls.SignatureScheme{tls.ECDSAWithP256AndSHA256, tls.ECDSAWithP384AndSHA384, tls.Ed25519, tls.PSSWithSHA256},
-		CipherSuites: []uint16{tls.TLS_AES_128_GCM_SHA256},
-	})
-	if err != nil {
-		return nil, fmt.Errorf("it has no certificate: %w", err)
-	}
-	leaf, err := x509.ParseCertificate(shown.Certificate[0])
-	if err != nil {
-		return nil, err
-	}
-	c := &tls.Config{MinVersion: tls.VersionTLS13, RootCAs: x509.NewCertPool()}
-	c.RootCAs.AddCert(leaf)
-	switch {
-	case len(leaf.DNSNames) > 0:
-		c.ServerName = leaf.DNSNames[0]
-		if rest, ok := strings.CutPrefix(c.ServerName, "*."); ok {
-			c.ServerName = "watertight." + rest
-		}
-	case len(leaf.IPAddresses) > 0:
-		c.ServerName = leaf.IPAddresses[0].String()
+	case kindTransparent:
+		door.Kind, door.Unfit = leaktest.DoorTransparent, unreached
+		return door, true
 	default:
-		return nil, errors.New("its certificate is for nobody")
+		return door, false
 	}
-	return c, nil
+	switch {
+	case proof && s.pass == nil:
+		door.Unfit = unproven
+	case proof:
+		w.pass = s.pass
+	}
+	if door.TLS = w.secure != nil; l.socket != nil {
+		door.Dial = w.dial
+		if door.TLS && (l.kind == kindProxy || door.HTTPS) {
+			door.HTTP2 = true
+		}
+	}
+	if door.TLS && l.packets != nil {
+		door.QUIC = w.quic
+	}
+	return door, true
 }
 
-// toRelay sends to a relay of this host.
-func (s subject) toRelay(to netip.AddrPort) (net.Conn, error) {
-	if !to.Addr().Unmap().IsLoopback() && !to.Addr().IsUnspecified() {
-		return nil, fmt.Errorf("the relay says that it is at %s, which is not this host", to)
+// proves says whether a client has to prove there who it is, and gives the door what the test says then.
+func (s subject) proves(door *leaktest.Door, r *gate.Rules) bool {
+	if r.Unproven() {
+		return false
 	}
-	conn, err := wire.DialUDP(to)
-	if err != nil {
-		return nil, err
+	if s.pass != nil {
+		c := s.pass.Credentials()
+		door.Proof = leaktest.Proof{User: c.Username, Password: c.Password}
 	}
-	return s.d.tests.clients.dialled(conn, nil)
+	return true
+}
+
+// entries gives a gateway those of its entries that lead to services of others, and how it is asked where the generic form leads.
+func (s subject) entries(door *leaktest.Door) {
+	for _, e := range s.d.current().config.Gateway {
+		if e.Path == "" {
+			door.Generic = s.leadsGeneric
+			continue
+		}
+		door.Entries = append(door.Entries, e.Path)
+	}
+}
+
+// leadsGeneric says to which channel the gateway leads a request for /https/HOST:PORT/ of a client without a name.
+func (s subject) leadsGeneric(host string, port uint16) (string, error) {
+	_, entry, who, err := s.d.current().gateway.Locate(gateway.GenericPrefix+net.JoinHostPort(host, strconv.Itoa(int(port)))+"/", client.Identity{})
+	switch {
+	case err != nil:
+		return "", err
+	case entry.Channel != "":
+		return entry.Channel, nil
+	case who != client.Identity{}:
+		return "", errors.New("the entry is for a user of its own, whose routes are not the test's")
+	}
+	return s.Leads(host)
 }

@@ -1,5 +1,5 @@
 // Package gate is who may come in by a door: the users of a file with their passwords and tokens, the certificates of
-// clients, and how much one user may have at once.
+// clients, and how much one user may have at once; and this program itself while it tests itself.
 //
 // It promises that where proof is asked for nobody is let in without it; that a wrong password, and a user who does not
 // exist, cost as much time as a right one; that what this costs in all is bounded; and that no name and no secret stands
@@ -56,6 +56,7 @@ type Rules struct {
 	key     []byte
 	clients *x509.CertPool // who certifies clients; nil: nobody has to
 	overTLS bool           // what is said in clear is not heard
+	test    bool           // a pass lets in as well
 }
 
 type asks int
@@ -89,6 +90,12 @@ func (r *Rules) With(clients *x509.CertPool) *Rules {
 // OverTLS hears none who speaks in clear.
 func (r *Rules) OverTLS() *Rules {
 	r.overTLS = true
+	return r
+}
+
+// ForTest lets in by a [Pass], too.
+func (r *Rules) ForTest() *Rules {
+	r.test = true
 	return r
 }
 
@@ -141,6 +148,9 @@ func (g *Guest) Admit(ctx context.Context, c Credentials) (client.Identity, erro
 	r := g.Rules()
 	if f := g.outdated(r); f != nil {
 		return client.Identity{}, f
+	}
+	if r.test && r.ask != asksNobody && g.Keeper.passes(g, c) {
+		return client.Identity{}, nil
 	}
 	if r.clients != nil && (g.Certified == "" || g.Authorities == nil || !g.Authorities.Equal(r.clients)) {
 		return client.Identity{}, &fault.Error{

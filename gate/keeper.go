@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"watertight/fault"
@@ -35,6 +36,8 @@ type Keeper struct {
 	byPlace map[netip.Prefix]int
 
 	limits limits
+
+	pass atomic.Pointer[Pass] // nil: there is none
 }
 
 type digest [sha256.Size]byte

@@ -3,6 +3,7 @@ package leaktest
 // Fixes of leaks that more than one case finds.
 const (
 	fixProgram = "this is a fault of the program: report it with this report"
+	fixAgain   = "run it again: a configuration that is reloaded in the meantime ends what the test comes in by"
 	fixPolicy  = "see `policy` in the configuration, and report this with the report"
 )
 
@@ -36,6 +37,10 @@ func definitions() []definition {
 		{
 			Listed: Listed{ID: "GATEWAY-CLOSED", Title: "The gateway sends nothing where its entries do not lead", Cause: "D4", Canary: true},
 			fix:    fixProgram, try: tryGateway,
+		},
+		{
+			Listed: Listed{ID: "NAME-BY-GATEWAY", Title: "A name that the generic form of the gateway is asked for goes to its channel's resolver alone", Cause: "D4", Canary: true},
+			fix:    fixSecond, try: tryNamesByGateway,
 		},
 		{
 			Listed: Listed{ID: "FAILING-NAME", Title: "A name that fails, is bogus, or has no answer is asked of nobody else", Cause: "B1", Canary: true, Needed: true},

@@ -1,19 +1,16 @@
 package leaktest
 
 import (
-	"bufio"
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 	"time"
 
 	"watertight/connect"
-	"watertight/dnswire"
 	"watertight/name"
 	"watertight/socks"
 )
@@ -21,16 +18,39 @@ import (
 // entrance is a way in by a door, as a client has it.
 type entrance struct {
 	name string
-	in   func(ctx context.Context, conn net.Conn, t name.Target) (net.Conn, error)
+	// bare says that it has no room for a password.
+	bare bool
+	in   func(ctx context.Context, d Door, t name.Target) (net.Conn, error)
 }
 
-// entrances are those of the mixed port.
-func entrances() []entrance {
-	return []entrance{
-		{"HTTP CONNECT", byCONNECT},
-		{"SOCKS4a", bySOCKS4},
-		{"SOCKS5", bySOCKS5},
+// connecting is the one by which a request is tried that need not be tried by all.
+var connecting = entrance{name: "HTTP CONNECT", in: streamed(byCONNECT)}
+
+// entrances are those of a mixed port.
+func (d Door) entrances() []entrance {
+	all := []entrance{
+		connecting,
+		{name: "SOCKS4a", bare: true, in: streamed(bySOCKS4)},
+		{name: "SOCKS5", in: streamed(bySOCKS5)},
 	}
+	if d.HTTP2 {
+		all = append(all, entrance{name: "CONNECT over HTTP/2", in: byHTTP2})
+	}
+	if d.QUIC != nil {
+		all = append(all, entrance{name: "CONNECT over HTTP/3", in: byHTTP3})
+	}
+	return all
+}
+
+// entrancesOf gives those by which the test can come in, and says of the others why not.
+func entrancesOf(d Door, f *findings) []entrance {
+	return slices.DeleteFunc(d.entrances(), func(e entrance) bool {
+		closed := e.bare && d.Proof != Proof{}
+		if closed {
+			f.skip("%s by %s: it asks for proof of who comes, for which that has no room", d.At, e.name)
+		}
+		return closed
+	})
 }
 
 // doorLimit is how long a door may take to connect or to refuse.
@@ -63,70 +83,73 @@ func enterNamed(ctx context.Context, d Door, e entrance, host string, port uint1
 func enter(ctx context.Context, d Door, e entrance, t name.Target) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, doorLimit)
 	defer cancel()
-	conn, err := d.Dial(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("the door %s cannot be reached: %w", d.At, err)
-	}
-	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
-	tunnel, err := e.in(ctx, conn, t)
-	if err == nil && !stop() {
-		err = context.Cause(ctx)
-	}
-	if err != nil {
-		_ = conn.Close()
-		return nil, err
-	}
-	return tunnel, nil
+	return e.in(ctx, d, t)
 }
 
-func byCONNECT(_ context.Context, conn net.Conn, t name.Target) (net.Conn, error) {
-	if _, err := conn.Write(connect.AppendRequest(nil, t, "")); err != nil {
-		return nil, err
+// unreached is a door that cannot be reached.
+func unreached(d Door, err error) error {
+	return fmt.Errorf("the door %s cannot be reached: %w", d.At, err)
+}
+
+// streamed is a way in by what is said over a connection of its own.
+func streamed(in func(conn net.Conn, d Door, t name.Target) error) func(context.Context, Door, name.Target) (net.Conn, error) {
+	return func(ctx context.Context, d Door, t name.Target) (net.Conn, error) {
+		conn, err := d.Dial(ctx)
+		if err != nil {
+			return nil, unreached(d, err)
+		}
+		stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
+		err = in(conn, d, t)
+		if err == nil && !stop() {
+			err = context.Cause(ctx)
+		}
+		if err != nil {
+			_ = conn.Close()
+			return nil, err
+		}
+		return conn, nil
+	}
+}
+
+func byCONNECT(conn net.Conn, d Door, t name.Target) error {
+	if _, err := conn.Write(connect.AppendRequest(nil, t, d.Proof.basic())); err != nil {
+		return err
 	}
 	r, err := connect.Read(conn, make([]byte, connect.MaxHead))
-	if err != nil {
-		return nil, err
+	switch {
+	case err != nil:
+		return err
+	case r.Status == http.StatusProxyAuthRequired:
+		return errStranger
+	case !r.OK():
+		return &refusedError{fmt.Sprintf("%d %s", r.Status, r.Reason)}
+	case len(r.Rest) > 0:
+		return errors.New("the far side spoke first")
 	}
-	if !r.OK() {
-		return nil, &refusedError{fmt.Sprintf("%d %s", r.Status, r.Reason)}
-	}
-	if len(r.Rest) > 0 {
-		return nil, errors.New("the far side spoke first")
-	}
-	return conn, nil
+	return nil
 }
 
-func bySOCKS4(_ context.Context, conn net.Conn, t name.Target) (net.Conn, error) {
+func bySOCKS4(conn net.Conn, _ Door, t name.Target) error {
 	request, err := socks.AppendConnect4(nil, t, "")
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if _, err := conn.Write(request); err != nil {
-		return nil, err
+		return err
 	}
-	if err := socks.ReadReply4(conn, new(socks.Buffer)); err != nil {
-		return nil, said(err)
-	}
-	return conn, nil
+	return said(socks.ReadReply4(conn, new(socks.Buffer)))
 }
 
-func bySOCKS5(_ context.Context, conn net.Conn, t name.Target) (net.Conn, error) {
-	_, err := ask5(conn, socks.AppendRequest(nil, socks.Connect, t))
-	return conn, err
+func bySOCKS5(conn net.Conn, d Door, t name.Target) error {
+	_, err := ask5(conn, d, socks.AppendRequest(nil, socks.Connect, t))
+	return err
 }
 
 // ask5 makes a request of SOCKS5 and gives where the door says that it is bound.
-func ask5(conn net.Conn, request []byte) (netip.AddrPort, error) {
-	if _, err := conn.Write(socks.AppendGreeting(nil, socks.MethodNone)); err != nil {
-		return netip.AddrPort{}, err
-	}
+func ask5(conn net.Conn, d Door, request []byte) (netip.AddrPort, error) {
 	var buf socks.Buffer
-	method, err := socks.ReadMethod(conn, &buf)
-	if err != nil {
+	if err := negotiate(conn, d.Proof, &buf); err != nil {
 		return netip.AddrPort{}, err
-	}
-	if method != socks.MethodNone {
-		return netip.AddrPort{}, &refusedError{"it asks for a password"}
 	}
 	if _, err := conn.Write(request); err != nil {
 		return netip.AddrPort{}, err
@@ -140,6 +163,44 @@ func ask5(conn net.Conn, request []byte) (netip.AddrPort, error) {
 	}
 	return bound.Addr, nil
 }
+
+// negotiate agrees on a method with a server of SOCKS5, and says who comes where there is something to say.
+func negotiate(conn net.Conn, p Proof, buf *socks.Buffer) error {
+	offer := socks.MethodNone
+	if p != (Proof{}) {
+		offer = socks.MethodPassword
+	}
+	if _, err := conn.Write(socks.AppendGreeting(nil, offer)); err != nil {
+		return err
+	}
+	method, err := socks.ReadMethod(conn, buf)
+	switch {
+	case err != nil:
+		return err
+	case method != offer:
+		return errStranger
+	case offer == socks.MethodNone:
+		return nil
+	}
+	message, err := socks.AppendPassword(nil, p.User, p.Password)
+	if err != nil {
+		return err
+	}
+	if _, err := conn.Write(message); err != nil {
+		return err
+	}
+	if err := socks.ReadPasswordReply(conn, buf); err != nil {
+		if errors.Is(err, socks.ErrAuthFailed) {
+			return errStranger
+		}
+		return err
+	}
+	return nil
+}
+
+// errStranger is a door that lets nobody in without proof, and takes the test's for none. Nothing that it refuses shows what it would
+// do with a client's request.
+var errStranger = errors.New("it does not let the test in: it asks for proof of who comes")
 
 // said takes the reply of version 4 for the refusal that it is.
 func said(err error) error {
@@ -166,7 +227,7 @@ func datagram(ctx context.Context, d Door, t name.Target, payload []byte) (relay
 	}
 	defer conn.Close()
 	defer context.AfterFunc(ctx, func() { _ = conn.Close() })()
-	at, err := ask5(conn, socks.AppendAssociate(nil))
+	at, err := ask5(conn, d, socks.AppendAssociate(nil))
 	if err != nil {
 		return false, err
 	}
@@ -187,86 +248,3 @@ func datagram(ctx context.Context, d Door, t name.Target, payload []byte) (relay
 
 // datagramWait is how long the name of a datagram has to be looked up.
 const datagramWait = 3 * time.Second
-
-// question asks a DNS door over TCP or UDP.
-func question(ctx context.Context, d Door, overTCP bool, q dnswire.Question) (*dnswire.Answer, error) {
-	ctx, cancel := context.WithTimeout(ctx, doorLimit)
-	defer cancel()
-	query, err := dnswire.Query(q, questionID, 0)
-	if err != nil {
-		return nil, err
-	}
-	switch {
-	case d.HTTPS:
-		return overHTTPS(ctx, d, query, q)
-	case overTCP:
-		return overStream(ctx, d, query, q)
-	}
-	conn, err := d.Datagrams(netip.AddrPort{})
-	if err != nil {
-		return nil, err
-	}
-	defer conn.Close()
-	defer context.AfterFunc(ctx, func() { _ = conn.Close() })()
-	if _, err := conn.Write(query); err != nil {
-		return nil, err
-	}
-	b := make([]byte, dnswire.MaxMessage)
-	n, err := conn.Read(b)
-	if err != nil {
-		return nil, err
-	}
-	return dnswire.ParseAnswer(b[:n], q, questionID)
-}
-
-// overHTTPS posts a question (RFC 8484, section 4.1).
-func overHTTPS(ctx context.Context, d Door, query []byte, q dnswire.Question) (*dnswire.Answer, error) {
-	conn, err := d.Dial(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer conn.Close()
-	defer context.AfterFunc(ctx, func() { _ = conn.Close() })()
-	head := fmt.Sprintf("POST /dns-query HTTP/1.1\r\nHost: %s\r\nContent-Type: application/dns-message\r\nAccept: application/dns-message\r\nContent-Length: %d\r\nConnection: close\r\n\r\n", d.Address, len(query))
-	if _, err := conn.Write(append([]byte(head), query...)); err != nil {
-		return nil, err
-	}
-	response, err := http.ReadResponse(bufio.NewReaderSize(io.LimitReader(conn, apiHead+dnswire.MaxMessage), apiHead), nil)
-	if err != nil {
-		return nil, err
-	}
-	defer response.Body.Close()
-	if response.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("it answers with the status %d", response.StatusCode)
-	}
-	b, err := io.ReadAll(io.LimitReader(response.Body, dnswire.MaxMessage))
-	if err != nil {
-		return nil, err
-	}
-	return dnswire.ParseAnswer(b, q, questionID)
-}
-
-// questionID is that of a question on a socket of its own, which hears nobody but this program's own door.
-const questionID = 0x5754
-
-// overStream asks over TCP, with the length before each message (RFC 1035, section 4.2.2).
-func overStream(ctx context.Context, d Door, query []byte, q dnswire.Question) (*dnswire.Answer, error) {
-	conn, err := d.Dial(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer conn.Close()
-	defer context.AfterFunc(ctx, func() { _ = conn.Close() })()
-	if _, err := conn.Write(append(binary.BigEndian.AppendUint16(nil, uint16(len(query))), query...)); err != nil { //nolint:gosec // a query is short
-		return nil, err
-	}
-	var length [2]byte
-	if _, err := io.ReadFull(conn, length[:]); err != nil {
-		return nil, err
-	}
-	b := make([]byte, binary.BigEndian.Uint16(length[:]))
-	if _, err := io.ReadFull(conn, b); err != nil {
-		return nil, err
-	}
-	return dnswire.ParseAnswer(b, q, questionID)
-}

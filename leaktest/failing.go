@@ -46,13 +46,16 @@ func (r *run) failingByDoor(ctx context.Context, f *findings, trying *sync.WaitG
 	if channel == "" || len(doors) == 0 {
 		return
 	}
-	for _, e := range entrances() {
+	for _, e := range entrancesOf(doors[0], f) {
 		for _, b := range []visit.Branch{visit.Servfail, visit.Nxdomain, visit.Silent} {
 			trying.Go(func() {
 				defer guard(f)
 				label, host := r.name(b)
 				v := visited{label: label, channel: channel, what: fmt.Sprintf("%s by %s, a name that is %s", doors[0].At, e.name, b)}
 				conn, err := enterNamed(ctx, doors[0], e, host, r.api.port)
+				if err != nil && !refused(err) {
+					f.doubt("see `watertight status`", "%s: %v", v.what, err)
+				}
 				if err == nil && !r.known[channel].channel.Exit {
 					f.leak("", "", "%s: connected, though the name has no address", v.what)
 				}

@@ -95,8 +95,13 @@ func tryNamesByDoor(ctx context.Context, r *run, f *findings) {
 		return
 	}
 	var trying sync.WaitGroup
+	for _, d := range r.doors {
+		if d.Kind == DoorTransparent {
+			f.skip("%s %s: %s", d.Kind, d.At, d.Unfit)
+		}
+	}
 	for _, d := range r.doorsOf(DoorProxy, f) {
-		for _, e := range entrances() {
+		for _, e := range entrancesOf(d, f) {
 			trying.Go(func() {
 				defer guard(f)
 				reached := false
@@ -192,23 +197,11 @@ func tryDNSDoor(ctx context.Context, r *run, f *findings) {
 		f.need()
 	}
 	for _, d := range r.doorsOf(DoorDNS, f) {
-		for _, overTCP := range []bool{false, true} {
-			if !overTCP && d.Datagrams == nil {
-				continue
-			}
+		for _, way := range d.askings() {
 			for _, t := range []dnswire.Type{dnswire.A, dnswire.AAAA, dnswire.HTTPS} {
 				label, host := r.name(visit.Plain)
-				over := "UDP"
-				switch {
-				case d.HTTPS:
-					over = "HTTPS"
-				case d.TLS:
-					over = "TLS"
-				case overTCP:
-					over = "TCP"
-				}
-				v := visited{label: label, channel: channel, what: fmt.Sprintf("dns %s over %s, %s", d.At, over, t), nobody: exit, must: !exit}
-				a, err := question(ctx, d, overTCP, dnswire.Question{Name: host, Type: t})
+				v := visited{label: label, channel: channel, what: fmt.Sprintf("dns %s over %s, %s", d.At, way.over, t), nobody: exit, must: !exit}
+				a, err := question(ctx, d, way, dnswire.Question{Name: host, Type: t})
 				if err != nil {
 					f.doubt("see whether the listener answers: `dig @ADDRESS -p PORT`", "%s: %v", v.what, err)
 					continue
@@ -217,27 +210,5 @@ func tryDNSDoor(ctx context.Context, r *run, f *findings) {
 				f.visit(v)
 			}
 		}
-	}
-}
-
-// tryGateway asks the gateway for what it does not stand for.
-func tryGateway(ctx context.Context, r *run, f *findings) {
-	for _, d := range r.doorsOf(DoorGateway, f) {
-		for _, e := range d.Entries {
-			f.skip("gateway %s: the entry %s, as it leads to a service of others", d.At, e)
-		}
-		label, host := r.name(visit.Plain)
-		what := "gateway " + d.At + ", asked for another host"
-		status, err := askGateway(ctx, d, host)
-		switch {
-		case err != nil:
-			f.doubt("see whether the listener answers", "%s: %v", what, err)
-			continue
-		case status < 400:
-			f.leak("D4", "", "%s: it answered with %d", what, status)
-		default:
-			f.note("%s: refused with %d", what, status)
-		}
-		f.visit(visited{label: label, what: what, nobody: true})
 	}
 }

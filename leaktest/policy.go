@@ -51,7 +51,7 @@ func tryLiterals(ctx context.Context, r *run, f *findings) {
 // reason, such as that a leak has closed everything, does not show that the policy holds.
 func (r *run) mustRefuse(ctx context.Context, targets []string, by fault.Code, f *findings) {
 	for _, d := range r.doorsOf(DoorProxy, f) {
-		for _, e := range entrances() {
+		for _, e := range entrancesOf(d, f) {
 			for _, text := range targets {
 				t := name.Must(text)
 				if a, ok := t.Host().Addr(); ok && a.Is6() && e.name == "SOCKS4a" {
@@ -112,7 +112,7 @@ func askPlainHTTP(ctx context.Context, d Door, host string) error {
 	}
 	defer conn.Close()
 	defer context.AfterFunc(ctx, func() { _ = conn.Close() })()
-	if _, err := fmt.Fprintf(conn, "GET http://%s/ HTTP/1.1\r\nHost: %[1]s\r\nConnection: close\r\n\r\n", host); err != nil {
+	if _, err := fmt.Fprintf(conn, "GET http://%s/ HTTP/1.1\r\nHost: %[1]s\r\n%[2]sConnection: close\r\n\r\n", host, d.Proof.field("Proxy-Authorization")); err != nil {
 		return err
 	}
 	response, err := http.ReadResponse(bufio.NewReaderSize(io.LimitReader(conn, apiHead), apiHead), nil)
@@ -120,6 +120,9 @@ func askPlainHTTP(ctx context.Context, d Door, host string) error {
 		return err
 	}
 	defer response.Body.Close()
+	if response.StatusCode == http.StatusProxyAuthRequired {
+		return errStranger
+	}
 	if response.StatusCode >= http.StatusBadRequest {
 		return &refusedError{response.Status}
 	}
@@ -198,7 +201,7 @@ func trySpecial(ctx context.Context, r *run, f *findings) {
 				continue
 			}
 			pauseBriefly(ctx)
-			conn, err := enter(ctx, d, entrances()[0], t)
+			conn, err := enter(ctx, d, connecting, t)
 			r.wasRefused(fmt.Sprintf("%s by HTTP CONNECT, a name under %s", d.At, orElse(strings.TrimPrefix(suffix, "."), "the root")), err, f)
 			if err == nil {
 				_ = conn.Close()

@@ -54,6 +54,11 @@ func TestWithoutEvidenceNothingIsSealed(t *testing.T) {
 			seed: func(w *world) { w.data, w.roams = false, true },
 		},
 		{name: "what the policy lets pass is refused otherwise", seed: func(w *world) { w.shut = true }, id: "PLAIN-DNS", want: Inconclusive, says: "NOT_READY"},
+		{name: "a door does not let the test in", seed: func(w *world) { w.stranger = true }, id: "PLAIN-DNS", want: Inconclusive, says: "does not let the test in"},
+		{name: "nor for what it answers itself", seed: func(w *world) { w.stranger = true }, id: "SPECIAL-NAME", want: Inconclusive, says: "does not let the test in"},
+		{name: "nor for http://", seed: func(w *world) { w.stranger = true }, id: "PLAIN-HTTP", want: Inconclusive, says: "does not let the test in"},
+		{name: "nor for datagrams", seed: func(w *world) { w.stranger = true }, id: "DATAGRAM-BY-DOOR", want: Inconclusive, says: "does not let the test in"},
+		{name: "nor for names that fail", seed: func(w *world) { w.stranger = true }, id: "FAILING-NAME", want: Inconclusive, says: "does not let the test in"},
 		{name: "a case that is not chosen", change: func(o *Options) { o.Only = []string{"CLIENT-RESOLVED"} }, id: "CLIENT-RESOLVED", want: Sealed},
 	} {
 		t.Run(one.name, func(t *testing.T) {

@@ -2,6 +2,7 @@ package leaktest
 
 import (
 	"context"
+	"errors"
 	"net/netip"
 
 	"watertight/dnswire"
@@ -35,6 +36,14 @@ func sealedWorlds() []seeded {
 		{name: "no listener speaks DNS", seed: doors(func(all []Door) []Door { return all[:1] })},
 		{name: "there is no gateway", seed: doors(func(all []Door) []Door { return all[:2] })},
 		{name: "the gateway has entries", seed: doors(func(all []Door) []Door { all[2].Entries = []string{"/openai/"}; return all })},
+		{name: "the gateway has no generic form", seed: doors(func(all []Door) []Door { all[2].Generic = nil; return all })},
+		{name: "the generic form of the gateway does not lead to the canary", seed: doors(func(all []Door) []Door {
+			all[2].Generic = func(string, uint16) (string, error) { return "", errors.New("it is not listed") }
+			return all
+		})},
+		{name: "the rules of a firewall lead to a listener", seed: doors(func(all []Door) []Door {
+			return append(all, Door{Kind: DoorTransparent, At: "127.0.0.1:8089", Unfit: "the test changes no rules"})
+		})},
 		{name: "a listener takes no datagrams", seed: doors(func(all []Door) []Door { all[0].Datagrams = nil; return all })},
 		{name: "DNS over TCP alone", seed: doors(func(all []Door) []Door { all[1].Datagrams = nil; return all })},
 		{name: "one of two listeners asks for a password", seed: doors(func(all []Door) []Door {

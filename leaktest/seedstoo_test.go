@@ -84,6 +84,8 @@ func leakyToo() []seeded {
 		{name: "datagrams are resolved by this host", id: "DATAGRAM-BY-DOOR", cause: "D5", seed: asksBy("datagram", home)},
 		{name: "datagrams are resolved at the exit too", id: "DATAGRAM-BY-DOOR", cause: "D4", seed: asksBy("datagram", exit)},
 		{name: "the DNS door asks this host's resolver", id: "DNS-DOOR", cause: "D5", seed: asksBy("dns", home)},
+		{name: "a name by the gateway is resolved by another", id: "NAME-BY-GATEWAY", cause: "D4", says: "/https/NAME/", seed: asksBy("gateway", stranger)},
+		{name: "a name by the gateway is resolved by this host", id: "NAME-BY-GATEWAY", cause: "D5", says: "this host's own address", seed: asksBy("gateway", home)},
 		{name: "a request in clear is looked up before it is refused", id: "PLAIN-HTTP", cause: "D4", says: "nobody was to be asked", seed: asksBy("GET", stranger)},
 		{name: "a request in clear is carried though it is refused by policy", id: "PLAIN-HTTP", cause: "D4", says: "connected", seed: carriesOnly("http://")},
 		{

@@ -4,10 +4,14 @@ import (
 	"context"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/netip"
 
+	"github.com/quic-go/quic-go"
+
+	"watertight/connect"
 	"watertight/dnswire"
 )
 
@@ -57,6 +61,8 @@ const (
 	DoorProxy   DoorKind = "proxy" // HTTP CONNECT, plain HTTP, SOCKS 4a and 5
 	DoorDNS     DoorKind = "dns"
 	DoorGateway DoorKind = "gateway"
+	// DoorTransparent is never tried: what comes there was meant for others.
+	DoorTransparent DoorKind = "transparent"
 )
 
 // Door is where clients come in.
@@ -66,15 +72,48 @@ type Door struct {
 	Address netip.AddrPort
 	// Unfit says why the test cannot come in here; empty: it can.
 	Unfit string
-	// TLS says that it speaks TLS, and HTTPS that a DNS door is asked over HTTPS.
-	TLS, HTTPS bool
+	// TLS says that it speaks TLS, HTTPS that a DNS door is asked over HTTPS, and HTTP2 that HTTP/2 is spoken inside TLS.
+	TLS, HTTPS, HTTP2 bool
+	// Proof is what the test says where a proxy or a gateway asks who comes; zero: it does not.
+	Proof Proof
 	// Entries are those of a gateway, for people.
 	Entries []string
-	// Dial connects to it, as a client of this host does: with TLS, where it speaks that.
-	Dial func(ctx context.Context) (net.Conn, error)
+	// Generic says to which channel the generic form of a gateway (/https/HOST:PORT/) leads. The error is why it does not lead
+	// there. Nil: there is no such form.
+	Generic func(host string, port uint16) (channel string, err error)
+	// Dial connects to it, as a client of this host does: with TLS where it speaks that, and there with one of some protocols (RFC 7301)
+	// where there are any. Nil: it hears datagrams alone.
+	Dial func(ctx context.Context, protocols ...string) (net.Conn, error)
+	// QUIC connects to it over QUIC with a protocol. Nil: it does not speak that.
+	QUIC func(ctx context.Context, protocol string) (*quic.Conn, error)
 	// Datagrams is how a client of this host sends datagrams to it: a DNS door, or where a relay of SOCKS5 says it is. Nil:
 	// it takes none.
 	Datagrams func(to netip.AddrPort) (net.Conn, error)
+}
+
+// Proof is what is said to a door of who comes. It prints without its secrets.
+type Proof struct{ User, Password string }
+
+// Format hides it, whatever the verb.
+func (Proof) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "(hidden)") }
+
+// MarshalText hides it from encoders.
+func (Proof) MarshalText() ([]byte, error) { return []byte("(hidden)"), nil }
+
+// basic gives the credentials of the scheme Basic (RFC 7617); empty for nothing.
+func (p Proof) basic() string {
+	if p == (Proof{}) {
+		return ""
+	}
+	return connect.Credentials(p.User, p.Password)
+}
+
+// field gives a whole line of a head with basic; empty for nothing.
+func (p Proof) field(name string) string {
+	if p == (Proof{}) {
+		return ""
+	}
+	return name + ": " + p.basic() + "\r\n"
 }
 
 // Way is how names are resolved and connections are made inside of a channel.

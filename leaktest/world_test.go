@@ -66,6 +66,7 @@ type world struct {
 	roamsTo        netip.Addr         // where roams leads; not valid: to the stranger
 	kin            bool               // that is an address of the resolver's network
 	changeDoors    func([]Door) []Door
+	stranger       bool   // the mixed port lets in nobody whom it does not know
 	shut           bool   // what no policy refuses is refused all the same
 	open           string // the case by which a contained program gets out
 
@@ -302,7 +303,7 @@ func (w *world) allDoors() []Door {
 	return []Door{
 		{Kind: DoorProxy, At: at.String(), Address: at, Dial: w.dialDoor, Datagrams: w.relay},
 		{Kind: DoorDNS, At: "127.0.0.1:5353", Dial: w.dialDNS(true), Datagrams: func(netip.AddrPort) (net.Conn, error) { return w.dialDNS(false)(context.Background()) }},
-		{Kind: DoorGateway, At: "127.0.0.1:8088", Dial: w.dialGateway},
+		{Kind: DoorGateway, At: "127.0.0.1:8088", Dial: w.dialGateway, Generic: func(string, uint16) (string, error) { return "out", nil }},
 	}
 }
 

@@ -19,7 +19,7 @@ import (
 )
 
 // dialDoor is a client at the mixed port.
-func (w *world) dialDoor(ctx context.Context) (net.Conn, error) {
+func (w *world) dialDoor(ctx context.Context, _ ...string) (net.Conn, error) {
 	near, far := net.Pipe()
 	go w.serveDoor(ctx, far)
 	return near, nil
@@ -30,6 +30,12 @@ func (w *world) serveDoor(ctx context.Context, conn net.Conn) {
 	r := bufio.NewReader(conn)
 	first, err := r.Peek(1)
 	if err != nil {
+		return
+	}
+	if w.stranger && first[0] > 'A' {
+		if _, err := http.ReadRequest(r); err == nil {
+			fmt.Fprint(conn, "HTTP/1.1 407 it asks (AUTH_REQUIRED)\r\nContent-Length: 0\r\n\r\n")
+		}
 		return
 	}
 	if first[0] == 'G' {
@@ -66,7 +72,7 @@ func (w *world) serveDoor(ctx context.Context, conn net.Conn) {
 	request, _, err := socks.ReadRequest(struct {
 		io.Reader
 		io.Writer
-	}{r, conn}, nil, new(socks.Buffer), socks.Everyone{})
+	}{r, conn}, nil, new(socks.Buffer), knows{!w.stranger})
 	if err != nil {
 		return
 	}
@@ -82,6 +88,18 @@ func (w *world) serveDoor(ctx context.Context, conn net.Conn) {
 	}
 	_, _ = conn.Write(request.AppendReply(nil, socks.Succeeded, netip.AddrPort{}))
 	join(conn, r, far)
+}
+
+// knows is whom a door lets in.
+type knows struct{ all bool }
+
+func (k knows) NeedsPassword() bool { return !k.all }
+
+func (k knows) Admit(string, string) error {
+	if !k.all {
+		return fault.New(fault.AuthRequired, "it asks who comes", nil)
+	}
+	return nil
 }
 
 func join(conn net.Conn, r io.Reader, far net.Conn) {
@@ -133,8 +151,8 @@ func (w *world) relay(netip.AddrPort) (net.Conn, error) {
 }
 
 // dialDNS is a client at the DNS door.
-func (w *world) dialDNS(overTCP bool) func(context.Context) (net.Conn, error) {
-	return func(context.Context) (net.Conn, error) {
+func (w *world) dialDNS(overTCP bool) func(context.Context, ...string) (net.Conn, error) {
+	return func(context.Context, ...string) (net.Conn, error) {
 		near, far := net.Pipe()
 		go func() {
 			defer far.Close()
@@ -170,12 +188,20 @@ func (w *world) dialDNS(overTCP bool) func(context.Context) (net.Conn, error) {
 }
 
 // dialGateway is a client at the gateway.
-func (w *world) dialGateway(context.Context) (net.Conn, error) {
+func (w *world) dialGateway(context.Context, ...string) (net.Conn, error) {
 	near, far := net.Pipe()
 	go func() {
 		defer far.Close()
 		request, err := http.ReadRequest(bufio.NewReader(far))
 		if err != nil {
+			return
+		}
+		if to, ok := strings.CutPrefix(request.URL.Path, "/https/"); ok {
+			to, _, _ = strings.Cut(to, "/")
+			host, _, _ := net.SplitHostPort(to)
+			_ = w.asked("out", host, "gateway", dnswire.A)
+			body := fmt.Sprintf(`{"address": %q}`, w.exitOf["out"])
+			fmt.Fprintf(far, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
 			return
 		}
 		if w.carries(request.Host) || w.carries("gateway") {

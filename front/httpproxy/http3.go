@@ -15,6 +15,7 @@ import (
 	"github.com/quic-go/quic-go"
 	"github.com/quic-go/quic-go/http3"
 
+	"watertight/acme"
 	"watertight/gate"
 	"watertight/httphead"
 	"watertight/httpserve"
@@ -59,10 +60,19 @@ func (d *Door) ServeHTTP3(ctx context.Context, socket net.PacketConn, o HTTP3) e
 	defer transport.Close()
 	config := &tls.Config{
 		MinVersion: tls.VersionTLS13, NextProtos: []string{http3.NextProtoH3},
-		GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
+		GetConfigForClient: func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
 			c := o.TLS()
 			if c == nil {
 				return nil, errNoTLS
+			}
+			if c.GetConfigForClient != nil {
+				chosen, err := c.GetConfigForClient(hello)
+				if err != nil {
+					return nil, err
+				}
+				if chosen != nil && !acme.IsAnswer(chosen) { // a validation does not come over QUIC
+					c = chosen
+				}
 			}
 			c = c.Clone()
 			c.NextProtos, c.SessionTicketsDisabled = []string{http3.NextProtoH3}, true

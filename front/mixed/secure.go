@@ -41,7 +41,10 @@ func (p *Port) secure(guest *gate.Guest, conn *net.TCPConn, head []byte, config 
 		_ = c.Close() // the handshake has seen to that
 		return nil, false
 	}
-	guest.Conn, guest.Certified, guest.Authorities = c, user, config.ClientCAs
+	guest.Conn = c
+	if gate.Vouches(config.ClientCAs, &state) { // the handshake may have been by another configuration
+		guest.Certified, guest.Authorities = user, config.ClientCAs
+	}
 	if state.NegotiatedProtocol == gate.HTTP2 {
 		return nil, true
 	}
