@@ -222,12 +222,28 @@ func (k *Keeper) passes(g *Guest, c Credentials) bool {
 	if p == nil {
 		return false
 	}
-	at := ends{true, g.Client, g.Self} // of QUIC
-	if g.Conn != nil {
-		at = endsOf(g.Conn.RemoteAddr(), g.Conn.LocalAddr()) // whatever a balancer says
-	}
+	at, ok := g.ends()
 	said := k.digest(c.Username, c.Password)
-	return p.made(at) && hmac.Equal(said[:], p.proof[:])
+	return ok && p.made(at) && hmac.Equal(said[:], p.proof[:])
+}
+
+// ends gives those of the guest's own socket, whatever a balancer says of it. It gives false where it comes by none: in memory, one can
+// be called as anybody likes.
+func (g *Guest) ends() (at ends, ok bool) {
+	var conn net.Conn = g.Conn
+	switch c := g.Conn.(type) {
+	case nil:
+		return ends{true, g.Client, g.Self}, true // of QUIC, which no balancer speaks for
+	case *Secure:
+		conn = c.Socket
+	case *tls.Conn:
+		conn = c.NetConn()
+	}
+	socket, ok := conn.(*net.TCPConn)
+	if !ok {
+		return at, false
+	}
+	return endsOf(socket.RemoteAddr(), socket.LocalAddr()), true
 }
 
 // WithPass makes a configuration of TLS that asks clients for certificates ask one alone over a connection that a pass made: that

@@ -76,6 +76,8 @@ func TestAPassLetsInOverItsOwnConnectionsAlone(t *testing.T) {
 	at := func(conn *net.TCPConn, r *Rules) *Guest { return NewGuest(conn, k, func() *Rules { return r }) }
 	claims := at(other, Guarded(users, nil).ForTest()) // a balancer says that it is where the pass is
 	claims.Client, claims.Self = addrPort(server.RemoteAddr()), addrPort(server.LocalAddr())
+	inMemory := at(server, Guarded(users, nil).ForTest())
+	inMemory.Conn = posing{server, server.LocalAddr(), server.RemoteAddr()}
 	elsewhere := NewKeeper()
 	newPass(t, elsewhere)
 	for _, tt := range []struct {
@@ -90,6 +92,7 @@ func TestAPassLetsInOverItsOwnConnectionsAlone(t *testing.T) {
 		{"another connection", at(other, Guarded(users, nil).ForTest()), said, fault.AuthRequired},
 		{"another connection that claims to be its own", claims, said, fault.AuthRequired},
 		{"another connection, certificates", at(other, Certified(pool).ForTest()), said, fault.AuthRequired},
+		{"one in memory that is called like its own", inMemory, said, fault.AuthRequired},
 		{"nothing is said", at(server, Guarded(users, nil).ForTest()), Credentials{}, fault.AuthRequired},
 		{"another password", at(server, Guarded(users, nil).ForTest()), Credentials{said.Username, said.Username}, fault.AuthRequired},
 		{"the two as one", at(server, Guarded(users, nil).ForTest()), Credentials{said.Username + said.Password, ""}, fault.AuthRequired},
@@ -119,6 +122,15 @@ func TestAPassLetsInOverItsOwnConnectionsAlone(t *testing.T) {
 		t.Errorf("it prints %s", shown)
 	}
 }
+
+// posing is no socket, and says that its ends are those of one.
+type posing struct {
+	Conn
+	local, remote net.Addr
+}
+
+func (p posing) LocalAddr() net.Addr  { return p.local }
+func (p posing) RemoteAddr() net.Addr { return p.remote }
 
 func TestAPassEndsWithAllThatItMade(t *testing.T) {
 	users := usersOf(t, "alice", "s3cret")

@@ -174,7 +174,7 @@ func byHTTP1(_ context.Context, d Door) (http.RoundTripper, func(), error) {
 // askHTTP2 speaks HTTP/2.
 func askHTTP2(_ context.Context, d Door) (http.RoundTripper, func(), error) {
 	t := http2To(d)
-	return t, t.CloseIdleConnections, nil
+	return t, t.close, nil
 }
 
 // askHTTP3 speaks HTTP/3.

@@ -41,11 +41,12 @@ type run struct {
 	seen   []visit.Seen
 	apart  []apart
 	owners map[string]string // the channel of each label
+	shown  map[string]string // the same of those that this program says to the canary by TLS, as a client of https:// does
 }
 
 func newRun(o Options) *run {
 	s := o.Subject
-	r := &run{o: o, about: s.About(), channels: s.Channels(), doors: s.Doors(), before: s.Counters(), owners: map[string]string{}}
+	r := &run{o: o, about: s.About(), channels: s.Channels(), doors: s.Doors(), before: s.Counters(), owners: map[string]string{}, shown: map[string]string{}}
 	r.progress.tell = o.Progress
 	return r
 }

@@ -36,7 +36,7 @@ func tryGateway(ctx context.Context, r *run, f *findings) {
 	}
 }
 
-// tryNamesByGateway asks the generic form of every gateway for fresh names, in each family, and the canary from where that came.
+// tryNamesByGateway asks the generic form of every gateway for fresh names, in each family, and lets the canary tell from where they came.
 func tryNamesByGateway(ctx context.Context, r *run, f *findings) {
 	for _, d := range r.doorsOf(DoorGateway, f) {
 		for _, e := range d.Entries {
@@ -58,6 +58,9 @@ func tryNamesByGateway(ctx context.Context, r *run, f *findings) {
 				break
 			}
 			led = true
+			r.mu.Lock()
+			r.shown[label] = channel
+			r.mu.Unlock()
 			v := visited{label: label, channel: channel, what: fmt.Sprintf("gateway %s, asked for /https/NAME/, %s only", d.At, family.branch), cause: causeOf(family.kind)}
 			reached = r.throughGateway(ctx, d, v, host, f) || reached
 		}
@@ -71,31 +74,24 @@ const fixGateway = "see the evidence for why the canary was not reached: it has 
 
 // throughGateway asks for one name, and notes what came of it. It says false where the canary did not get the request.
 func (r *run) throughGateway(ctx context.Context, d Door, v visited, host string, f *findings) bool {
-	at := net.JoinHostPort(host, strconv.Itoa(int(r.api.port)))
-	a, err := askGateway(ctx, d, "/https/"+at+strings.TrimRight(r.api.base.Path, "/")+visit.PathWhoami, "")
+	a, err := askGateway(ctx, d, "/https/"+net.JoinHostPort(host, strconv.Itoa(int(r.api.port)))+"/", "")
 	if err != nil {
 		f.doubt("see whether the listener answers", "%s: %v", v.what, err)
 		return false
 	}
-	v.must = !a.ours
+	v.must = !a.ours // else the canary was reached, and by its name
 	f.visit(v)
 	if a.ours {
 		f.note("%s: refused with %d%s", v.what, a.status, a.code)
 		return false
 	}
-	var who visit.Whoever
-	if a.status != http.StatusOK || json.Unmarshal(a.body, &who) != nil || !who.Address.IsValid() {
-		f.note("%s: the canary answered with %d, and did not say from where it was asked", v.what, a.status)
-		return true
-	}
-	r.judgeExit(v, r.known[v.channel], who.Address.Unmap(), who.Network, f)
+	f.held("%s: the canary answered", v.what)
 	return true
 }
 
 // answered is what a gateway said, or an origin through it.
 type answered struct {
 	status int
-	body   []byte
 	ours   bool   // the gateway says it, and no origin
 	code   string // of its refusal, in brackets
 }
@@ -121,15 +117,12 @@ func askGateway(ctx context.Context, d Door, path, host string) (a answered, err
 		return a, err
 	}
 	defer response.Body.Close()
-	if a.body, err = io.ReadAll(io.LimitReader(response.Body, apiOctets)); err != nil {
-		return a, err
-	}
 	a.status = response.StatusCode
 	a.ours = slices.ContainsFunc(response.Header.Values("Proxy-Status"), func(s string) bool { return strings.HasPrefix(s, "watertight;") })
 	var said struct {
 		Code string `json:"error"`
 	}
-	if a.ours && json.Unmarshal(a.body, &said) == nil && said.Code != "" {
+	if a.ours && json.NewDecoder(io.LimitReader(response.Body, apiHead)).Decode(&said) == nil && said.Code != "" {
 		a.code = " (" + said.Code + ")"
 	}
 	if a.ours && a.status == http.StatusUnauthorized {

@@ -37,6 +37,7 @@ func (r *run) judgePacket(s Sighting, f *findings) {
 	}
 	told, perhaps := r.toldTheName(s)
 	own, isOwn := r.ownName(s)
+	shown, maybe := r.shownToCanary(s)
 	switch {
 	case isOwn && s.Ours:
 		f.leak(own.Cause, "", "this program asked for %s (%s) in clear: %s", own.Host, own.Of, way)
@@ -48,6 +49,10 @@ func (r *run) judgePacket(s Sighting, f *findings) {
 	case s.Label != "" && s.Label == r.control.label:
 		return
 	case r.named(s): // it is judged by its name
+	case shown:
+		f.held("the gateway showed the canary a name in its handshake, as every client of https:// does: %s", way)
+	case maybe:
+		f.doubt("write the hop's address in place of its name", "the gateway showed a name in its handshake, and whether that went to the first hop is not known: %s", way)
 	case told:
 		f.held("a hop that resolves was given a name, as configured: %s", way)
 	case perhaps:
@@ -79,6 +84,22 @@ func (r *run) toldTheName(s Sighting) (yes, perhaps bool) {
 		perhaps = perhaps || len(c.Peers) == 0
 	}
 	return yes, perhaps && !yes
+}
+
+// shownToCanary says whether a packet has a name that the gateway says to the canary in a handshake of TLS, on the way of its channel:
+// to the canary itself, or to the first hop, and perhaps that, where the hop is known by its own name alone.
+func (r *run) shownToCanary(s Sighting) (yes, perhaps bool) {
+	k := r.known[r.shown[s.Label]]
+	if s.What != "label" || s.Form != "sni" || k == nil {
+		return false, false
+	}
+	if len(k.channel.Hops) == 0 {
+		return s.To.Port() == r.api.port, false
+	}
+	if len(k.channel.Peers) == 0 {
+		return false, true
+	}
+	return slices.Contains(k.channel.Peers, s.To), false
 }
 
 // trySockets looks at the sockets of this process.

@@ -114,6 +114,39 @@ func TestAHopThatResolvesIsGivenTheName(t *testing.T) {
 	}
 }
 
+// TestTheGatewayShowsTheCanaryItsName, and that is no leak on the way of its channel.
+func TestTheGatewayShowsTheCanaryItsName(t *testing.T) {
+	hop, canary := netip.MustParseAddrPort("198.18.60.9:1080"), netip.MustParseAddrPort("203.0.113.20:443")
+	shown := func(to netip.AddrPort) Sighting {
+		return Sighting{What: "label", Form: "sni", Label: "aaaaaaaaaaaaaaaaaaaa", To: to}
+	}
+	question := shown(canary)
+	question.Form = "wire"
+	other := shown(canary)
+	other.Label = "bbbbbbbbbbbbbbbbbbbb"
+	behind := Channel{Name: "out", Hops: []string{"socks5://198.18.60.9:1080"}, Peers: []netip.AddrPort{hop}}
+	for _, one := range []struct {
+		what string
+		c    Channel
+		s    Sighting
+		want Verdict
+	}{
+		{"to the canary", Channel{Name: "out"}, shown(canary), Sealed},
+		{"to another port", Channel{Name: "out"}, shown(hop), Leak},
+		{"to the hop", behind, shown(hop), Sealed},
+		{"past the hop", behind, shown(canary), Leak},
+		{"where the hop is known by its name", Channel{Name: "out", Hops: behind.Hops}, shown(canary), Inconclusive},
+		{"as a question in clear", Channel{Name: "out"}, question, Leak},
+		{"another name", Channel{Name: "out"}, other, Leak},
+	} {
+		r, f := &run{api: &api{port: 443}, known: map[string]*ours{"out": {channel: one.c}}, shown: map[string]string{shown(hop).Label: "out"}}, &findings{}
+		r.judgePacket(one.s, f)
+		if got := f.conclude(definition{}); got.Verdict != one.want {
+			t.Errorf("%s: %s, want %s", one.what, got.Verdict, one.want)
+		}
+	}
+}
+
 func TestOnlyKnownCasesAreTried(t *testing.T) {
 	r := newWorld(t).run(func(o *Options) { o.Only = []string{"TRAP", "PLAIN-DNS"} })
 	if len(r.Cases) != 2 || r.Verdict != Sealed || !slices.Equal(r.Environment.Only, []string{"TRAP", "PLAIN-DNS"}) {

@@ -18,19 +18,60 @@ import (
 	"watertight/name"
 )
 
-// http2To makes a transport that speaks HTTP/2 with a door, over connections of its own.
-func http2To(d Door) *http.Transport {
+// http2Conns speaks HTTP/2 with a door, over connections that end with it.
+type http2Conns struct {
+	*http.Transport
+	mu    sync.Mutex
+	ended bool
+	conns []net.Conn
+}
+
+func http2To(d Door) *http2Conns {
 	protocols := new(http.Protocols)
 	protocols.SetHTTP2(true)
-	return &http.Transport{
+	c := new(http2Conns)
+	c.Transport = &http.Transport{
 		DialContext: func(context.Context, string, string) (net.Conn, error) {
 			return nil, errors.New("HTTP/2 is spoken inside TLS")
 		},
-		DialTLSContext:         func(ctx context.Context, _, _ string) (net.Conn, error) { return d.Dial(ctx, "h2") },
+		DialTLSContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			conn, err := d.Dial(ctx, "h2")
+			if err != nil {
+				return nil, unreached(d, err)
+			}
+			if err := c.add(conn); err != nil {
+				return nil, err
+			}
+			return conn, nil
+		},
 		Protocols:              protocols,
 		DisableCompression:     true,
 		MaxResponseHeaderBytes: apiHead,
 	}
+	return c
+}
+
+// add notes a connection, and closes one that comes too late.
+func (c *http2Conns) add(conn net.Conn) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.ended {
+		_ = conn.Close()
+		return net.ErrClosed
+	}
+	c.conns = append(c.conns, conn)
+	return nil
+}
+
+// close ends every connection: one that the transport keeps would be kept for ever.
+func (c *http2Conns) close() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.ended = true
+	for _, conn := range c.conns {
+		_ = conn.Close()
+	}
+	c.CloseIdleConnections()
 }
 
 // http3Conn is one connection of HTTP/3.
@@ -79,7 +120,7 @@ func byHTTP2(ctx context.Context, d Door, t name.Target) (net.Conn, error) {
 	end := func() {
 		cancel()
 		_ = far.Close()
-		over.CloseIdleConnections()
+		over.close()
 	}
 	stop := context.AfterFunc(ctx, cancel)
 	response, err := over.RoundTrip(asksTunnel(alive, d, t, far))
