@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"watertight/dnswire"
+	"watertight/gate"
 	"watertight/lab"
 	"watertight/lab/dnstest"
 	"watertight/lab/internet"
@@ -55,11 +56,30 @@ func (o *onlooker) answer(ctx context.Context, q *dnstest.Query) dnstest.Reply {
 	return reply
 }
 
+// doors are listeners of every kind, some of which ask who comes. The gateway leads to the canary.
+func (o *onlooker) doors(t testing.TB) string {
+	t.Helper()
+	chain, key := dnstest.PEMPair(o.s.CA.Issue(nil, []netip.Addr{netip.MustParseAddr("127.0.0.1")}))
+	line := lab.Must(gate.NewLine("alice", "s3cret"))(t)
+	file := func(name string) string { return filepath.Join(o.s.Dir, name) }
+	for name, b := range map[string][]byte{"door.pem": chain, "door.key": key, "users": []byte(line + "\n")} {
+		lab.Must(0, os.WriteFile(file(name), b, 0o600))(t)
+	}
+	secure := fmt.Sprintf("cert: %q, key: %q", file("door.pem"), file("door.key"))
+	certified := fmt.Sprintf("%s, client_ca: %q", secure, o.s.CAFile)
+	return fmt.Sprintf(`listen:
+  proxy: ["127.0.0.1:0", {address: "127.0.0.1:0", h3: true, tls: {%[1]s}, users: %[3]q}]
+  dns: ["127.0.0.1:0", {address: "quic://127.0.0.1:0", tls: {%[2]s}}]
+  gateway: {address: "127.0.0.1:0", tls: {%[2]s}}
+gateway: [{hosts: ["*.%[4]s"], ca: %[5]q}]
+`, secure, certified, file("users"), canaryZone, o.s.CAFile)
+}
+
 // tests runs the leak test on the client's host, and gives its report and its exit code.
 func (o *onlooker) tests(t testing.TB, args ...string) (*leaktest.Report, int) {
 	t.Helper()
 	file := filepath.Join(o.s.Dir, "leaktest.yaml")
-	text := strings.Replace(dot(o.s), "timeout: 5s", "timeout: 2s", 1) + "listen: {proxy: 127.0.0.1:0, dns: 127.0.0.1:0}\n" +
+	text := strings.Replace(dot(o.s), "timeout: 5s", "timeout: 2s", 1) + o.doors(t) +
 		fmt.Sprintf("leaktest: {every: 0s, on_change: false, canary: {zone: %s, api: \"https://%[1]s/api\", channel: direct, ca: %q}}\n", canaryZone, o.s.CAFile)
 	lab.Must(0, os.WriteFile(file, []byte(text), 0o600))(t)
 	result := lab.Run(t, lab.Self(o.s.Client, lab.WatertightRole, append([]string{"test", "-c", file, "--json"}, args...)...))
@@ -80,12 +100,18 @@ func TestLeakTest_TellsASealedProxyFromOneThatLeaks(t *testing.T) {
 	if r.Verdict != leaktest.Sealed || code != 0 {
 		t.Errorf("a sealed proxy: %s, exit code %d\n%s", r.Verdict, code, unsealed(r))
 	}
-	for _, id := range []string{"CONTROL", "NAME-BY-CHANNEL", "NAME-BY-DOOR", "DNS-DOOR", "FAILING-NAME", "EXPIRED-NAME", "CUT-REFUSED", "CUT-SILENT", "PACKETS", "SOCKETS", "TRAP"} {
+	for _, id := range []string{"CONTROL", "NAME-BY-CHANNEL", "NAME-BY-DOOR", "DNS-DOOR", "NAME-BY-GATEWAY", "FAILING-NAME", "EXPIRED-NAME", "CUT-REFUSED", "CUT-SILENT", "PACKETS", "SOCKETS", "TRAP"} {
 		if c, _ := r.Find(id); c.Verdict != leaktest.Sealed {
 			t.Errorf("%s is %s: %s", id, c.Verdict, c.Reason)
 		}
 	}
 	o.forgetfulIsSeen(t)
+
+	for id, way := range map[string]string{"NAME-BY-DOOR": "by CONNECT over HTTP/3", "DNS-DOOR": "over QUIC", "PACKETS": "the gateway showed the canary a name"} {
+		if c, _ := r.Find(id); !strings.Contains(strings.Join(c.Evidence, "\n"), way) {
+			t.Errorf("%s: nothing is said of what is %q\n%s", id, way, strings.Join(c.Evidence, "\n"))
+		}
+	}
 
 	leaks := []struct {
 		name, id, cause string
@@ -97,7 +123,7 @@ func TestLeakTest_TellsASealedProxyFromOneThatLeaks(t *testing.T) {
 				_, _ = o.stranger.Ask(o.canary.At(53), q.Raw)
 			}
 		}},
-		{"the host asks in clear too", "PACKETS", "D5", []string{"NAME-BY-CHANNEL", "PACKETS"}, func(q *dnstest.Query) {
+		{"the host asks in clear too", "PACKETS", "D5", []string{"NAME-BY-CHANNEL", "NAME-BY-GATEWAY", "PACKETS"}, func(q *dnstest.Query) {
 			_, _ = s.Client.Ask(netip.AddrPortFrom(s.Client.Nameservers()[0], 53), q.Raw)
 		}},
 	}
@@ -107,6 +133,11 @@ func TestLeakTest_TellsASealedProxyFromOneThatLeaks(t *testing.T) {
 		c, _ := r.Find(l.id)
 		if r.Verdict != leaktest.Leak || code != 3 || c.Verdict != leaktest.Leak || c.Cause != l.cause {
 			t.Errorf("%s: %s, exit code %d, %s is %s by %s\n%s", l.name, r.Verdict, code, l.id, c.Verdict, c.Cause, unsealed(r))
+		}
+		for _, id := range l.only { // by whatever way a name comes
+			if c, _ := r.Find(id); c.Verdict != leaktest.Leak {
+				t.Errorf("%s: %s is %s", l.name, id, c.Verdict)
+			}
 		}
 	}
 }
