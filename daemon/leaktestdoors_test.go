@@ -47,8 +47,9 @@ func TestLeakTest_DoorsThatAskForProofAreTriedToo(t *testing.T) {
 			}
 		}
 		for _, way := range map[string][]string{
-			"NAME-BY-DOOR": {"by HTTP CONNECT", "by SOCKS5", "by CONNECT over HTTP/2", "by CONNECT over HTTP/3"},
-			"DNS-DOOR":     {"over QUIC, HTTPS", "over TLS, HTTPS", "over HTTPS, HTTPS", "over HTTPS (HTTP/2), HTTPS", "over HTTPS (HTTP/3), HTTPS"},
+			"NAME-BY-DOOR":     {"by HTTP CONNECT", "by SOCKS5", "by CONNECT over HTTP/2", "by CONNECT over HTTP/3"},
+			"DATAGRAM-BY-DOOR": {"by SOCKS5, a datagram: the canary was asked", "by connect-udp, a datagram: the canary was asked", "by connect-udp over HTTP/3, a datagram: the canary was asked"},
+			"DNS-DOOR":         {"over QUIC, HTTPS", "over TLS, HTTPS", "over HTTPS, HTTPS", "over HTTPS (HTTP/2), HTTPS", "over HTTPS (HTTP/3), HTTPS"},
 		}[one.ID] {
 			if !strings.Contains(said, way) {
 				t.Errorf("%s was not tried %s", one.ID, way)
@@ -58,6 +59,9 @@ func TestLeakTest_DoorsThatAskForProofAreTriedToo(t *testing.T) {
 			if one.ID == "NAME-BY-DOOR" && !strings.Contains(said, d.String()+" by SOCKS5") {
 				t.Errorf("%s was not tried", d)
 			}
+		}
+		if at := l.at.Proxy[1].String() + " by SOCKS4a"; one.ID == "NAME-BY-DOOR" && !strings.Contains(said, at+", v4") {
+			t.Errorf("it was not tried %s, which has room for a certificate", at)
 		}
 	}
 }

@@ -81,12 +81,13 @@ func (s subject) door(l *listener) (leaktest.Door, bool) {
 	return door, true
 }
 
-// proves says whether a client has to prove there who it is, and gives the door what the test says then.
+// proves says whether a client has to prove there who it is, and gives the door the password that the test has then; a certificate
+// is shown in the handshake.
 func (s subject) proves(door *leaktest.Door, r *gate.Rules) bool {
 	if r.Unproven() {
 		return false
 	}
-	if s.pass != nil {
+	if s.pass != nil && r.AsksPassword() {
 		c := s.pass.Credentials()
 		door.Proof = leaktest.Proof{User: c.Username, Password: c.Password}
 	}

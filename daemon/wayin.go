@@ -115,7 +115,9 @@ func (w wayIn) quic(ctx context.Context, protocol string) (*quic.Conn, error) {
 		_ = transport.Close()
 		_ = flow.Close() // the transport leaves it to us
 	}
-	conn, err := transport.Dial(ctx, peer, client, &quic.Config{HandshakeIdleTimeout: quicHandshake, MaxIdleTimeout: quicIdle, MaxIncomingStreams: -1, MaxIncomingUniStreams: quicUni})
+	conn, err := transport.Dial(ctx, peer, client, &quic.Config{
+		HandshakeIdleTimeout: quicHandshake, MaxIdleTimeout: quicIdle, MaxIncomingStreams: -1, MaxIncomingUniStreams: quicUni, EnableDatagrams: true,
+	})
 	if err != nil {
 		end()
 		return nil, err

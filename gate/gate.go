@@ -105,6 +105,9 @@ func (r *Rules) Everyone() bool { return r.Unproven() && !r.overTLS }
 // Unproven says that nobody has to prove who he is; over TLS that may be.
 func (r *Rules) Unproven() bool { return r.ask == asksNothing && r.clients == nil }
 
+// AsksPassword says that nobody is let in without user and password.
+func (r *Rules) AsksPassword() bool { return r.ask == asksPassword }
+
 // Guest is a client at a door.
 type Guest struct {
 	Conn   Conn
@@ -114,7 +117,9 @@ type Guest struct {
 	Certified string
 	// Authorities are those by which that certificate was found good.
 	Authorities *x509.CertPool
-	Keeper      *Keeper
+	// Shown is the certificate that it showed, whoever vouches for it; nil for none.
+	Shown  *x509.Certificate
+	Keeper *Keeper
 	// Rules gives those in force for the listener.
 	Rules func() *Rules
 
@@ -139,7 +144,7 @@ func addrPort(a net.Addr) netip.AddrPort {
 type Credentials struct{ Username, Password string }
 
 // NeedsPassword says that a client without user and password is not let in.
-func (g *Guest) NeedsPassword() bool { return g.Rules().ask == asksPassword }
+func (g *Guest) NeedsPassword() bool { return g.Rules().AsksPassword() }
 
 // Admit says for whom the client's requests are. The error is a [*fault.Error] and shows nothing of what the client said:
 // [fault.AuthRequired] without proof, [fault.BadRequest] for a name that cannot be read, [fault.Limit] where too many
@@ -149,7 +154,7 @@ func (g *Guest) Admit(ctx context.Context, c Credentials) (client.Identity, erro
 	if f := g.outdated(r); f != nil {
 		return client.Identity{}, f
 	}
-	if r.test && r.ask != asksNobody && g.Keeper.passes(g, c) {
+	if r.test && r.ask != asksNobody && g.Keeper.passes(g, r, c) {
 		return client.Identity{}, nil
 	}
 	if r.clients != nil && (g.Certified == "" || g.Authorities == nil || !g.Authorities.Equal(r.clients)) {

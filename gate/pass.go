@@ -112,7 +112,7 @@ func (p *Pass) End() {
 	}
 }
 
-// Credentials are what it says to a door that asks for user and password.
+// Credentials are what it says to a door that asks for user and password ([Rules.AsksPassword]).
 func (p *Pass) Credentials() Credentials { return p.credentials }
 
 // Certificate is what it shows where one is asked for.
@@ -213,8 +213,9 @@ func socketAddr(a net.Addr) netip.AddrPort {
 	return addrPort(a)
 }
 
-// passes says that a guest comes by the pass: over a connection that it made, and with what it says.
-func (k *Keeper) passes(g *Guest, c Credentials) bool {
+// passes says that a guest comes by the pass: over a connection that it made, and with its password; or with its certificate, where
+// that is all that is asked for.
+func (k *Keeper) passes(g *Guest, r *Rules, c Credentials) bool {
 	if k == nil {
 		return false
 	}
@@ -223,8 +224,14 @@ func (k *Keeper) passes(g *Guest, c Credentials) bool {
 		return false
 	}
 	at, ok := g.ends()
+	if !ok || !p.made(at) {
+		return false
+	}
+	if !r.AsksPassword() {
+		return g.Shown != nil && g.Shown.Equal(p.certificate.Leaf)
+	}
 	said := k.digest(c.Username, c.Password)
-	return ok && p.made(at) && hmac.Equal(said[:], p.proof[:])
+	return hmac.Equal(said[:], p.proof[:])
 }
 
 // ends gives those of the guest's own socket, whatever a balancer says of it. It gives false where it comes by none: in memory, one can

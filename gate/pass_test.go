@@ -86,12 +86,15 @@ func TestAPassLetsInOverItsOwnConnectionsAlone(t *testing.T) {
 		c     Credentials
 		code  fault.Code
 	}{
+		{"users, of whom its certificate is no password", shows(at(server, Guarded(users, nil).ForTest()), p), Credentials{}, fault.AuthRequired},
 		{"users", at(server, Guarded(users, nil).ForTest()), said, ""},
 		{"users and certificates", at(server, Guarded(users, nil).With(pool).ForTest()), said, ""},
-		{"certificates", at(server, Certified(pool).ForTest()), said, ""},
+		{"certificates", shows(at(server, Certified(pool).ForTest()), p), Credentials{}, ""},
+		{"certificates, of which it has shown none", at(server, Certified(pool).ForTest()), said, fault.AuthRequired},
+		{"certificates, of which it has shown another", shows(at(server, Certified(pool).ForTest()), newPass(t, NewKeeper())), said, fault.AuthRequired},
 		{"another connection", at(other, Guarded(users, nil).ForTest()), said, fault.AuthRequired},
 		{"another connection that claims to be its own", claims, said, fault.AuthRequired},
-		{"another connection, certificates", at(other, Certified(pool).ForTest()), said, fault.AuthRequired},
+		{"another connection, certificates", shows(at(other, Certified(pool).ForTest()), p), said, fault.AuthRequired},
 		{"one in memory that is called like its own", inMemory, said, fault.AuthRequired},
 		{"nothing is said", at(server, Guarded(users, nil).ForTest()), Credentials{}, fault.AuthRequired},
 		{"another password", at(server, Guarded(users, nil).ForTest()), Credentials{said.Username, said.Username}, fault.AuthRequired},
@@ -121,6 +124,12 @@ func TestAPassLetsInOverItsOwnConnectionsAlone(t *testing.T) {
 	if shown := fmt.Sprintf("%v %+v %#v %s", p, p, p, p); strings.Contains(shown, said.Password) || strings.Contains(shown, said.Username) {
 		t.Errorf("it prints %s", shown)
 	}
+}
+
+// shows lets a guest have shown the certificate of a pass.
+func shows(g *Guest, p *Pass) *Guest {
+	g.Shown = p.Certificate().Leaf
+	return g
 }
 
 // posing is no socket, and says that its ends are those of one.

@@ -215,36 +215,3 @@ func refused(err error) bool {
 	_, ok := errors.AsType[*refusedError](err)
 	return ok
 }
-
-// datagram sends one datagram to t by the relay of SOCKS5, and waits a moment for a reply. relayed is false where the door
-// does not take datagrams.
-func datagram(ctx context.Context, d Door, t name.Target, payload []byte) (relayed bool, err error) {
-	ctx, cancel := context.WithTimeout(ctx, doorLimit)
-	defer cancel()
-	conn, err := d.Dial(ctx)
-	if err != nil {
-		return false, err
-	}
-	defer conn.Close()
-	defer context.AfterFunc(ctx, func() { _ = conn.Close() })()
-	at, err := ask5(conn, d, socks.AppendAssociate(nil))
-	if err != nil {
-		return false, err
-	}
-	flow, err := d.Datagrams(at)
-	if err != nil {
-		return false, err
-	}
-	defer flow.Close()
-	if _, err := flow.Write(append(socks.AppendDatagramHeader(nil, t), payload...)); err != nil {
-		return false, err
-	}
-	if err := flow.SetReadDeadline(time.Now().Add(datagramWait)); err != nil {
-		return true, err
-	}
-	_, _ = flow.Read(make([]byte, 2048)) // whoever is there need not answer
-	return true, nil
-}
-
-// datagramWait is how long the name of a datagram has to be looked up.
-const datagramWait = 3 * time.Second

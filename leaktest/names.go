@@ -155,37 +155,6 @@ func (r *run) doorsOf(k DoorKind, f *findings) (fit []Door) {
 	return fit
 }
 
-// tryDatagrams sends a datagram to a fresh name by every door that takes them.
-func tryDatagrams(ctx context.Context, r *run, f *findings) {
-	channel := r.leads(f)
-	if channel == "" {
-		return
-	}
-	for _, d := range r.doorsOf(DoorProxy, f) {
-		if d.Datagrams == nil {
-			continue
-		}
-		label, host := r.name(visit.Plain)
-		t, err := targetOf(host, r.api.port)
-		if err != nil {
-			f.doubt("", "%s: %v", host, err)
-			return
-		}
-		what := d.At + " by SOCKS5, a datagram"
-		relayed, err := datagram(ctx, d, t, []byte{0})
-		if !relayed {
-			if refused(err) {
-				f.note("%s: refused (%s)", what, err)
-				f.visit(visited{label: label, channel: channel, what: what, nobody: true})
-				continue
-			}
-			f.doubt("see `watertight status`", "%s: %v", what, err)
-			continue
-		}
-		f.visit(visited{label: label, channel: channel, what: what})
-	}
-}
-
 // tryDNSDoor asks every DNS door for fresh names.
 func tryDNSDoor(ctx context.Context, r *run, f *findings) {
 	channel := r.leads(f)

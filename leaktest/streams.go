@@ -88,6 +88,7 @@ func dialHTTP3(ctx context.Context, d Door) (*http3Conn, error) {
 	}
 	over := &http3.Transport{
 		DisableCompression:     true,
+		EnableDatagrams:        true,
 		MaxResponseHeaderBytes: apiHead,
 		Dial: func(context.Context, string, *tls.Config, *quic.Config) (*quic.Conn, error) {
 			return nil, errors.New("a connection to a door is made by who has the door")
@@ -153,7 +154,7 @@ func byHTTP3(ctx context.Context, d Door, t name.Target) (net.Conn, error) {
 		return nil, unreached(d, err)
 	}
 	stop := context.AfterFunc(ctx, c.close)
-	s, err := c.tunnel(ctx, d, t)
+	s, err := c.open(ctx, asksTunnel(ctx, d, t, nil))
 	if err == nil && !stop() {
 		err = context.Cause(ctx)
 	}
@@ -177,12 +178,13 @@ func byHTTP3(ctx context.Context, d Door, t name.Target) (net.Conn, error) {
 	return &stream{Conn: near, end: end}, nil
 }
 
-func (c *http3Conn) tunnel(ctx context.Context, d Door, t name.Target) (*http3.RequestStream, error) {
+// open makes a request on a stream of its own, which carries something else once there is an answer.
+func (c *http3Conn) open(ctx context.Context, r *http.Request) (*http3.RequestStream, error) {
 	s, err := c.http.OpenRequestStream(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if err := s.SendRequestHeader(asksTunnel(ctx, d, t, nil)); err != nil {
+	if err := s.SendRequestHeader(r); err != nil {
 		return nil, err
 	}
 	response, err := s.ReadResponse()

@@ -78,6 +78,9 @@ func (g *Gateway) welcome(ctx context.Context, c net.Conn) context.Context {
 func guestOf(r *http.Request) *guest {
 	g := r.Context().Value(guestKey{}).(*guest)
 	g.shown.Do(func() {
+		if r.TLS != nil && len(r.TLS.PeerCertificates) > 0 {
+			g.Shown = r.TLS.PeerCertificates[0]
+		}
 		c := g.terms().TLS
 		if r.TLS == nil || c == nil || !gate.Vouches(c.ClientCAs, r.TLS) {
 			return

@@ -140,6 +140,9 @@ func (d *Door) serveHTTP3Conn(ctx, live context.Context, conn *quic.Conn, o HTTP
 		return
 	}
 	guest := &gate.Guest{Client: udpAddrPort(conn.RemoteAddr()), Self: udpAddrPort(conn.LocalAddr()), Certified: user, Keeper: o.Keeper, Rules: o.Rules}
+	if len(state.PeerCertificates) > 0 {
+		guest.Shown = state.PeerCertificates[0]
+	}
 	if now := o.TLS(); now != nil && gate.Vouches(now.ClientCAs, &state) { // others may be in force since the handshake
 		guest.Authorities = now.ClientCAs
 	}

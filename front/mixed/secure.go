@@ -42,6 +42,9 @@ func (p *Port) secure(guest *gate.Guest, conn *net.TCPConn, head []byte, config 
 		return nil, false
 	}
 	guest.Conn = c
+	if len(state.PeerCertificates) > 0 {
+		guest.Shown = state.PeerCertificates[0]
+	}
 	if gate.Vouches(config.ClientCAs, &state) { // the handshake may have been by another configuration
 		guest.Certified, guest.Authorities = user, config.ClientCAs
 	}
