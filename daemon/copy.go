@@ -23,13 +23,15 @@ const copyWait = 10 * time.Second
 // copied is a private copy of a channel, with all that it stands on, over a ground of its own.
 type copied struct {
 	*channel.Channel
-	ground *cutGround
-	mortal *cutGround // what Cut takes away: the ground, or the way to the resolver
-	all    []*running
-	named  func(netip.AddrPort) bool
-	hosts  []host
-	learnt []netip.AddrPort // what hosts were known to be
-	ready  error
+	ground  *cutGround
+	mortal  *cutGround // what Cut takes away: the ground, or the way to the resolver
+	all     []*running
+	places  []netip.AddrPort // where what Cut takes away may lead by the configuration
+	hosts   []host           // the same, by names
+	learnt  []netip.AddrPort // what hosts were known to be
+	behind  []netip.Addr     // resolvers that the hops alone may reach
+	through bool             // there are hops: what stands on them reaches nobody by itself
+	ready   error
 }
 
 // host is a hop, a peer or a resolver that is looked up by its name in the channel underneath.
@@ -100,7 +102,7 @@ func openCopy(ctx context.Context, configuration *config.Config, now shared, of 
 	if how.resolver {
 		c.mortal = newCutGround(nil)
 	}
-	names, tunnel, err := c.open(configuration, of, shared{ground: ground.on(), sink: event.Discard{}, floor: now.floor}, how.resolver)
+	tunnel, err := c.open(configuration, of, shared{ground: ground.on(), sink: event.Discard{}, floor: now.floor}, how.resolver)
 	if err == nil && tunnel && how.resolver {
 		err = leaktest.ErrTunnel
 	}
@@ -108,7 +110,6 @@ func openCopy(ctx context.Context, configuration *config.Config, now shared, of 
 		c.Close()
 		return nil, err
 	}
-	c.named = configured(configuration, names)
 	if tunnel || how.unready {
 		c.Cut(how.silent)
 	}
@@ -137,16 +138,16 @@ func openCopy(ctx context.Context, configuration *config.Config, now shared, of 
 }
 
 // open opens the channels from the ground up to the one of a name.
-func (c *copied) open(configuration *config.Config, of string, with shared, resolver bool) (names []string, tunnel bool, err error) {
+func (c *copied) open(configuration *config.Config, of string, with shared, resolver bool) (tunnel bool, err error) {
 	spec, ok := configuration.Channel(of)
 	if !ok {
-		return nil, false, fmt.Errorf("there is no channel %s", of)
+		return false, fmt.Errorf("there is no channel %s", of)
 	}
 	below := channel.OnGround(with.ground)
 	var over *running
 	if spec.Over != "" {
-		if names, tunnel, err = c.open(configuration, spec.Over, with, false); err != nil {
-			return nil, false, err
+		if tunnel, err = c.open(configuration, spec.Over, with, false); err != nil {
+			return false, err
 		}
 		over = c.all[len(c.all)-1]
 		below = over.Channel
@@ -154,43 +155,82 @@ func (c *copied) open(configuration *config.Config, of string, with shared, reso
 	s := specOf(spec, with)
 	if resolver {
 		s.ToResolver = func(dial channel.Dial) channel.Dial {
-			return func(ctx context.Context, to netip.AddrPort) (net.Conn, error) { return c.mortal.dial(ctx, to, dial) }
+			return func(ctx context.Context, to netip.AddrPort) (net.Conn, error) {
+				return c.mortal.dial(ctx, attempt{to: to}, dial)
+			}
 		}
 	}
 	opened, err := channel.Open(s, below)
 	if err != nil {
-		return nil, false, err
+		return false, err
 	}
 	c.Channel = opened
-	if over != nil {
-		c.find(spec, over.Channel)
-	}
+	c.find(spec, over, resolver)
 	c.all = append(c.all, &running{Channel: opened, over: over})
-	return append(names, of), tunnel || spec.WireGuard != nil, nil
+	return tunnel || spec.WireGuard != nil, nil
 }
 
-// find notes what of a channel is looked up by its name.
-func (c *copied) find(spec config.Channel, under *channel.Channel) {
-	note := func(h name.Host, port uint16) {
-		if text, ok := h.Name(); ok {
-			c.hosts = append(c.hosts, host{under, text, port})
-		}
-	}
-	proxies := spec.Proxies
+// lead is where a channel may connect: an address, or a host that is looked up underneath.
+type lead struct {
+	at   netip.AddrPort
+	host name.Host
+	port uint16
+}
+
+// firstHops gives the hops of a channel that are dialled from underneath.
+func firstHops(spec config.Channel) (all []lead) {
+	proxies := spec.Proxies[:min(1, len(spec.Proxies))]
 	if spec.Pool != nil {
-		proxies = append(slices.Clone(proxies), spec.Pool.Spec.Members...)
+		proxies = spec.Pool.Spec.Members
 	}
 	for _, p := range proxies {
-		note(p.Host, p.Port)
+		all = append(all, lead{host: p.Host, port: p.Port})
 	}
 	if spec.WireGuard != nil {
 		for _, p := range spec.WireGuard.Tunnel.Peers {
-			note(p.Endpoint.Host(), p.Endpoint.Port())
+			all = append(all, lead{host: p.Endpoint.Host(), port: p.Endpoint.Port()})
 		}
 	}
+	return all
+}
+
+func resolversOf(spec config.Channel) (all []lead) {
 	for _, u := range spec.Resolver.Upstreams {
+		for _, at := range u.Addrs {
+			all = append(all, lead{at: at})
+		}
 		if u.Named.IsValid() {
-			note(u.Named.Host(), u.Named.Port())
+			all = append(all, lead{host: u.Named.Host(), port: u.Named.Port()})
+		}
+	}
+	return all
+}
+
+// find notes where what Cut takes away may lead for a channel: the ground to its first hops, or to its resolvers where it has none; the
+// way to the resolver to those alone.
+func (c *copied) find(spec config.Channel, over *running, resolver bool) {
+	leads, resolvers, apart := firstHops(spec), resolversOf(spec), c.mortal != c.ground
+	before := c.through
+	c.through = before || len(leads) > 0
+	if c.through && !apart {
+		for _, l := range resolvers {
+			c.behind = append(c.behind, l.at.Addr())
+		}
+	}
+	switch {
+	case apart && !resolver, !apart && before:
+		return
+	case resolver, !c.through:
+		leads = resolvers
+	}
+	for _, l := range leads {
+		if text, ok := l.host.Name(); ok && over != nil {
+			c.hosts = append(c.hosts, host{over.Channel, text, l.port})
+		} else if addr, ok := l.host.Addr(); ok {
+			l.at = netip.AddrPortFrom(addr, l.port)
+		}
+		if l.at.IsValid() {
+			c.places = append(c.places, l.at)
 		}
 	}
 }
@@ -233,16 +273,21 @@ func (c *copied) Retire() {
 	c.end()
 }
 
-// Tried gives where the copy wanted to connect since then. What it had connected to before, while a name in the configuration
-// led there, is as configured, and so is every address of such a name.
+// Tried gives where the copy wanted to connect since then. Every address that a host was known to have is as configured.
 func (c *copied) Tried() (all []leaktest.Attempt) {
 	c.learn()
 	c.mortal.mu.Lock()
 	defer c.mortal.mu.Unlock()
-	for _, to := range c.mortal.after {
-		all = append(all, leaktest.Attempt{To: to, Named: c.named(to) || slices.Contains(c.mortal.before, to) || slices.Contains(c.learnt, to)})
+	for _, a := range c.mortal.after {
+		all = append(all, leaktest.Attempt{To: a.to, Packets: a.packets, Named: slices.Contains(c.places, a.to) || slices.Contains(c.learnt, a.to) || c.moved(a.to)})
 	}
 	return all
+}
+
+// moved says that an address may be one of a host whose records nobody may keep: something was connected to before on its port.
+func (c *copied) moved(to netip.AddrPort) bool {
+	return slices.Contains(c.mortal.before, to) && !slices.Contains(c.behind, to.Addr()) &&
+		slices.ContainsFunc(c.hosts, func(h host) bool { return h.port == to.Port() })
 }
 
 // Close ends the copy.

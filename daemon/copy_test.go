@@ -44,7 +44,7 @@ func TestAGroundThatIsTakenAwayCarriesNothingMore(t *testing.T) {
 		if len(below.far) != 1 {
 			t.Errorf("the ground below was asked for %d connections", len(below.far))
 		}
-		if len(g.before) != 1 || g.before[0] != one || len(g.after) != 1 || g.after[0] != two {
+		if len(g.before) != 1 || g.before[0] != one || len(g.after) != 1 || g.after[0] != (attempt{to: two}) {
 			t.Errorf("it remembers %v before and %v after", g.before, g.after)
 		}
 	}
@@ -79,5 +79,37 @@ func TestACopyTriesEveryAddressOfItsHopAndThatIsAsConfigured(t *testing.T) {
 				w.t.Errorf("%+v: it tried %v alone, so that this proves nothing", how, tried)
 			}
 		})
+	}
+}
+
+// A resolver behind hops is as configured for them alone: a copy that reached it by itself, now or before, would leak.
+func TestWhatACopyMayReachByItselfEndsAtItsFirstHop(t *testing.T) {
+	for _, v := range ways {
+		for _, how := range []manner{{}, {resolver: true}} {
+			synctestWorld(t, v, dot, func(w *world) {
+				of := map[bool]string{true: "direct", false: "out"}[v == straight]
+				c, err := openCopy(w.t.Context(), w.parse(w.text()), w.shared(), of, how)
+				if err != nil || c.Ready() != nil {
+					w.t.Fatal(err, c.Ready())
+				}
+				defer c.Close()
+				c.Cut(false)
+				below, own := netip.AddrPortFrom(belowAddr, w.kind.port()), netip.AddrPortFrom(w.own.Addr, w.kind.port())
+				first := map[way]netip.AddrPort{straight: below, bySOCKS: socksAt, byCONNECT: connectAt, byChain: socksAt}[v]
+				for _, to := range []netip.AddrPort{below, own, first, connectAt, originAt} {
+					c.mortal.before = append(c.mortal.before, to) // as if it had
+					_, _ = c.mortal.dial(w.t.Context(), attempt{to: to}, nil)
+				}
+				for _, a := range c.Tried() {
+					may := a.To == below || a.To == first
+					if how.resolver {
+						may = a.To == own
+					}
+					if a.Named != may {
+						w.t.Errorf("%s, %+v: %s is said to be configured: %t", v, how, a.To, a.Named)
+					}
+				}
+			})
+		}
 	}
 }

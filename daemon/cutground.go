@@ -19,12 +19,18 @@ type cutGround struct {
 	mu     sync.Mutex
 	conns  map[net.Conn]bool
 	before []netip.AddrPort // what was dialled until something was done to it
-	after  []netip.AddrPort // what was to be dialled since, each once
+	after  []attempt        // what was to be dialled since, each once
 	since  bool             // something was
 	cut    bool
 	silent bool
 	gone   chan struct{} // closed when the copy ends
 	end    func()        // closes it
+}
+
+// attempt is an address that was to be dialled, for a connection or for datagrams.
+type attempt struct {
+	to      netip.AddrPort
+	packets bool
 }
 
 func newCutGround(g hop.Ground) *cutGround {
@@ -42,7 +48,7 @@ func (g *cutGround) on() hop.Ground {
 
 // DialAddr connects, or does as a host that is cut off.
 func (g *cutGround) DialAddr(ctx context.Context, to netip.AddrPort) (net.Conn, error) {
-	return g.dial(ctx, to, g.ground.DialAddr)
+	return g.dial(ctx, attempt{to: to}, g.ground.DialAddr)
 }
 
 type cutPackets struct {
@@ -52,24 +58,25 @@ type cutPackets struct {
 
 // DialPacketAddr opens a flow, or does as a host that is cut off.
 func (g cutPackets) DialPacketAddr(ctx context.Context, to netip.AddrPort) (net.Conn, error) {
-	return g.dial(ctx, to, g.packets.DialPacketAddr)
+	return g.dial(ctx, attempt{to, true}, g.packets.DialPacketAddr)
 }
 
 // maxRemembered bounds the addresses that are remembered.
 const maxRemembered = 1000
 
-func remember(list []netip.AddrPort, to netip.AddrPort) []netip.AddrPort {
+func remember[T comparable](list []T, to T) []T {
 	if len(list) >= maxRemembered || slices.Contains(list, to) {
 		return list
 	}
 	return append(list, to)
 }
 
-func (g *cutGround) dial(ctx context.Context, to netip.AddrPort, dial func(context.Context, netip.AddrPort) (net.Conn, error)) (net.Conn, error) {
+func (g *cutGround) dial(ctx context.Context, a attempt, dial func(context.Context, netip.AddrPort) (net.Conn, error)) (net.Conn, error) {
+	to := a.to
 	g.mu.Lock()
 	cut, silent := g.cut, g.silent
 	if g.since {
-		g.after = remember(g.after, to)
+		g.after = remember(g.after, a)
 	} else {
 		g.before = remember(g.before, to)
 	}
@@ -127,8 +134,8 @@ func (g *cutGround) give() {
 func (g *cutGround) mark() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	for _, to := range g.after {
-		g.before = remember(g.before, to)
+	for _, a := range g.after {
+		g.before = remember(g.before, a.to)
 	}
 	g.after, g.since = nil, true
 }

@@ -5,10 +5,8 @@ import (
 	"errors"
 	"net"
 	"net/netip"
-	"slices"
 
 	"watertight/channel"
-	"watertight/config"
 	"watertight/dnswire"
 	"watertight/fault"
 	"watertight/gate"
@@ -58,7 +56,7 @@ func (s subject) Channels() (all []leaktest.Channel) {
 	for _, r := range g.channels {
 		spec := r.Spec()
 		c := leaktest.Channel{
-			Way: wayOf{s.d, spec.Name}, Name: spec.Name, Over: spec.Over, Hops: path(g, r.Channel), Exit: spec.ResolveAtExit, Tunnel: tunnelled(r), Forward: spec.Resolver.Forward,
+			Way: wayOf{s.d, spec.Name}, Name: spec.Name, Over: spec.Over, Hops: path(g, r.Channel), Exit: spec.ResolveAtExit, Tunnel: tunnelled(r), Pool: spec.Pool != nil, Forward: spec.Resolver.Forward,
 			Ready: func() error {
 				if r.Ready() {
 					return nil
@@ -70,6 +68,9 @@ func (s subject) Channels() (all []leaktest.Channel) {
 			c.Resolvers = append(c.Resolvers, u.Text)
 			for _, at := range u.Addrs {
 				c.Addresses = append(c.Addresses, at.Addr().Unmap())
+			}
+			if u.Behind.IsValid() {
+				c.Behind = append(c.Behind, u.Behind)
 			}
 		}
 		c.Peers = peers(g, r)
@@ -174,34 +175,4 @@ func connectTo(ctx context.Context, c *channel.Channel, host string, port uint16
 		return nil, fault.New(fault.BadRequest, "the port is not valid", err)
 	}
 	return c.Dial(ctx, t)
-}
-
-// configured says whether an address is one that the configuration has for a resolver or a hop, of these channels.
-func configured(c *config.Config, names []string) func(netip.AddrPort) bool {
-	var all []netip.AddrPort
-	for _, ch := range c.Channels {
-		if !slices.Contains(names, ch.Name) {
-			continue
-		}
-		for _, u := range ch.Resolver.Upstreams {
-			all = append(all, u.Addrs...)
-		}
-		proxies := ch.Proxies
-		if ch.Pool != nil {
-			proxies = append(slices.Clone(proxies), ch.Pool.Spec.Members...)
-		}
-		for _, p := range proxies {
-			if a, ok := p.Host.Addr(); ok {
-				all = append(all, netip.AddrPortFrom(a, p.Port))
-			}
-		}
-		if ch.WireGuard != nil {
-			for _, p := range ch.WireGuard.Tunnel.Peers {
-				if at, ok := p.Endpoint.AddrPort(); ok {
-					all = append(all, at)
-				}
-			}
-		}
-	}
-	return func(at netip.AddrPort) bool { return slices.Contains(all, at) }
 }

@@ -77,8 +77,17 @@ func (r *run) cutCopy(ctx context.Context, c Channel, copied Copy, what string, 
 	copied.Cut(silent)
 	ctx, cancel := context.WithTimeout(ctx, cutLimit)
 	defer cancel()
-	r.askInVain(ctx, c, copied, what, vain{"B1", "the resolver cannot be reached"}, f)
-	r.judgeTried(copied, what, "B1", f)
+	cause := c.causeWhereDead()
+	r.askInVain(ctx, c, copied, what, vain{cause, "the resolver cannot be reached"}, f)
+	r.judgeTried(c, copied, what, cause, f)
+}
+
+// causeWhereDead is the cause of a leak of a channel that reaches nobody.
+func (c Channel) causeWhereDead() string {
+	if c.Pool { // all of its members are dead
+		return "B6"
+	}
+	return "B1"
 }
 
 const fixCut = "this is a fault of the program: report it with this report"

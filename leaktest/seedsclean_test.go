@@ -50,7 +50,7 @@ func sealedWorlds() []seeded {
 			return append(all, Door{Kind: DoorProxy, At: "127.0.0.1:8081", Unfit: "it asks"})
 		})},
 		{name: "a gateway that cannot be tried", seed: doors(func(all []Door) []Door { all[2].Unfit = "it asks"; return all })},
-		{name: "a channel that is cut off tries again where it is configured", seed: func(w *world) { w.cutTries = []Attempt{{netip.AddrPortFrom(nearby, 853), true}} }},
+		{name: "a channel that is cut off tries again where it is configured", seed: func(w *world) { w.cutTries = []Attempt{{To: netip.AddrPortFrom(nearby, 853), Named: true}} }},
 		{name: "the resolver passes on that nobody asks", seed: func(w *world) { w.subnet = "0.0.0.0/0" }},
 		{name: "the resolver passes the exit's network on", seed: func(w *world) { w.subnet = "198.18.60.0/24" }},
 		{name: "the resolver passes on what is no network", seed: func(w *world) { w.subnet = "whoever" }},

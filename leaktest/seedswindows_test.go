@@ -65,7 +65,12 @@ func leakyWindows() []seeded {
 		{name: "in another network somebody else is tried", id: "NETWORK-CHANGED", cause: "C3", says: "192.0.2.55:853", seed: goesWrong("changed", elsewhere("192.0.2.55:853"))},
 		{name: "in another network this host asks", id: "NETWORK-CHANGED", cause: "D5", says: "this host's own address", seed: asksIn("changed", home)},
 		{name: "a connection that was lost is made to another", id: "CONNECTED-AGAIN", cause: "C4", says: "192.0.2.55:853", seed: goesWrong("again", elsewhere("192.0.2.55:853"))},
-		{name: "a connection that was lost is made in clear", id: "CONNECTED-AGAIN", cause: "C4", says: "198.18.60.53:53", seed: goesWrong("again", elsewhere("198.18.60.53:53"))},
+		{name: "a connection that was lost is made in clear", id: "CONNECTED-AGAIN", cause: "B5", says: "198.18.60.53:53", seed: goesWrong("again", elsewhere("198.18.60.53:53"))},
+		{name: "the resolver is connected to past the hops", id: "CUT-SILENT", cause: "D5", says: "by itself, and not through its hops", seed: cutTries(Attempt{To: pastHops})},
+		{name: "datagrams for the resolver go past the hops", id: "CUT-REFUSED", cause: "D2", says: "send datagrams", seed: cutTries(Attempt{To: pastHops, Packets: true})},
+		{name: "the relay is left out", id: "CUT-SILENT", cause: "D3", says: "its relay alone", seed: relayed(cutTries(Attempt{To: behindRelay}))},
+		{name: "a pool whose members are dead answers", id: "CUT-REFUSED", cause: "B6", seed: pooled(func(w *world) { w.cutAnswers = true })},
+		{name: "a pool whose members are dead is left out", id: "CUT-SILENT", cause: "B6", says: "192.0.2.55:853", seed: pooled(cutTries(Attempt{To: strangeResolver}))},
 		{name: "after a connection was lost another is asked", id: "CONNECTED-AGAIN", cause: "C4", seed: asksIn("again", stranger)},
 		{
 			name: "the proxy of this program's environment is used when a connection is made again", id: "CONNECTED-AGAIN", cause: "E2", says: "203.0.113.8:3128",
@@ -78,6 +83,25 @@ func leakyWindows() []seeded {
 	}
 }
 
+var (
+	pastHops    = netip.AddrPortFrom(nearby, 443)
+	behindRelay = netip.MustParseAddrPort("198.18.61.53:8443")
+)
+
+func cutTries(a Attempt) func(w *world) {
+	return func(w *world) { w.cutTries, w.cutOf = []Attempt{a}, "out" }
+}
+
+// pooled has the channel out take one of many hops.
+func pooled(then func(w *world)) func(w *world) {
+	return func(w *world) { w.changeOut, w.cutOf = func(c *Channel) { c.Pool = true }, "out"; then(w) }
+}
+
+// relayed has a resolver of the channel out stand behind a relay.
+func relayed(then func(w *world)) func(w *world) {
+	return func(w *world) { w.changeOut = func(c *Channel) { c.Behind = []netip.AddrPort{behindRelay} }; then(w) }
+}
+
 // asksCopies gives a stranger for one branch that copies ask for.
 func asksCopies(b visit.Branch) func(w *world) {
 	return func(w *world) {
@@ -88,7 +112,7 @@ func asksCopies(b visit.Branch) func(w *world) {
 // sealedWindows look as if they leaked.
 func sealedWindows() []seeded {
 	return []seeded{
-		{name: "the resolver comes back by another of its addresses", seed: goesWrong("again", window{tries: []Attempt{{strangeResolver, true}}})},
+		{name: "the resolver comes back by another of its addresses", seed: goesWrong("again", window{tries: []Attempt{{To: strangeResolver, Named: true}}})},
 		{name: "another program asks for the name of a hop", seed: has(hopName, false)},
 		{name: "the program has a proxy in its environment, and does not use it", change: ownEnviron("HTTPS_PROXY=http://203.0.113.8:3128", "no_proxy=*")},
 		{name: "its environment is no environment of proxies", change: ownEnviron("HTTPS_PROXY=:// %", "ALL_PROXY=proxy.example.net", "http_proxy=http://[::1]:99999", "PATH=/bin")},

@@ -131,6 +131,10 @@ type Channel struct {
 	Over string
 	Hops []string // from this host on, without credentials
 	Exit bool     // the last hop resolves
+	// Pool says that its hop is one of many.
+	Pool bool
+	// Behind are resolvers that a relay alone may speak to.
+	Behind []netip.AddrPort
 	// Tunnel says that it is a tunnel, or stands on one: a copy of it never comes up.
 	Tunnel bool
 	// Resolvers are the upstreams as configured, and Addresses what they are reached at.
@@ -170,8 +174,9 @@ var ErrTunnel = errors.New("its tunnel cannot be up twice")
 
 // Attempt is an address that was to be dialled.
 type Attempt struct {
-	To    netip.AddrPort
-	Named bool // the configuration does
+	To      netip.AddrPort
+	Named   bool // the configuration does
+	Packets bool // it was for datagrams
 }
 
 // Counters are what the program counts. Each is of a fault that has no place in it: they stay as they are.

@@ -3,6 +3,8 @@ package leaktest
 import (
 	"context"
 	"fmt"
+	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -66,7 +68,7 @@ func tryUnready(ctx context.Context, r *run, f *findings) {
 				ctx, cancel := context.WithTimeout(ctx, unreadyLimit)
 				defer cancel()
 				r.askInVain(ctx, c, copied, what, vain{"C1", "nothing of the channel can be reached"}, f)
-				r.judgeTried(copied, what, "C1", f)
+				r.judgeTried(c, copied, what, "C1", f)
 			})
 		}
 		trying.Wait()
@@ -104,7 +106,7 @@ func tryRetired(ctx context.Context, r *run, f *findings) {
 			r.askInVain(ctx, c, copied, what, vain{"C2", "it is closed"}, f)
 		}
 		asking.Wait()
-		r.judgeTried(copied, what, "C2", f)
+		r.judgeTried(c, copied, what, "C2", f)
 	})
 }
 
@@ -134,7 +136,7 @@ func tryChanged(ctx context.Context, r *run, f *findings) {
 		if err == nil && len(copied.Tried()) == 0 {
 			f.leak("C3", fixProgram, "%s: it answers with what it learnt before, or by a connection of before: nothing was connected to anew", what)
 		}
-		r.judgeTried(copied, what, "C3", f)
+		r.judgeTried(c, copied, what, "C3", f)
 	})
 }
 
@@ -152,8 +154,9 @@ func tryAgain(ctx context.Context, r *run, f *findings) {
 		defer cancel()
 		copied.Cut(false)
 		meanwhile, host := r.unreachable(what + ", meanwhile")
+		meanwhile.cause = c.causeWhereDead()
 		if _, _, err := copied.Exchange(ctx, dnswire.Question{Name: host, Type: dnswire.A}); err == nil {
-			f.leak("B1", fixCut, "%s: it was answered, though the resolver cannot be reached", meanwhile.what)
+			f.leak(c.causeWhereDead(), fixCut, "%s: it was answered, though the resolver cannot be reached", meanwhile.what)
 		}
 		f.visit(meanwhile)
 		copied.Restore()
@@ -171,7 +174,7 @@ func tryAgain(ctx context.Context, r *run, f *findings) {
 		if !back {
 			f.doubt("see `watertight status`", "%s: its resolver did not answer again", what)
 		}
-		r.judgeTried(copied, what, "C4", f)
+		r.judgeTried(c, copied, what, "C4", f)
 	})
 }
 
@@ -205,6 +208,7 @@ func (r *run) askInVain(ctx context.Context, c Channel, copied Copy, what string
 		asking.Go(func() {
 			defer guard(f)
 			v, host := r.unreachable(what + ", asked for a name")
+			v.cause = why.cause
 			a, local, err := copied.Exchange(ctx, dnswire.Question{Name: host, Type: dnswire.A})
 			if err == nil && !local {
 				f.leak(why.cause, fixCut, "%s: it was answered %s, though %s", v.what, dnswire.RCodeText(a.RCode), why.though)
@@ -216,6 +220,7 @@ func (r *run) askInVain(ctx context.Context, c Channel, copied Copy, what string
 	asking.Go(func() {
 		defer guard(f)
 		v, host := r.unreachable(what + ", asked to connect")
+		v.cause = why.cause
 		conn, err := copied.Connect(ctx, host, 443)
 		if err == nil {
 			_ = conn.Close()
@@ -228,15 +233,28 @@ func (r *run) askInVain(ctx context.Context, c Channel, copied Copy, what string
 }
 
 // judgeTried says whether a copy wanted to connect to others than those that its configuration names.
-func (r *run) judgeTried(copied Copy, what, cause string, f *findings) {
+func (r *run) judgeTried(c Channel, copied Copy, what, cause string, f *findings) {
 	for _, a := range copied.Tried() {
+		to := a.To.Addr().Unmap()
+		own := len(c.Hops) > 0 && slices.Contains(c.Addresses, to)
 		switch {
 		case a.Named:
 			f.note("%s wanted to connect to %s again, as configured", what, a.To)
 		case r.ofEnvironment(a.To):
 			f.leak("E2", fixProgram, "%s wanted to connect to %s, the proxy of this program's environment", what, a.To)
+		case slices.Contains(c.Addresses, to) && slices.Contains(clearPorts, a.To.Port()):
+			f.leak("B5", fixCut, "%s wanted to ask its resolver in clear, at %s", what, a.To)
+		case slices.ContainsFunc(c.Behind, func(at netip.AddrPort) bool { return at.Addr().Unmap() == to }):
+			f.leak("D3", fixCut, "%s wanted to connect to %s, which its relay alone may speak to", what, a.To)
+		case own && a.Packets:
+			f.leak("D2", fixCut, "%s wanted to send datagrams to its resolver %s by itself, and not through its hops", what, a.To)
+		case own:
+			f.leak("D5", fixCut, "%s wanted to connect to its resolver %s by itself, and not through its hops", what, a.To)
 		default:
 			f.leak(cause, fixCut, "%s wanted to connect to %s, which is none of its resolvers and hops", what, a.To)
 		}
 	}
 }
+
+// clearPorts are the ports on which names are asked for in clear text.
+var clearPorts = []uint16{53, 137, 5353, 5355}

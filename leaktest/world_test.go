@@ -60,8 +60,10 @@ type world struct {
 	exitOf         map[string]netip.Addr // where a channel's connections come out, through a door
 	cutAnswers     bool
 	cutTries       []Attempt
-	deadAnswers    bool // a channel whose resolver alone is dead does
+	cutOf          string // the only channel of which copies that are cut off are wrong; empty: all of them
+	deadAnswers    bool   // a channel whose resolver alone is dead does
 	deadTries      []Attempt
+	changeOut      func(c *Channel)   // changes the channel out
 	windows        map[string]*window // what goes wrong with a copy: unready, retired, changed, again
 	roamsTo        netip.Addr         // where roams leads; not valid: to the stranger
 	kin            bool               // that is an address of the resolver's network
@@ -285,10 +287,14 @@ func (w *world) Counters() Counters {
 }
 
 func (w *world) Channels() []Channel {
-	return []Channel{
+	all := []Channel{
 		{Way: way{w, "direct", ""}, Name: "direct", Resolvers: []string{"https://198.18.50.53"}, Addresses: []netip.Addr{below}},
 		{Way: way{w, "out", ""}, Name: "out", Over: "direct", Hops: []string{"socks5://198.18.60.9:1080"}, Resolvers: []string{"https://198.18.60.53"}, Addresses: []netip.Addr{nearby}},
 	}
+	if w.changeOut != nil {
+		w.changeOut(&all[1])
+	}
+	return all
 }
 
 func (w *world) Doors() []Door {

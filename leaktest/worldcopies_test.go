@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"net/netip"
+	"sync"
 
 	"watertight/dnswire"
 	"watertight/fault"
@@ -21,13 +22,29 @@ type window struct {
 type cutWay struct {
 	way
 	cut  bool
-	dead bool   // it is its resolver alone that is cut off
-	in   string // what was done to it
+	dead bool // it is its resolver alone that is cut off
+
+	mu sync.Mutex
+	in string // what was done to it
+}
+
+// now is what was done to the copy until now.
+func (c *cutWay) now() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.in
+}
+
+// becomes notes that something is done to it.
+func (c *cutWay) becomes(in string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.in = in
 }
 
 // after is what goes wrong after that.
 func (c *cutWay) after() window {
-	if w := c.w.windows[c.in]; w != nil {
+	if w := c.w.windows[c.now()]; w != nil {
 		return *w
 	}
 	return window{}
@@ -38,12 +55,15 @@ func (w *world) CopyUnready(_ context.Context, channel string, _ bool) (Copy, er
 	return &cutWay{way: way{w, channel, "copy"}, in: "unready"}, nil
 }
 
-// refuses says that what was done to the copy leaves it nothing to answer with.
-func (c *cutWay) refuses() bool { return c.in == "unready" || c.in == "retired" }
+// wrong says that what is wrong with copies that are cut off is so with this one.
+func (c *cutWay) wrong() bool { return c.w.cutOf == "" || c.w.cutOf == c.channel }
 
-func (c *cutWay) Restore() { c.in, c.by, c.cut = "again", "again", false }
-func (c *cutWay) Changed() { c.in, c.by = "changed", "changed" }
-func (c *cutWay) Retire()  { c.in = "retired" }
+// refuses says that what was done to the copy leaves it nothing to answer with.
+func (c *cutWay) refuses() bool { return c.now() == "unready" || c.now() == "retired" }
+
+func (c *cutWay) Restore() { c.becomes("again"); c.by, c.cut = "again", false }
+func (c *cutWay) Changed() { c.becomes("changed"); c.by = "changed" }
+func (c *cutWay) Retire()  { c.becomes("retired") }
 
 func (w *world) Copy(_ context.Context, channel string) (Copy, error) {
 	return &cutWay{way: way{w, channel, "copy"}}, nil
@@ -54,7 +74,7 @@ func (w *world) CopyForResolver(_ context.Context, channel string) (Copy, error)
 }
 
 func (c *cutWay) Exchange(ctx context.Context, q dnswire.Question) (*dnswire.Answer, bool, error) {
-	if c.cut && (c.dead && !c.w.deadAnswers || !c.dead && !c.w.cutAnswers) {
+	if c.cut && (c.dead && !c.w.deadAnswers || !c.dead && !(c.w.cutAnswers && c.wrong())) {
 		return nil, false, fault.New(fault.ResolverUnreachable, "it cannot be reached", nil)
 	}
 	if c.refuses() && !c.after().answers || c.after().lost {
@@ -73,13 +93,16 @@ func (c *cutWay) Ready() error { return nil }
 func (c *cutWay) Cut(bool)     { c.cut = true }
 func (c *cutWay) Tried() []Attempt {
 	switch {
-	case c.in == "changed" && c.after().answers:
+	case c.now() == "changed" && c.after().answers:
 		return nil
-	case c.in != "":
-		return append(c.after().tries, Attempt{netip.AddrPortFrom(nearby, 853), true})
+	case c.now() != "":
+		return append(c.after().tries, Attempt{To: netip.AddrPortFrom(exit, 1080), Named: true})
 	}
 	if c.dead {
 		return c.w.deadTries
+	}
+	if !c.wrong() {
+		return nil
 	}
 	return c.w.cutTries
 }
