@@ -56,7 +56,7 @@ func example() Status {
 			},
 		},
 		Connections: 12, Tunnels: Tunnels{3, 1200},
-		Requests:           Requests{1300, map[string]uint64{"POLICY_PLAIN_HTTP": 30, "DNS_NXDOMAIN": 4}, map[string]uint64{"socks": 2}},
+		Requests:           Requests{1300, map[string]uint64{"POLICY_PLAIN_HTTP": 30, "DNS_NXDOMAIN": 4}, map[string]uint64{"socks": 2}, []Caller{{Process: "node (4711)", UID: new(int), Door: "socks5", Last: at}}},
 		DNS:                &DNS{map[string]uint64{"udp": 50, "tls": 20, "tcp": 0}, map[string]uint64{"rate": 9, "slow": 0}, 3, 2, 5},
 		TrappedHostLookups: 1,
 		Config:             Config{"/etc/watertight/watertight.yaml", at, 2, "watertight.yaml:1:1: no\n    mend it"},

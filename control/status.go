@@ -189,6 +189,17 @@ type Requests struct {
 	Refused map[string]uint64 `json:"refused"` // by code
 	// ClientResolved are those for an address that no resolver of ours gave out, by door: the client resolved elsewhere.
 	ClientResolved map[string]uint64 `json:"client_resolved"`
+	// ClientResolvedBy are some of those that asked so, the latest first: a sample, of this host by process and user.
+	ClientResolvedBy []Caller `json:"client_resolved_by,omitempty"`
+}
+
+// Caller is who asked, on this host or on another.
+type Caller struct {
+	Process string    `json:"process,omitempty"` // NAME (PID); empty where it may not be seen
+	UID     *int      `json:"uid,omitempty"`     // nothing for another host
+	Address string    `json:"address,omitempty"` // of another host
+	Door    string    `json:"door"`
+	Last    time.Time `json:"last"`
 }
 
 // Config is the configuration in force.

@@ -76,7 +76,7 @@ func (d *Daemon) Status() control.Status {
 		Channels:           []control.Channel{},
 		Connections:        d.port.Stats().Open,
 		Tunnels:            control.Tunnels{Active: d.tunnels.Load(), Total: totals.Tunnels + uint64(max(0, d.tunnels.Load()))},
-		Requests:           control.Requests{Total: totals.Requests, Refused: map[string]uint64{}, ClientResolved: totals.ClientResolved},
+		Requests:           control.Requests{Total: totals.Requests, Refused: map[string]uint64{}, ClientResolved: totals.ClientResolved, ClientResolvedBy: d.callers.all()},
 		TrappedHostLookups: wire.Trapped(),
 		Config:             d.history.status(),
 		ResolverFiles:      d.contents.all(),

@@ -25,6 +25,7 @@ import (
 	"watertight/front/socksproxy"
 	"watertight/front/transparent"
 	"watertight/gate"
+	"watertight/leaktest/watch"
 	"watertight/metrics"
 	"watertight/wire"
 )
@@ -70,6 +71,7 @@ type Daemon struct {
 
 	history  history
 	contents contents
+	callers  *callers
 	tunnels  atomic.Int64 // relays that are running
 
 	announced atomic.Bool // that it is ready
@@ -99,7 +101,8 @@ func New(o Options) (*Daemon, error) {
 	if d.metrics, err = metrics.New(metrics.Options{Version: o.Version, State: d.state, Log: o.Log}); err != nil {
 		return nil, err
 	}
-	all, err := event.Tee(d.metrics, d.access)
+	d.callers = newCallers()
+	all, err := event.Tee(d.metrics, d.access, d.callers)
 	if err != nil {
 		return nil, err
 	}
@@ -150,6 +153,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 	background.Go(func() { d.announce(ctx) })
 	background.Go(func() { d.watchAround(live) })
 	background.Go(func() { d.keepTime(live) })
+	background.Go(func() { d.callers.Run(live, watch.Caller) })
 	background.Go(func() { d.watchFiles(live) })
 	background.Go(func() { d.acme.Run(ctx) })
 	background.Go(func() { d.tests.schedule.Run(ctx) })

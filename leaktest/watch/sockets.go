@@ -16,6 +16,7 @@ type Socket struct {
 	Local, Remote netip.AddrPort // Remote is not valid where there is none
 	Listening     bool           `json:"listening"` // of TCP
 	Inode         uint64         `json:"-"`
+	UID           int            `json:"-"`
 }
 
 // String gives the socket as in "udp 192.0.2.1:4000 > 192.0.2.53:53".
@@ -119,9 +120,10 @@ func readSocket(f []string, proto string) (s Socket, ok bool) {
 		s.Remote = netip.AddrPort{}
 	}
 	s.Listening = proto == "tcp" && f[3] == "0A" // TCP_LISTEN
-	var err error
-	s.Inode, err = strconv.ParseUint(f[9], 10, 64)
-	return s, err == nil
+	var err, err2 error
+	s.UID, err = strconv.Atoi(f[7])
+	s.Inode, err2 = strconv.ParseUint(f[9], 10, 64)
+	return s, err == nil && err2 == nil
 }
 
 // kernelAddr reads an address as the kernel of a little-endian machine writes it: each 32 bits with the last octet first.

@@ -4,7 +4,9 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
+	"time"
 
 	"watertight/doctor"
 	"watertight/doctor/read"
@@ -18,7 +20,8 @@ var clientResolved = doctor.Rule{
 	Explain: `An address in a CONNECT or in a request of SOCKS is evidence: the client looked the name up itself before it asked, in the clear
 if it did so by the host's resolver. The running proxy counts such requests, unless its own DNS door gave the address out. An address
 that a person wrote into a program is counted too. policy.client_resolved says what is done with them: report, refuse or allow. The
-log names the client of each at level debug. Who is connected to the proxy at this moment and is known to resolve by itself is named:
+log names the client of each at level debug. The running proxy looks, once a second at most, for whose such a connection is, and knows the
+last sixteen: by process where it may see that (its service may not), else by user; clients of other hosts by address. Who is connected to the proxy at this moment and is known to resolve by itself is named:
 by socks5:// or socks4:// in its environment, or as a program of Ruby or Deno; without such a one, all who are connected.`,
 	Find: func(h *doctor.Host) []doctor.Finding {
 		if h.Status == nil {
@@ -32,13 +35,50 @@ by socks5:// or socks4:// in its environment, or as a program of Ruby or Deno; w
 			evidence = append(evidence, fmt.Sprintf("running proxy: %d of them refused", n))
 		}
 		if len(evidence) > 0 {
-			evidence = append(evidence, connected(h)...)
+			evidence = append(append(evidence, lately(h)...), connected(h)...)
 		}
 		return doctor.Only(doctor.Finding{
 			Fact: "clients ask for addresses that they found elsewhere", Evidence: evidence,
 			Fix: "eval \"$(watertight env)\"   # http:// in place of socks5://; or watertight exec -- COMMAND; and policy: {client_resolved: refuse}",
 		})
 	},
+}
+
+// lately names who asked, as far as the running proxy saw that.
+func lately(h *doctor.Host) []string {
+	var all []string
+	for _, c := range h.Status.Requests.ClientResolvedBy[:min(len(h.Status.Requests.ClientResolvedBy), maxConnected)] {
+		who := c.Process
+		switch {
+		case c.Address != "":
+			who = "a client at " + c.Address
+		case c.UID == nil:
+			continue
+		case who == "":
+			who = "a program of " + userOf(h, *c.UID)
+		default:
+			who += " of " + userOf(h, *c.UID)
+			for _, p := range h.Processes {
+				if why := resolves(p); why != "" && c.Process == fmt.Sprintf("%s (%d)", p.Name, p.PID) {
+					who += " (" + why + ")"
+				}
+			}
+		}
+		all = append(all, fmt.Sprintf("running proxy: %s asked at the door %s, last at %s", who, c.Door, c.Last.UTC().Format(time.RFC3339)))
+	}
+	return all
+}
+
+// userOf gives the name of a user: passwd(5).
+func userOf(h *doctor.Host, uid int) string {
+	if f, ok := h.Files.Read("/etc/passwd"); ok {
+		for _, line := range f.Lines() {
+			if part := strings.Split(line, ":"); len(part) == 7 && part[2] == strconv.Itoa(uid) {
+				return "user " + part[0]
+			}
+		}
+	}
+	return "user " + strconv.Itoa(uid)
 }
 
 // maxConnected is how many of those who are connected are named.
