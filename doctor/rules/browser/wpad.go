@@ -12,7 +12,7 @@ import (
 var wpadOn = doctor.Rule{
 	ID: "WPAD-ON", Severity: doctor.High,
 	Title:   "a browser, the desktop or another program looks for its proxy by WPAD",
-	Clients: []string{"Chromium and its kin", "Firefox", "programs that take the desktop's proxy: GNOME, KDE"},
+	Clients: []string{"Chromium and its kin", "Firefox", "programs that take the desktop's proxy: GNOME, KDE, macOS"},
 	Explain: `With automatic detection a client asks the network for its proxy: DHCP option 252, and DNS for "wpad" with every suffix of the search
 list. Measured: Chromium with --proxy-auto-detect and Firefox with network.proxy.type 4 look up wpad and wpad.SUFFIX for each, and go
 directly, with look-ups in clear text for every page, where nobody answers. Where somebody does, he is the proxy: the names of pages go
@@ -63,6 +63,16 @@ whatever the settings say that can be read here. Such a question left encrypted,
 			}
 			if line > 0 && url == "" {
 				add("GNOME looks for its proxy by WPAD", mode.At(line, "mode='auto'"), "gsettings set org.gnome.system.proxy mode none")
+			}
+		}
+		for _, f := range h.Readable(nil, "/Library/Preferences/SystemConfiguration/preferences.plist") {
+			key := ""
+			for i, line := range f.Lines() {
+				line = strings.TrimSpace(line)
+				if key == "<key>ProxyAutoDiscoveryEnable</key>" && line == "<integer>1</integer>" { // a value stands on the line behind its key
+					add("macOS looks for its proxy by WPAD", f.At(i, key), "sudo networksetup -setproxyautodiscovery Wi-Fi off   # and each other service of: networksetup -listallnetworkservices")
+				}
+				key = line
 			}
 		}
 		if h.Status != nil && h.Status.DNS != nil && h.Status.DNS.WPAD > 0 {

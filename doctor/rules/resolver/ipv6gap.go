@@ -17,7 +17,7 @@ var ipv6Gap = doctor.Rule{
 8305), ask resolvers of a router advertisement over it (RDNSS, RFC 8106), and reach their destinations past the proxy.
 The rule looks where "listen.transparent" is configured: it has an address of IPv4 and none of IPv6, or the nftables file that
 redirects to it has a table of family "ip" for that and none of "ip6" or "inet", while there is a default route of IPv6 in
-/proc/net/ipv6_route that does not refuse. Where the rules that the kernel has may be seen, these are looked at and not the file.
+/proc/net/ipv6_route that does not refuse. Resolvers that a router has advertised are named with it. Where the rules that the kernel has may be seen, these are looked at and not the file.
 A client that uses its proxy is not affected: it gives the proxy the name, and never asks which family it has.`,
 	Find: func(h *doctor.Host) []doctor.Finding {
 		if !h.HandedOver() {
@@ -34,6 +34,7 @@ A client that uses its proxy is not affected: it gives the proxy the name, and n
 		if len(evidence) == 0 {
 			return nil
 		}
+		evidence = append(evidence, advertised(h)...)
 		six, port := false, uint16(0)
 		for _, l := range h.Config.Listen.Transparent {
 			six = six || l.Address.Addr().Is6()
@@ -59,6 +60,23 @@ A client that uses its proxy is not affected: it gives the proxy the name, and n
 }
 
 var nftTable = regexp.MustCompile(`^\s*table\s+(ip6|inet|ip)\s+\S+`)
+
+// advertised gives the servers that a router has advertised (RDNSS, RFC 8106), as far as the files show: those of a link, and those that rdnssd wrote.
+func advertised(h *doctor.Host) []string {
+	var evidence []string
+	for _, name := range []string{"/etc/resolv.conf", "/run/systemd/resolve/resolv.conf", "/run/NetworkManager/resolv.conf", "/run/rdnssd/resolv.conf", "/run/resolvconf/interface/000.rdnssd"} {
+		f, ok := h.Files.Read(name)
+		if !ok {
+			continue
+		}
+		for _, s := range read.ParseResolv(f.Data).Servers {
+			if s.Addr.Is6() && (s.Addr.IsLinkLocalUnicast() || strings.Contains(name, "rdnssd")) {
+				evidence = append(evidence, f.At(s.Line, "nameserver "+s.Addr.String()+" (of the link, as routers advertise them)"))
+			}
+		}
+	}
+	return evidence
+}
 
 // onlyFourNow gives the rule of the kernel's that hands over IPv4, if none hands over IPv6.
 func onlyFourNow(f doctor.Firewall, port uint16) string {

@@ -13,7 +13,7 @@ var curlrc = doctor.Rule{
 socks5h and --socks5-hostname do not; --preproxy with socks5 looks up the name of the second proxy. A doh-url is fetched past the
 proxy, and its own host is looked up on port 53, with any SOCKS proxy; with an HTTP proxy no look-up is made at all. noproxy = "*"
 switches the proxy off.`,
-	Find: settings([]string{".curlrc", ".config/curlrc"}, []string{"/etc/curlrc"}, read.Curl, func(h *doctor.Host, e read.Entry) *judged {
+	Find: settings([]string{".curlrc", ".config/curlrc", "_curlrc", "AppData/Roaming/.curlrc", "AppData/Roaming/_curlrc"}, []string{"/etc/curlrc"}, read.Curl, func(h *doctor.Host, e read.Entry) *judged {
 		switch e.Key {
 		case "proxy", "preproxy":
 			return proxy(h, e.Key+" = ", e.Value)

@@ -8,7 +8,7 @@ import (
 )
 
 // gitFiles are the configurations of git that are for a user and for the host.
-var gitFiles, gitHost = []string{".gitconfig", ".config/git/config"}, []string{"/etc/gitconfig"}
+var gitFiles, gitHost = []string{".gitconfig", ".config/git/config"}, []string{"/etc/gitconfig", "/usr/local/etc/gitconfig", "/opt/homebrew/etc/gitconfig", "/Program Files/Git/etc/gitconfig"}
 
 var gitconfig = doctor.Rule{
 	ID: "GITCONFIG", Severity: doctor.High,

@@ -13,7 +13,7 @@ var npmrc = doctor.Rule{
 	Clients: []string{"npm, and what reads its configuration"},
 	Explain: `proxy and https-proxy of an npmrc count before HTTP_PROXY and HTTPS_PROXY. npm speaks SOCKS by socks-proxy-agent: measured with
 version 10, socks5:// resolves here and socks5h:// leaves the name to the proxy. noproxy is as NO_PROXY.`,
-	Find: settings([]string{".npmrc"}, []string{"/etc/npmrc", "/usr/etc/npmrc", "/usr/local/etc/npmrc"}, read.INI, func(h *doctor.Host, e read.Entry) *judged {
+	Find: settings([]string{".npmrc", "AppData/Roaming/npm/etc/npmrc"}, []string{"/etc/npmrc", "/usr/etc/npmrc", "/usr/local/etc/npmrc"}, read.INI, func(h *doctor.Host, e read.Entry) *judged {
 		switch e.Key {
 		case "proxy", "https-proxy", "http-proxy":
 			value := strings.Trim(e.Value, `"'`)
