@@ -150,6 +150,16 @@ func TestOperationsAndRubbishAreRefused(t *testing.T) {
 	}
 }
 
+func TestAnAnswerIsNotAnswered(t *testing.T) { // else two servers would talk to each other for ever
+	d := newNames(t, nil)
+	for _, change := range []func(*dns.Msg){func(*dns.Msg) {}, secure, func(m *dns.Msg) { m.Opcode = dns.OpcodeNotify }, func(m *dns.Msg) { m.Rcode = dns.RcodeFormatError }} {
+		q := question(testZone, dns.TypeA, change, func(m *dns.Msg) { m.Response = true })
+		if out := d.door.Datagram(t.Context(), pack(t, q), forged); len(out) > 0 {
+			t.Errorf("%v is answered: %x", q, out)
+		}
+	}
+}
+
 // somewhere are networks of which one is known.
 type somewhere struct{ of visit.Network }
 

@@ -87,6 +87,19 @@ func TestThePageIsServedInClearAndByTLS(t *testing.T) {
 	}
 }
 
+func TestAVisitorIsNotKnownAgainByTLS(t *testing.T) {
+	s := newSite(t, Nowhere{})
+	ca := dnstest.NewCA()
+	at := s.serves(t, Port{TLS: &tls.Config{Certificates: []tls.Certificate{ca.Issue([]string{testZone}, nil)}, MinVersion: tls.VersionTLS12}})
+	kept := tls.NewLRUClientSessionCache(10)
+	for range 2 {
+		conn := tls.Client(dial(t, at), &tls.Config{ServerName: testZone, RootCAs: ca.Pool(), ClientSessionCache: kept})
+		if r, _ := says(t, conn, "GET /robots.txt HTTP/1.1\r\nHost: "+testZone+"\r\n\r\n"); r.StatusCode != http.StatusOK || conn.ConnectionState().DidResume {
+			t.Errorf("%v, resumed: %t", r.Status, conn.ConnectionState().DidResume)
+		}
+	}
+}
+
 func TestWhereThePageIsServedByTLSOnlyVisitsAreAnsweredInClear(t *testing.T) {
 	s := newSite(t, Nowhere{})
 	at := s.serves(t, Port{Redirect: 443})

@@ -90,7 +90,7 @@ function judge(address, kind, came) {
     return line("note", "!", address + ": your device's own address, told to any page that asks");
   }
   if (came.some(a => family(a) === family(address))) {
-    return line("bad", "✕", address + ": datagrams leave from here, and this page was asked from elsewhere. They go around the proxy.");
+    return line("bad", "✕", address + ": datagrams leave from here, and this page was asked from elsewhere. If you use a proxy, they go around it.");
   }
   return line("note", "!", address + ": datagrams leave from here. This page was not asked over " + (family(address) ? "IPv6" : "IPv4") + ": if you use a proxy, they go around it.");
 }
