@@ -2,6 +2,8 @@ package daemon
 
 import (
 	"context"
+	"strings"
+	"time"
 
 	"watertight/leaktest/regular"
 )
@@ -13,8 +15,17 @@ func (d *Daemon) tell(err error) {
 	}
 }
 
-// announce says that the program is ready, once it is.
+// lateReady is from when on a start that is not ready is told with its reasons: a resolver that answers is heard sooner.
+const lateReady = 3 * time.Second
+
+// announce says that the program is ready, once it is, and why it is not, once, where that takes long.
 func (d *Daemon) announce(ctx context.Context) {
+	late := time.AfterFunc(lateReady, func() {
+		if ready, why := d.current().ready(); !ready && ctx.Err() == nil {
+			d.o.Log.Warn("not ready yet: what needs these channels is refused until their resolvers have answered", "reasons", strings.Join(why, "; "))
+		}
+	})
+	defer late.Stop()
 	for !d.current().await(ctx) {
 		if ctx.Err() != nil {
 			return

@@ -134,7 +134,7 @@ func statusOf(r *running) control.Channel {
 		c.Hops, c.Pool = append(c.Hops, pool.String()), poolOf(r)
 	}
 	if err := r.WhyNotReady(); err != nil {
-		c.Reason = err.Error()
+		c.Reason = reasonOf(err)
 	}
 	stats, resolves := r.ResolverStats()
 	if !resolves {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"reflect"
+	"strings"
 	"sync"
 
 	"watertight/channel"
@@ -248,11 +249,20 @@ func (g *generation) ready() (bool, []string) {
 		}
 		why := "its resolver has not answered yet"
 		if err := r.WhyNotReady(); err != nil {
-			why = err.Error()
+			why = reasonOf(err)
 		}
 		waiting = append(waiting, "channel "+r.Name()+": "+why)
 	}
 	return len(waiting) == 0, waiting
+}
+
+// reasonOf is an error for people, without what Go says of a time that was up: the error says it already.
+func reasonOf(err error) string {
+	text := err.Error()
+	for _, end := range []error{context.DeadlineExceeded, context.Canceled} {
+		text = strings.TrimSuffix(text, ": "+end.Error())
+	}
+	return text
 }
 
 // await waits until every channel is ready. It gives false where ctx ends, or the generation is replaced, before.
