@@ -47,7 +47,7 @@ func entrancesOf(d Door, f *findings) []entrance {
 	return slices.DeleteFunc(d.entrances(), func(e entrance) bool {
 		closed := e.bare && d.Proof != Proof{}
 		if closed {
-			f.skip("%s by %s: it asks for proof of who comes, for which that has no room", d.At, e.name)
+			f.skip("%s by %s: it asks for a password, for which that has no room", d.At, e.name)
 		}
 		return closed
 	})
