@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/netip"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -135,6 +136,26 @@ func TestLeakTest_AReloadInTheMiddleShowsNothingOfDoorsThatAskForProof(t *testin
 	for _, c := range r.Cases {
 		if c.Verdict != leaktest.Inconclusive {
 			t.Errorf("%s is %s: %s\n%s", c.ID, c.Verdict, c.Reason, strings.Join(c.Evidence, "\n"))
+		}
+	}
+}
+
+// TestLeakTest_ARelayIsWhereItsListenerIs: nothing is sent to where a door merely says that it relays.
+func TestLeakTest_ARelayIsWhereItsListenerIs(t *testing.T) {
+	for _, one := range []struct {
+		listener, relay string
+		want            bool
+	}{
+		{"127.0.0.1", "127.0.0.1", true},
+		{"192.0.2.1", "192.0.2.1", true},
+		{"::", "::ffff:127.0.0.1", true},
+		{"2001:db8::1", "2001:db8::1", true},
+		{"127.0.0.1", "192.0.2.1", false},
+		{"192.0.2.1", "192.0.2.2", false},
+		{"0.0.0.0", "192.0.2.1", false},
+	} {
+		if got := isRelayOf(netip.MustParseAddr(one.listener), netip.MustParseAddr(one.relay)); got != one.want {
+			t.Errorf("%s of %s: %v", one.relay, one.listener, got)
 		}
 	}
 }

@@ -41,7 +41,7 @@ func (s subject) door(l *listener) (leaktest.Door, bool) {
 	switch l.kind {
 	case kindProxy:
 		way := l.way.Load()
-		door.Kind, door.Datagrams = leaktest.DoorProxy, s.toRelay
+		door.Kind, door.Datagrams = leaktest.DoorProxy, w.toRelay
 		w.secure, w.balancers = way.TLS, way.Balancers
 		proof = s.proves(&door, way.Rules)
 	case kindGateway:
@@ -55,7 +55,9 @@ func (s subject) door(l *listener) (leaktest.Door, bool) {
 		proof = w.secure != nil && w.secure.ClientAuth != tls.NoClientCert
 		door.HTTPS = l.scheme == config.SchemeHTTPS
 		if l.scheme == "" {
-			door.Datagrams = func(netip.AddrPort) (net.Conn, error) { return s.d.tests.clients.dialled(wire.DialPacketListener(l.packets)) }
+			door.Datagrams = func(netip.AddrPort) (net.Conn, error) {
+				return s.d.tests.clients.dialled(wire.DialPacketListener(l.packets))
+			}
 		}
 	case kindTransparent:
 		door.Kind, door.Unfit = leaktest.DoorTransparent, unreached

@@ -171,14 +171,20 @@ func trusting(of *tls.Config) (*tls.Config, error) {
 	return c, nil
 }
 
-// toRelay sends to a relay of this host.
-func (s subject) toRelay(to netip.AddrPort) (net.Conn, error) {
-	if !to.Addr().Unmap().IsLoopback() && !to.Addr().IsUnspecified() {
+// toRelay sends to a relay of SOCKS5, which is where its listener is, or on loopback.
+func (w wayIn) toRelay(to netip.AddrPort) (net.Conn, error) {
+	if !isRelayOf(w.l.address().Addr(), to.Addr()) {
 		return nil, fmt.Errorf("the relay says that it is at %s, which is not this host", to)
 	}
 	conn, err := wire.DialUDP(to)
 	if err != nil {
 		return nil, err
 	}
-	return s.d.tests.clients.dialled(conn, nil)
+	return w.clients.dialled(conn, nil)
+}
+
+// isRelayOf says whether a relay may be at an address, for a listener at another.
+func isRelayOf(listener, relay netip.Addr) bool {
+	relay = relay.Unmap()
+	return relay.IsLoopback() || relay.IsUnspecified() || relay == listener.Unmap()
 }
