@@ -113,3 +113,53 @@ func TestWhatACopyMayReachByItselfEndsAtItsFirstHop(t *testing.T) {
 		}
 	}
 }
+
+// In every window a copy reaches what it may and nobody else, and what is closed or was never there answers nothing.
+func TestACopyGoesThroughTheWindowsInTimeOverEveryWay(t *testing.T) {
+	for _, v := range ways {
+		inWorld(t, v, dot, func(w *world) {
+			of := map[bool]string{true: "direct", false: "out"}[v == straight]
+			q := dnswire.Question{Name: hostName, Type: dnswire.A}
+			opened := func(how manner) *copied {
+				c, err := openCopy(w.t.Context(), w.parse(w.text()), w.shared(), of, how)
+				if err != nil || !how.unready && c.Ready() != nil {
+					w.t.Fatal(err)
+				}
+				return c
+			}
+			asks := func(c *copied, window string, answers bool) {
+				_, _, err := c.Exchange(w.t.Context(), q)
+				if (err == nil) != answers {
+					w.t.Errorf("%s, %s: it answers: %t (%v)", v, window, err == nil, err)
+				}
+				for _, a := range c.Tried() {
+					if !a.Named {
+						w.t.Errorf("%s, %s: it wanted to reach %s", v, window, a.To)
+					}
+				}
+			}
+			c := opened(manner{})
+			asks(c, "before anything", true)
+			if tried := c.Tried(); len(tried) > 0 {
+				w.t.Errorf("%s: nothing was done to it, and it tells of %v", v, tried)
+			}
+			c.Changed()
+			asks(c, "in another network", true)
+			if len(c.Tried()) == 0 {
+				w.t.Errorf("%s: in another network it connects to nobody", v)
+			}
+			c.Cut(false)
+			c.Changed() // or its cache would answer
+			asks(c, "cut off", false)
+			c.Restore()
+			time.Sleep(time.Minute)
+			asks(c, "back", true)
+			c.Retire()
+			asks(c, "closed", false)
+			c.Close()
+			c = opened(manner{unready: true, silent: true})
+			asks(c, "not ready", false)
+			c.Close()
+		})
+	}
+}

@@ -48,6 +48,14 @@ func TestWithoutEvidenceNothingIsSealed(t *testing.T) {
 			name: "who asked for the name of a hop is not known", id: "PACKETS", want: Inconclusive, says: "gw.provider.example",
 			seed: func(w *world) { has(hopName, false)(w); w.seen.Sightings[1].Process = "" },
 		},
+		{
+			name: "in another network the resolver does not answer", id: "NETWORK-CHANGED", want: Inconclusive, says: "did not answer once more",
+			seed: goesWrong("changed", window{lost: true}),
+		},
+		{
+			name: "a channel that was cut off does not come back", id: "CONNECTED-AGAIN", want: Inconclusive, says: "did not answer again",
+			seed: goesWrong("again", window{lost: true}),
+		},
 		{name: "the canary kept too little", seed: func(w *world) { w.overflow = true }, id: "NAME-BY-CHANNEL", want: Inconclusive, says: "more than the canary keeps"},
 		{
 			name: "whose an address is, is not known", id: "FAILING-NAME", want: Inconclusive, says: "is not known",

@@ -133,7 +133,9 @@ func tryChanged(ctx context.Context, r *run, f *findings) {
 		copied.Changed()
 		_, _, err := copied.Exchange(ctx, q)
 		f.note("%s, asked once more: %s", what, outcomeOf(err))
-		if err == nil && len(copied.Tried()) == 0 {
+		if err != nil {
+			f.doubt("see `watertight status`, and run it again", "%s: its resolver did not answer once more", what)
+		} else if len(copied.Tried()) == 0 {
 			f.leak("C3", fixProgram, "%s: it answers with what it learnt before, or by a connection of before: nothing was connected to anew", what)
 		}
 		r.judgeTried(c, copied, what, "C3", f)

@@ -301,7 +301,7 @@ func (s Stats) Add(o Stats) Stats {
 	return s
 }
 
-// Close ends every look-up and every connection, and waits until nothing of the resolver runs.
+// Close ends every look-up and every connection, forgets what was learnt, and waits until nothing of the resolver runs.
 func (r *Resolver) Close() error {
 	r.mu.Lock()
 	r.closed = true
@@ -313,9 +313,7 @@ func (r *Resolver) Close() error {
 	}
 	closing.Wait()
 	r.wg.Wait()
-	if r.options.Budget != nil {
-		r.cache.flush() // others may have the octets
-	}
+	r.cache.flush() // what it has learnt ends with it, and others may have the octets
 	return nil
 }
 
