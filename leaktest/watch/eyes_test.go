@@ -140,8 +140,12 @@ func TestTalk_AMessageThatIsTooLongIsRefused(t *testing.T) {
 func FuzzEyes(f *testing.F) {
 	f.Add(segment(4000, 1, []byte(sought)).Frame, []byte("behind"))
 	f.Add(segment(4000, 1, []byte{22, 3, 1, 0, 200}).Frame, []byte{0xc0, 0, 0, 0, 1})
+	ask := segment(4000, 1, append([]byte{0, 28, 0, 7, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0}, "\x02gw\x07example\x00\x00\x01\x00\x01"...))
+	binary.BigEndian.PutUint16(ask.Frame[len(ask.Frame)-len(ask.Payload)-18:], 53)
+	f.Add(ask.Frame, []byte("behind"))
 	f.Fuzz(func(t *testing.T, a, b []byte) {
 		e := looking(t)
+		e.own["gw.example"] = true
 		for _, frame := range [][]byte{a, b, capture.Framed(0x86dd, b), a} {
 			p := capture.Decode(frame)
 			p.Outgoing = true

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/netip"
 	"os"
@@ -87,7 +88,7 @@ func (w *Watch) begin(ctx context.Context) error {
 		return fmt.Errorf("the observer cannot be started: %w", err)
 	}
 	heard := make(chan error, 1)
-	first := w.order()
+	first := w.order(true)
 	first.Packets, first.Resolvers, first.Own = w.pcap != nil, w.o.Resolvers, w.o.Own
 	go func() {
 		_ = say(w.to, first) // one that has ended says why
@@ -126,8 +127,8 @@ func (w *Watch) begin(ctx context.Context) error {
 const mend = "packets are not seen without it. Run the test as root, or let the program have it for its observer alone: " +
 	"`sudo setcap cap_net_raw+p` and the path of the program; for a service, see docs/leak-test.md"
 
-// order is what there is to say at this moment.
-func (w *Watch) order() order {
+// order is what there is to say at this moment: labels that were not told yet, or all of them.
+func (w *Watch) order(all bool) order {
 	o := order{Loopback: []int{}}
 	labels := w.o.Labels()
 	if w.o.Doors != nil {
@@ -143,6 +144,9 @@ func (w *Watch) order() order {
 			w.told[l] = true
 			o.Labels = append(o.Labels, l)
 		}
+	}
+	if all {
+		o.Labels = slices.Collect(maps.Keys(w.told))
 	}
 	for i, f := range w.faces {
 		if f.Flags&net.FlagLoopback != 0 {
@@ -177,7 +181,7 @@ func (w *Watch) look(ctx context.Context) {
 			return
 		}
 		if w.cmd != nil {
-			_ = say(w.to, w.order()) // where it has ended, that is noticed when it is heard
+			_ = say(w.to, w.order(false)) // where it has ended, that is noticed when it is heard
 		}
 	}
 }
@@ -337,7 +341,7 @@ func (w *Watch) blinded(why string) {
 func (w *Watch) Stop() (Seen, error) {
 	close(w.stop)
 	if w.cmd != nil {
-		last := w.order()
+		last := w.order(true) // what look says at this moment may come too late
 		last.Stop = true
 		timer := time.AfterFunc(stopWait, func() { _ = w.cmd.Process.Kill() })
 		defer timer.Stop()

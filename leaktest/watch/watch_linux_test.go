@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -240,6 +241,7 @@ func TestWatch_WhatIsInItsPlaceIsNoSighting(t *testing.T) {
 		harmless()
 	}
 	seen := lab.Must(w.Stop())(t)
+	seen.Sockets = slices.DeleteFunc(seen.Sockets, func(s watch.Socket) bool { return s.Local.String() == "127.0.0.30:853" }) // the resolver of this test
 	if seen.Blind != "" || len(seen.Sightings)+seen.More+len(seen.Sockets) > 0 || seen.Packets < 40 {
 		t.Errorf("%d packets; sighted %+v, sockets %v, blind %q", seen.Packets, seen.Sightings, seen.Sockets, seen.Blind)
 	}
