@@ -14,7 +14,8 @@ import (
 // Limits of what is known of clients that resolve by themselves.
 const (
 	maxCallers  = 16          // that are remembered
-	callerPause = time.Second // between two looks for whose a connection is: it costs a look at all sockets of the host
+	callerPause = time.Second // between two looks for whose a connection is, at least: a look is one at all sockets of the host,
+	callerShare = 50          // and has at most this part of the time
 )
 
 // callers remembers who asked lately for addresses that no resolver of ours gave out. It takes a sample, so that what is asked
@@ -55,10 +56,12 @@ func (c *callers) Request(r *event.Request) {
 // Run looks for whose the connections are, until ctx ends. Find is [watch.Caller].
 func (c *callers) Run(ctx context.Context, find func(netip.AddrPort) (process string, uid int, ok bool)) {
 	for {
+		var began time.Time
 		select {
 		case <-ctx.Done():
 			return
 		case one := <-c.next:
+			began = time.Now()
 			if process, uid, ok := find(one.at); ok {
 				c.note(control.Caller{Process: process, UID: &uid, Door: string(one.door), Last: one.time.UTC().Truncate(time.Second)})
 			} else if !one.at.Addr().IsLoopback() {
@@ -68,7 +71,7 @@ func (c *callers) Run(ctx context.Context, find func(netip.AddrPort) (process st
 		select {
 		case <-ctx.Done():
 			return
-		case <-time.After(callerPause):
+		case <-time.After(max(callerPause, callerShare*time.Since(began))):
 		}
 	}
 }

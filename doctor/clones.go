@@ -65,7 +65,7 @@ func (h *Host) searchClones(ctx context.Context, limit int) []Clone {
 		var next []place
 		for _, at := range level {
 			real := at.real
-			if real == "" {
+			if real == "" && h.Files.leadsToDirectory(at.path) {
 				real, _ = h.Files.Real(at.path) // empty where it is gone
 			}
 			if real == "" || seen[real] {

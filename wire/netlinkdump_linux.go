@@ -75,6 +75,9 @@ func readDump(fd int) ([]NetlinkAnswer, error) {
 			case m.Header.Flags&unix.NLM_F_DUMP_INTR != 0:
 				return nil, errors.New("wire: netlink: what was asked for was changed meanwhile")
 			case m.Header.Type == unix.NLMSG_DONE:
+				if len(m.Data) >= 4 && int32(binary.NativeEndian.Uint32(m.Data)) < 0 { // it ended, and that was not all
+					return nil, &Refusal{0, refusal(m.Data)}
+				}
 				return answer, nil
 			case m.Header.Type == unix.NLMSG_ERROR:
 				return nil, &Refusal{0, refusal(m.Data)}

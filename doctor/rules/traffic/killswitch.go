@@ -25,7 +25,8 @@ resolve by the host and connect directly, and nothing fails that would be notice
 "nft flush ruleset" at the head of another file, and with the host's restart where nothing loads them.
 Looked for in what the kernel has of nf_tables, which it tells root alone: a rule that hands over to the port of each listener; one that
 hands port 53 over to the DNS of Watertight; where TCP alone is handed over (mode: redirect), a rule or a policy that turns away what is
-not; and, where rules have counters and the host is up for ten minutes, that they are not all 0. Rules of iptables-nft and ports out
+not; and, where rules have counters and the host is up for ten minutes, that they are not all 0 (they are too where the rules were loaded a moment
+ago). Rules of iptables-nft and ports out
 of a map are taken for the right ones. Where the kernel's rules may not be seen, nftables' files are read in their place: that they have no
 such rule is medium, for another program may load it. That nothing loads them at the next start is medium too.`,
 	Find: func(h *doctor.Host) []doctor.Finding {
@@ -87,7 +88,7 @@ func inKernel(h *doctor.Host, f doctor.Firewall) []doctor.Finding {
 	}
 	if up, ok := uptime(h); ok && up >= settled && idle(f) {
 		found = append(found, doctor.Finding{
-			Severity: doctor.Medium, Fact: fmt.Sprintf("the rules that hand over to Watertight have not seen a packet in the %s that this host is up", strings.TrimSuffix(up.Truncate(time.Minute).String(), "0s")), Evidence: handing(f), Fix: mendOrder,
+			Severity: doctor.Medium, Fact: fmt.Sprintf("the rules that hand over to Watertight have counted no packet, and this host is up for %s", strings.TrimSuffix(up.Truncate(time.Minute).String(), "0s")), Evidence: handing(f), Fix: mendOrder,
 		})
 	}
 	return found

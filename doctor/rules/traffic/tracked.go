@@ -44,7 +44,8 @@ func tracked(h *doctor.Host) []doctor.Finding {
 		return nil // TPROXY does not show there
 	}
 	_, known := upstream.KnownResolvers()
-	flows, own := h.Tracked(func(f read.TrackedFlow) bool { return past(h, f, known) })
+	runs := h.Status != nil || slices.ContainsFunc(h.Processes, h.Own) // then some of these are its own
+	flows, own := h.Tracked(func(f read.TrackedFlow) bool { return past(h, f, known, runs) })
 	var ours, others []talk
 	for _, f := range flows {
 		switch {
@@ -66,7 +67,7 @@ func tracked(h *doctor.Host) []doctor.Finding {
 }
 
 // past says whether a flow leads to a resolver, and was not handed over to Watertight on its way.
-func past(h *doctor.Host, f read.TrackedFlow, known []netip.Addr) bool {
+func past(h *doctor.Host, f read.TrackedFlow, known []netip.Addr, runs bool) bool {
 	if f.To.Addr().IsLoopback() || h.IsOurs(f.To) || f.Answers.Addr().IsLoopback() || h.IsOurs(f.Answers) {
 		return false
 	}
@@ -77,9 +78,9 @@ func past(h *doctor.Host, f read.TrackedFlow, known []netip.Addr) bool {
 	case 53:
 		return true
 	case 853:
-		return h.Status == nil
+		return !runs
 	case 443:
-		return h.Status == nil && slices.Contains(known, f.To.Addr())
+		return !runs && slices.Contains(known, f.To.Addr())
 	}
 	return false
 }
