@@ -3,7 +3,8 @@
 //
 // The kernel's tables of sockets are read, and no packet. So it is a look at one moment: what was closed is not seen, and
 // what a program asks within a millisecond rarely is. Where the firewall hands over what programs send, a socket's far side
-// is what the program wanted and not where its packets go, and nothing is found.
+// is what the program wanted and not where its packets go, and sockets are not judged. Where the kernel tracks connections there is a little
+// more: what was asked within the last minutes, and where it went.
 package traffic
 
 import "watertight/doctor"
