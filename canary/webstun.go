@@ -7,6 +7,10 @@ import (
 	"net"
 	"net/netip"
 	"time"
+
+	"golang.org/x/net/ipv4"
+
+	"watertight/wire"
 )
 
 // The messages of STUN that are read and written (RFC 8489, sections 5 and 14.2).
@@ -25,7 +29,7 @@ const (
 // addresses takes nothing from those who open the page.
 func (w *Web) ServeSTUN(ctx context.Context, socket *net.UDPConn) error {
 	defer context.AfterFunc(ctx, func() { _ = socket.Close() })()
-	b := make([]byte, stunLongest)
+	b, out := make([]byte, stunLongest), ipv4.NewPacketConn(socket) // of both families
 	for {
 		n, from, err := socket.ReadFromUDPAddrPort(b)
 		switch {
@@ -39,7 +43,11 @@ func (w *Web) ServeSTUN(ctx context.Context, socket *net.UDPConn) error {
 		}
 		client := netip.AddrPortFrom(from.Addr().Unmap().WithZone(""), from.Port())
 		if answer := bound(b[:n], client); answer != nil && w.stunRate.take(client.Addr()) {
-			_, _ = socket.WriteToUDPAddrPort(answer, from) // who cannot be answered asks again
+			if wire.DontWait == 0 {
+				_, _ = socket.WriteToUDPAddrPort(answer, from) // who is not answered asks again
+				continue
+			}
+			_, _ = out.WriteBatch([]ipv4.Message{{Buffers: [][]byte{answer}, Addr: net.UDPAddrFromAddrPort(from)}}, wire.DontWait)
 		}
 	}
 }

@@ -39,7 +39,7 @@ func TestAReplyThatCannotBeSentDoesNotHoldUpTheOthers(t *testing.T) {
 	c := dialUDP(t, conn)
 	good := c.LocalAddr().(*net.UDPAddr)
 	bad := net.UDPAddrFromAddrPort(netip.MustParseAddrPort("127.0.0.1:0")) // nothing can be sent there
-	r := newPacketReader(datagrams{UDPConn: conn})
+	r := newPacketReader(datagrams{UDPConn: conn, batches: ipv4.NewPacketConn(conn)})
 	for i, to := range []*net.UDPAddr{bad, good, bad, bad, good, bad} {
 		r.out = append(r.out, ipv4.Message{Buffers: [][]byte{{byte(i)}}, Addr: to})
 	}

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/net/ipv4"
 
 	"watertight/dnswire"
+	"watertight/wire"
 )
 
 // maxQueryUDP bounds a query in a datagram: names are short, and clients ask with 512 octets at most.
@@ -64,15 +65,14 @@ const batch = 32
 // packetReader reads datagrams and sends what is answered at once, many with one call where the system can.
 type packetReader struct {
 	conn    datagrams
-	batches *ipv4.PacketConn // of both families: what is IPv4 alone is not used
-	packets [batch]*packet   // for what comes in next
+	packets [batch]*packet // for what comes in next
 	in      [batch]ipv4.Message
 	out     []ipv4.Message
 	replies [batch]ipv4.Message
 }
 
 func newPacketReader(conn datagrams) *packetReader {
-	r := &packetReader{conn: conn, batches: ipv4.NewPacketConn(conn.UDPConn)}
+	r := &packetReader{conn: conn}
 	for i := range r.packets {
 		if conn.isTold() {
 			r.in[i].OOB = make([]byte, controlLen)
@@ -96,7 +96,7 @@ func (s *serving) readPackets(conn datagrams, turn *sync.Mutex) error {
 	turn.Lock()
 	defer turn.Unlock()
 	for {
-		n, err := r.batches.ReadBatch(r.in[:], 0)
+		n, err := r.conn.batches.ReadBatch(r.in[:], 0)
 		switch {
 		case err == nil && n == batch:
 			turn.Unlock()
@@ -138,10 +138,10 @@ func (s *serving) answer(r *packetReader, n int) {
 	r.send()
 }
 
-// send sends the replies. A client that is gone gets none, and the others theirs.
+// send sends the replies. A client that is gone gets none, and the others theirs; what has no room is lost.
 func (r *packetReader) send() {
 	for left := r.out; len(left) > 0; {
-		n, err := r.batches.WriteBatch(left, 0)
+		n, err := r.conn.batches.WriteBatch(left, wire.DontWait)
 		if err != nil || n == 0 {
 			n = max(n, 0) + 1
 		}

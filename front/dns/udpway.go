@@ -6,6 +6,8 @@ import (
 
 	"golang.org/x/net/ipv4"
 	"golang.org/x/net/ipv6"
+
+	"watertight/wire"
 )
 
 // datagrams is a socket whose replies come from the address that was asked. Where it is bound to every address of the host, the
@@ -13,8 +15,9 @@ import (
 // asked.
 type datagrams struct {
 	*net.UDPConn
-	v4, v6 bool // that the kernel is to tell which address was asked; neither for a socket of one address
-	home   bool // that all its clients are on this host
+	batches *ipv4.PacketConn // of both families: what is IPv4 alone is not used
+	v4, v6  bool             // that the kernel is to tell which address was asked; neither for a socket of one address
+	home    bool             // that all its clients are on this host
 }
 
 // controlLen is room for what the kernel tells beside a datagram.
@@ -22,7 +25,7 @@ const controlLen = 128
 
 // newDatagrams looks which address conn has. Where told is set it may be asked at any other too, which a firewall hands over.
 func newDatagrams(conn *net.UDPConn, told bool) (datagrams, error) {
-	d := datagrams{UDPConn: conn, home: isHome(conn.LocalAddr())}
+	d := datagrams{UDPConn: conn, batches: ipv4.NewPacketConn(conn), home: isHome(conn.LocalAddr())}
 	at := conn.LocalAddr().(*net.UDPAddr).AddrPort().Addr()
 	switch {
 	case !at.IsUnspecified() && !told:
@@ -63,8 +66,12 @@ func (d datagrams) destination(control []byte) netip.Addr {
 	return addr
 }
 
-// write sends a reply.
+// write sends a reply, or loses it where there is no room: a client that does not take it keeps nobody waiting.
 func (d datagrams) write(b []byte, to peer) error {
+	if wire.DontWait != 0 {
+		_, err := d.batches.WriteBatch([]ipv4.Message{{Buffers: [][]byte{b}, OOB: to.control(), Addr: net.UDPAddrFromAddrPort(to.client)}}, wire.DontWait)
+		return err
+	}
 	_, _, err := d.WriteMsgUDPAddrPort(b, to.control(), to.client)
 	return err
 }

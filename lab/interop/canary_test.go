@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -183,6 +184,42 @@ func wantMinimisedAndCookie(t *testing.T, seen visits.Seen) {
 func wantMixedCase(t *testing.T, seen visits.Seen) {
 	if !anyQuery(seen, func(q visits.Query) bool { return q.MixedCase }) {
 		t.Errorf("no mixed case was seen: %+v", seen)
+	}
+}
+
+// forge sends questions for fresh names, each from an address that nobody has, in the network of whom they are for: its kernel
+// looks for each as a neighbour, and keeps what is sent to them until it gives up.
+const forge = `
+import os, socket, struct, sys
+to, count = sys.argv[1], int(sys.argv[2])
+s = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
+for i in range(count):
+    label = bytes(b"abcdefghijklmnopqrstuvwxyz234567"[b & 31] for b in os.urandom(20))
+    question = b"\x14" + label + b"\x06canary\x07example\x03net\0" + struct.pack(">HH", 1, 1)
+    message = struct.pack(">6H", i, 0, 1, 0, 0, 1) + question + b"\0\0\x29\x04\xd0\0\0\x80\0\0\0"
+    source = bytes([10, 99, 1 + i // 250, 1 + i % 250])
+    s.sendto(struct.pack(">BBHHHBBH", 0x45, 0, 28 + len(message), 0, 0, 64, 17, 0) + source + socket.inet_aton(to)
+        + struct.pack(">4H", 4000, 53, 8 + len(message), 0) + message, (to, 0))
+`
+
+func TestCanary_AnswersWhileNobodyTakesWhatItSends(t *testing.T) {
+	lab.Inside(t)
+	lab.Need(t, "python3", "dig", "ip")
+	w := newCanaryWorld(t)
+	if r := lab.Run(t, w.host.Program("ip", "address", "add", "10.99.0.1/16", "dev", "uplink")); r.Code != 0 {
+		t.Fatal(r.Text())
+	}
+	h := lab.Must(w.AddHost("visitor"))(t)
+	const forged = 5000
+	if r := lab.Run(t, h.Program("python3", "-I", "-c", forge, w.host.Addr4.String(), fmt.Sprint(forged))); r.Code != 0 {
+		t.Fatal(r.Text())
+	}
+	text := digs(t, h, "dig", "@"+w.host.Addr4.String(), "+norec", "+tries=3", "+timeout=1", visits.Name(visits.NewLabel(), visits.Plain, canaryZone), "A")
+	if !strings.Contains(text, "status: NOERROR") {
+		t.Errorf("nobody is answered:\n%s", text)
+	}
+	if n := runtime.NumGoroutine(); n > 1000 {
+		t.Errorf("%d goroutines", n)
 	}
 }
 
