@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -132,32 +131,31 @@ func (t *testFlags) test(cmd *cobra.Command, ask control.Test) (*leaktest.Report
 	case err != nil:
 		return nil, err
 	}
-	doors, err := doorsOf(cmd.Context(), socket)
+	status, err := control.FetchStatus(cmd.Context(), socket)
 	if err != nil {
 		return nil, err
+	}
+	if t := status.LeakTest; t != nil && t.Running != "" {
+		fmt.Fprintf(cmd.ErrOrStderr(), "a test is under way (%s): this one begins when that has ended\n", t.Running)
 	}
 	report, err := control.RunTest(cmd.Context(), socket, ask)
 	if err != nil {
 		return nil, err
 	}
 	// The variables are those of this shell, and not the proxy's.
-	report.Add(leaktest.EnvironmentCase(os.Environ(), doors))
+	report.Add(leaktest.EnvironmentCase(os.Environ(), doorsOf(status)))
 	return report, nil
 }
 
 // doorsOf gives where clients reach the mixed port of a running proxy.
-func doorsOf(ctx context.Context, socket string) (doors []netip.AddrPort, err error) {
-	status, err := control.FetchStatus(ctx, socket)
-	if err != nil {
-		return nil, err
-	}
+func doorsOf(status control.Status) (doors []netip.AddrPort) {
 	for _, l := range status.Listeners {
 		at, err := netip.ParseAddrPort(l.Address)
 		if err == nil && l.Kind == "proxy" {
 			doors = append(doors, proxyenv.Reachable(at))
 		}
 	}
-	return doors, nil
+	return doors
 }
 
 // progressTo tells a person how far the test is.

@@ -64,9 +64,9 @@ func (d *Daemon) LeakTest(ctx context.Context, ask TestRequest) (*leaktest.Repor
 
 var _ control.Tester = (*Daemon)(nil)
 
-// Test is LeakTest for whoever asks by the control socket. The environment is not this process's to read: clients have another.
+// Test is LeakTest for whoever asks by the control socket, who waits for the end of a test that is under way. The environment is not this process's to read: clients have another.
 func (d *Daemon) Test(ctx context.Context, t control.Test) (*leaktest.Report, error) {
-	report, err := d.LeakTest(ctx, TestRequest{Only: t.Only, Trigger: string(regular.Asked), Control: t.Control, Progress: t.Progress, PCAP: t.PCAP})
+	report, err := d.inTurn(ctx, TestRequest{Only: t.Only, Trigger: string(regular.Asked), Control: t.Control, Progress: t.Progress, PCAP: t.PCAP})
 	if err == nil && len(t.Only) == 0 { // a part shows a part
 		d.concluded(context.WithoutCancel(ctx), outcomeOf(report, regular.Asked))
 	}

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"watertight/control"
 	"watertight/dnswire"
 	"watertight/lab/dnstest"
 	"watertight/leaktest"
@@ -222,8 +223,16 @@ func TestLeakTest_OneRunsAtATime(t *testing.T) {
 	if _, err := l.d.LeakTest(t.Context(), TestRequest{}); err != ErrTestUnderWay {
 		t.Errorf("the second is told %v", err)
 	}
+	second := make(chan error, 1)
+	go func() {
+		_, err := l.d.Test(t.Context(), control.Test{Only: []string{"SOCKETS"}})
+		second <- err
+	}()
 	stop()
 	if err := <-first; err == nil {
 		t.Error("one that was broken off gives a report")
+	}
+	if err := <-second; err != nil {
+		t.Errorf("who asks by the control socket does not wait for its turn: %v", err)
 	}
 }

@@ -18,25 +18,31 @@ import (
 )
 
 // testPause is between attempts to test while another test is under way.
-const testPause = 2 * time.Second
+const testPause = time.Second
 
-// testOnce makes a test, after the one that a person has asked for.
+// testOnce makes a test that nobody has asked for.
 func (d *Daemon) testOnce(ctx context.Context, cause regular.Cause) regular.Outcome {
 	began := time.Now()
-	report, err := d.LeakTest(ctx, TestRequest{Trigger: string(cause), Control: true})
-	for errors.Is(err, ErrTestUnderWay) {
-		select {
-		case <-ctx.Done():
-		case <-time.After(testPause):
-			report, err = d.LeakTest(ctx, TestRequest{Trigger: string(cause), Control: true})
-			continue
-		}
-		break
-	}
+	report, err := d.inTurn(ctx, TestRequest{Trigger: string(cause), Control: true})
 	if err != nil {
 		return regular.Outcome{At: began, Took: time.Since(began), Cause: cause, Verdict: regular.Inconclusive, Failed: err.Error()}
 	}
 	return outcomeOf(report, cause)
+}
+
+// inTurn makes a test, after the one that is under way.
+func (d *Daemon) inTurn(ctx context.Context, ask TestRequest) (*leaktest.Report, error) {
+	for {
+		report, err := d.LeakTest(ctx, ask)
+		if !errors.Is(err, ErrTestUnderWay) {
+			return report, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, err
+		case <-time.After(testPause):
+		}
+	}
 }
 
 // outcomeOf is what is made of a report.

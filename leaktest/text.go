@@ -138,7 +138,11 @@ func (r *Report) inWords() string {
 			missing = append(missing, c.ID)
 		}
 	}
-	if len(missing) == 0 {
+	switch {
+	case len(missing) > 0:
+	case count(Sealed) > 0:
+		return "inconclusive: what was asked for held, and a verdict takes one of the cases that are needed, too (`watertight test --list`)"
+	default:
 		return "inconclusive: nothing was tried that shows anything"
 	}
 	return clean("inconclusive: no leak was found, and these cases show nothing: " + strings.Join(missing, ", "))
