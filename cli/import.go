@@ -29,6 +29,9 @@ func newConfigImport() *cobra.Command {
 				channel = strings.TrimSuffix(filepath.Base(args[0]), ".conf")
 			}
 			text, err := readBounded(args[0], config.MaxWGQuick)
+			if errors.Is(err, fs.ErrNotExist) {
+				return fmt.Errorf("%w\nname the file of wg-quick, such as /etc/wireguard/wg0.conf", err)
+			}
 			if err != nil {
 				return err
 			}

@@ -62,7 +62,7 @@ func (l *loader) parseTree(data []byte) *node {
 	}
 	file, err := parser.Parse(joinPlain(tokens), 0, parser.AllowDuplicateMapKey())
 	if err != nil {
-		l.syntax(err)
+		l.syntax(err, data)
 		return nil
 	}
 	var root *node
@@ -163,18 +163,32 @@ func place(t *token.Token) pos {
 }
 
 // syntax reports what the parser could not read, without the excerpt that it would print: a password may stand there.
-func (l *loader) syntax(err error) {
+func (l *loader) syntax(err error, data []byte) {
 	var e yaml.Error
 	if !errors.As(err, &e) {
 		l.problem(pos{1, 1}, "this is not valid YAML", "check indentation, brackets and quotes")
 		return
 	}
 	what := strings.ReplaceAll(e.GetMessage(), "\t", "\\t")
-	l.problem(place(e.GetToken()), "this is not valid YAML: "+what, syntaxMend(what))
+	at := place(e.GetToken())
+	l.problem(at, "this is not valid YAML: "+what, syntaxMend(what, hasReference(data, at.line)))
 }
 
-func syntaxMend(what string) string {
+// hasReference says whether a secret is referred to in a line.
+func hasReference(data []byte, line int) bool {
+	n := 0
+	for text := range bytes.Lines(data) {
+		if n++; n == line {
+			return bytes.Contains(text, []byte("${"))
+		}
+	}
+	return false
+}
+
+func syntaxMend(what string, reference bool) string {
 	switch {
+	case reference && strings.Contains(what, "must be specified"):
+		return "put the value with ${…} in quotes: inside of { } and [ ], YAML takes its brace for its own; else look for a missing bracket, brace or quote"
 	case strings.Contains(what, "tab"), strings.Contains(what, `\t`):
 		return "indent with spaces: YAML allows no tabs there"
 	case strings.Contains(what, "reserved character"), strings.Contains(what, "directive"), strings.Contains(what, "alias"), strings.Contains(what, "anchor"):
