@@ -11,7 +11,7 @@ var strangeResolver = netip.MustParseAddrPort("192.0.2.55:853")
 
 // goesWrong lets something go wrong with copies after what was done to them.
 func goesWrong(in string, how window) func(w *world) {
-	return func(w *world) { w.windows = map[string]*window{in: &how} }
+	return func(w *world) { w.windows, w.cutOf = map[string]*window{in: &how}, "out" }
 }
 
 // asksIn gives somebody who asks, too, for what copies ask after something was done to them.

@@ -244,8 +244,8 @@ func (r *run) judgeTried(c Channel, copied Copy, what, cause string, f *findings
 			f.note("%s wanted to connect to %s again, as configured", what, a.To)
 		case r.ofEnvironment(a.To):
 			f.leak("E2", fixProgram, "%s wanted to connect to %s, the proxy of this program's environment", what, a.To)
-		case slices.Contains(c.Addresses, to) && slices.Contains(clearPorts, a.To.Port()):
-			f.leak("B5", fixCut, "%s wanted to ask its resolver in clear, at %s", what, a.To)
+		case slices.Contains(clearPorts, a.To.Port()):
+			f.leak("B5", fixCut, "%s wanted to ask for names in clear, at %s", what, a.To)
 		case slices.ContainsFunc(c.Behind, func(at netip.AddrPort) bool { return at.Addr().Unmap() == to }):
 			f.leak("D3", fixCut, "%s wanted to connect to %s, which its relay alone may speak to", what, a.To)
 		case own && a.Packets:

@@ -44,7 +44,7 @@ func (c *cutWay) becomes(in string) {
 
 // after is what goes wrong after that.
 func (c *cutWay) after() window {
-	if w := c.w.windows[c.now()]; w != nil {
+	if w := c.w.windows[c.now()]; w != nil && c.wrong() {
 		return *w
 	}
 	return window{}
