@@ -157,8 +157,10 @@ func ParseFirewallRule(kind uint16, data []byte) (FirewallRule, bool) {
 			}
 		case "tproxy":
 			r.TPROXY = port(3)
-		case "target":
-			r.Unread = slices.Contains([]string{"REDIRECT", "TPROXY", "DNAT"}, attributeText(get(about, 1)))
+		case "target": // of iptables-nft; its DROP is a verdict as above
+			target := attributeText(get(about, 1))
+			r.Unread = slices.Contains([]string{"REDIRECT", "TPROXY", "DNAT"}, target)
+			r.TurnsAway = r.TurnsAway || target == "REJECT"
 		}
 	}
 	return r, true

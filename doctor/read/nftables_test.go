@@ -88,6 +88,27 @@ func TestFirewall_isReadAsTheKernelTellsIt(t *testing.T) {
 	}
 }
 
+// attributeOf makes one, with the octets that fill it up.
+func attributeOf(kind uint16, value []byte) []byte {
+	b := binary.NativeEndian.AppendUint16(nil, uint16(4+len(value)))
+	b = append(binary.NativeEndian.AppendUint16(b, kind), value...)
+	return append(b, make([]byte, -len(b)&3)...)
+}
+
+func TestFirewall_theTargetsOfIPTablesAreRead(t *testing.T) {
+	for target, want := range map[string]FirewallRule{
+		"REJECT":     {Family: "ip", Table: "filter", Chain: "OUTPUT", TurnsAway: true},
+		"REDIRECT":   {Family: "ip", Table: "filter", Chain: "OUTPUT", Unread: true},
+		"MASQUERADE": {Family: "ip", Table: "filter", Chain: "OUTPUT"},
+	} {
+		does := slices.Concat(attributeOf(1, []byte("target\x00")), attributeOf(2, slices.Concat(attributeOf(1, []byte(target+"\x00")), attributeOf(2, make([]byte, 4)))))
+		rule := slices.Concat([]byte{2, 0, 0, 0}, attributeOf(1, []byte("filter\x00")), attributeOf(2, []byte("OUTPUT\x00")), attributeOf(4, attributeOf(1, does)))
+		if got, ok := ParseFirewallRule(nftNewRule, rule); !ok || got != want {
+			t.Errorf("%s: %+v, want %+v", target, got, want)
+		}
+	}
+}
+
 func FuzzFirewall(f *testing.F) {
 	kinds, datas := messages(f)
 	for i := range kinds {
