@@ -50,6 +50,7 @@ func tracked(h *doctor.Host) []doctor.Finding {
 	for _, f := range flows {
 		switch {
 		case slices.Contains(own, f.To.Addr()): // this host is the resolver
+		case slices.Contains(own, f.Answers.Addr()) && answersAtPort(h, f.Answers.Port()): // redirected: on the way in, to the address of an interface
 		case slices.Contains(own, f.From.Addr()):
 			ours = add(ours, f)
 		case !h.HandedOver(): // else whom the firewall is for, is not known here
@@ -71,9 +72,6 @@ func past(h *doctor.Host, f read.TrackedFlow, known []netip.Addr, runs bool) boo
 	if f.To.Addr().IsLoopback() || h.IsOurs(f.To) || f.Answers.Addr().IsLoopback() || h.IsOurs(f.Answers) {
 		return false
 	}
-	if f.Answers != f.To && slices.ContainsFunc(h.DNS(), func(l netip.AddrPort) bool { return l.Port() == f.Answers.Port() }) {
-		return false // redirected: on the way in, to the address of an interface
-	}
 	switch f.To.Port() {
 	case 53:
 		return true
@@ -83,6 +81,11 @@ func past(h *doctor.Host, f read.TrackedFlow, known []netip.Addr, runs bool) boo
 		return !runs && slices.Contains(known, f.To.Addr())
 	}
 	return false
+}
+
+// answersAtPort says whether our program answers DNS at a port.
+func answersAtPort(h *doctor.Host, port uint16) bool {
+	return slices.ContainsFunc(h.DNS(), func(l netip.AddrPort) bool { return l.Port() == port })
 }
 
 func add(all []talk, f read.TrackedFlow) []talk {
