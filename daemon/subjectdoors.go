@@ -4,7 +4,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"net"
-	"net/netip"
 	"strconv"
 
 	"watertight/client"
@@ -41,7 +40,7 @@ func (s subject) door(l *listener) (leaktest.Door, bool) {
 	switch l.kind {
 	case kindProxy:
 		way := l.way.Load()
-		door.Kind, door.Datagrams = leaktest.DoorProxy, w.toRelay
+		door.Kind, door.Relay = leaktest.DoorProxy, w.toRelay
 		w.secure, w.balancers = way.TLS, way.Balancers
 		proof = s.proves(&door, way.Rules)
 	case kindGateway:
@@ -55,7 +54,7 @@ func (s subject) door(l *listener) (leaktest.Door, bool) {
 		proof = w.secure != nil && w.secure.ClientAuth != tls.NoClientCert
 		door.HTTPS = l.scheme == config.SchemeHTTPS
 		if l.scheme == "" {
-			door.Datagrams = func(netip.AddrPort) (net.Conn, error) {
+			door.Datagrams = func() (net.Conn, error) {
 				return s.d.tests.clients.dialled(wire.DialPacketListener(l.packets))
 			}
 		}

@@ -15,6 +15,7 @@ import (
 	"github.com/quic-go/quic-go"
 
 	"watertight/gate"
+	"watertight/leaktest"
 	"watertight/wire"
 )
 
@@ -171,16 +172,34 @@ func trusting(of *tls.Config) (*tls.Config, error) {
 	return c, nil
 }
 
-// toRelay sends to a relay of SOCKS5, which is where its listener is, or on loopback.
-func (w wayIn) toRelay(to netip.AddrPort) (net.Conn, error) {
-	if !isRelayOf(w.l.address().Addr(), to.Addr()) {
-		return nil, fmt.Errorf("the relay says that it is at %s, which is not this host", to)
+// toRelay opens a socket for a relay of SOCKS5, at the address from which that is asked for.
+func (w wayIn) toRelay(asking net.Conn) (leaktest.Relayed, error) {
+	from, ok := asking.LocalAddr().(*net.TCPAddr)
+	if !ok {
+		return nil, errors.New("it is not known from where the relay is asked for")
 	}
-	conn, err := wire.DialUDP(to)
+	socket, err := wire.ListenForRelay(from.AddrPort().Addr().Unmap())
 	if err != nil {
 		return nil, err
 	}
-	return w.clients.dialled(conn, nil)
+	if _, err := w.clients.dialled(socket, nil); err != nil {
+		return nil, err
+	}
+	return relayed{socket, w.l.address().Addr()}, nil
+}
+
+// relayed is a socket for a relay of SOCKS5, which is where its listener is, or on loopback.
+type relayed struct {
+	*wire.RelayClient
+	listener netip.Addr
+}
+
+// Lead says where the relay is.
+func (r relayed) Lead(to netip.AddrPort) error {
+	if !isRelayOf(r.listener, to.Addr()) {
+		return fmt.Errorf("the relay says that it is at %s, which is not this host", to)
+	}
+	return r.RelayClient.Lead(to)
 }
 
 // isRelayOf says whether a relay may be at an address, for a listener at another.

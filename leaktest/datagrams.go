@@ -24,7 +24,7 @@ type sending struct {
 
 // sendings are those of a mixed port.
 func (d Door) sendings() (all []sending) {
-	if d.Datagrams != nil {
+	if d.Relay != nil {
 		all = append(all, sending{"SOCKS5", byRelay})
 	}
 	if d.TLS && d.Dial != nil {
@@ -79,7 +79,8 @@ func (r *run) sendDatagram(ctx context.Context, d Door, way sending, channel str
 	}
 }
 
-// byRelay sends it by the relay of SOCKS5.
+// byRelay sends it by the relay of SOCKS5. The request says from where it will come: a relay takes whatever comes first, and that could be
+// another's, who has not said who he is.
 func byRelay(ctx context.Context, d Door, t name.Target, payload []byte) (relayed bool, err error) {
 	conn, err := d.Dial(ctx)
 	if err != nil {
@@ -87,15 +88,18 @@ func byRelay(ctx context.Context, d Door, t name.Target, payload []byte) (relaye
 	}
 	defer conn.Close()
 	defer context.AfterFunc(ctx, func() { _ = conn.Close() })()
-	at, err := ask5(conn, d, socks.AppendAssociate(nil))
-	if err != nil {
-		return false, err
-	}
-	flow, err := d.Datagrams(at)
+	flow, err := d.Relay(conn)
 	if err != nil {
 		return false, err
 	}
 	defer flow.Close()
+	at, err := ask5(conn, d, socks.AppendAssociateFrom(nil, flow.From()))
+	if err != nil {
+		return false, err
+	}
+	if err := flow.Lead(at); err != nil {
+		return false, err
+	}
 	if _, err := flow.Write(append(socks.AppendDatagramHeader(nil, t), payload...)); err != nil {
 		return false, err
 	}

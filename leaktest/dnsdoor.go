@@ -9,7 +9,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/netip"
 
 	"watertight/dnswire"
 )
@@ -57,7 +56,7 @@ func overUDP(ctx context.Context, d Door, q dnswire.Question) (*dnswire.Answer, 
 	if err != nil {
 		return nil, err
 	}
-	conn, err := d.Datagrams(netip.AddrPort{})
+	conn, err := d.Datagrams()
 	if err != nil {
 		return nil, err
 	}

@@ -44,7 +44,7 @@ func sealedWorlds() []seeded {
 		{name: "the rules of a firewall lead to a listener", seed: doors(func(all []Door) []Door {
 			return append(all, Door{Kind: DoorTransparent, At: "127.0.0.1:8089", Unfit: "the test changes no rules"})
 		})},
-		{name: "a listener takes no datagrams", seed: doors(func(all []Door) []Door { all[0].Datagrams = nil; return all })},
+		{name: "a listener takes no datagrams", seed: doors(func(all []Door) []Door { all[0].Relay = nil; return all })},
 		{name: "DNS over TCP alone", seed: doors(func(all []Door) []Door { all[1].Datagrams = nil; return all })},
 		{name: "one of two listeners asks for a password", seed: doors(func(all []Door) []Door {
 			return append(all, Door{Kind: DoorProxy, At: "127.0.0.1:8081", Unfit: "it asks"})

@@ -86,9 +86,19 @@ type Door struct {
 	Dial func(ctx context.Context, protocols ...string) (net.Conn, error)
 	// QUIC connects to it over QUIC with a protocol. Nil: it does not speak that.
 	QUIC func(ctx context.Context, protocol string) (*quic.Conn, error)
-	// Datagrams is how a client of this host sends datagrams to it: a DNS door, or where a relay of SOCKS5 says it is. Nil:
-	// it takes none.
-	Datagrams func(to netip.AddrPort) (net.Conn, error)
+	// Datagrams is how a client of this host sends datagrams to a DNS door. Nil: it takes none.
+	Datagrams func() (net.Conn, error)
+	// Relay opens a socket for the datagrams that a relay of SOCKS5 is to take, which is asked for over a connection. Nil: it takes none.
+	Relay func(asking net.Conn) (Relayed, error)
+}
+
+// Relayed is a socket for datagrams to a relay, from before it is known where that is.
+type Relayed interface {
+	net.Conn
+	// From is the port that it sends from.
+	From() uint16
+	// Lead says where the relay is, before anything is sent. The error is for one that is not on this host.
+	Lead(to netip.AddrPort) error
 }
 
 // Proof is what is said to a door of who comes. It prints without its secrets.

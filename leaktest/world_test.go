@@ -307,8 +307,8 @@ func (w *world) Doors() []Door {
 func (w *world) allDoors() []Door {
 	at := netip.MustParseAddrPort("127.0.0.1:8080")
 	return []Door{
-		{Kind: DoorProxy, At: at.String(), Address: at, Dial: w.dialDoor, Datagrams: w.relay},
-		{Kind: DoorDNS, At: "127.0.0.1:5353", Dial: w.dialDNS(true), Datagrams: func(netip.AddrPort) (net.Conn, error) { return w.dialDNS(false)(context.Background()) }},
+		{Kind: DoorProxy, At: at.String(), Address: at, Dial: w.dialDoor, Relay: w.relay},
+		{Kind: DoorDNS, At: "127.0.0.1:5353", Dial: w.dialDNS(true), Datagrams: func() (net.Conn, error) { return w.dialDNS(false)(context.Background()) }},
 		{Kind: DoorGateway, At: "127.0.0.1:8088", Dial: w.dialGateway, Generic: func(string, uint16) (string, error) { return "out", nil }},
 	}
 }

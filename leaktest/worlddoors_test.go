@@ -77,6 +77,10 @@ func (w *world) serveDoor(ctx context.Context, conn net.Conn) {
 		return
 	}
 	if request.Command == socks.Associate {
+		if request.Port != relayedFrom { // then others could send, too
+			_, _ = conn.Write(request.AppendReply(nil, socks.NotAllowed, netip.AddrPort{}))
+			return
+		}
 		_, _ = conn.Write(request.AppendReply(nil, socks.Succeeded, netip.MustParseAddrPort("127.0.0.1:9999")))
 		_, _ = r.ReadByte()
 		return
@@ -132,8 +136,16 @@ func (w *world) request(ctx context.Context, target, by string) (net.Conn, error
 	return nil, fault.New(fault.PolicyForeignResolver, "it is refused", nil)
 }
 
+// relaySocket is a client's socket for datagrams.
+type relaySocket struct{ net.Conn }
+
+const relayedFrom = 40_000
+
+func (relaySocket) From() uint16              { return relayedFrom }
+func (relaySocket) Lead(netip.AddrPort) error { return nil }
+
 // relay takes datagrams.
-func (w *world) relay(netip.AddrPort) (net.Conn, error) {
+func (w *world) relay(net.Conn) (Relayed, error) {
 	near, far := net.Pipe()
 	go func() {
 		defer far.Close()
@@ -147,7 +159,7 @@ func (w *world) relay(netip.AddrPort) (net.Conn, error) {
 		}
 		_, _ = far.Read(b)
 	}()
-	return near, nil
+	return relaySocket{near}, nil
 }
 
 // dialDNS is a client at the DNS door.

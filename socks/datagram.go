@@ -15,8 +15,11 @@ var ErrDatagram = errors.New("socks: the header of the datagram is malformed")
 
 // AppendAssociate appends the request for an association of datagrams (RFC 1928, section 4). Where they will come from
 // is not known yet, and all zeros say so.
-func AppendAssociate(dst []byte) []byte {
-	return append(dst, Version5, byte(Associate), 0, atypIPv4, 0, 0, 0, 0, 0, 0)
+func AppendAssociate(dst []byte) []byte { return AppendAssociateFrom(dst, 0) }
+
+// AppendAssociateFrom is AppendAssociate where it is known from which port they will come, so that the relay takes those of no other.
+func AppendAssociateFrom(dst []byte, port uint16) []byte {
+	return binary.BigEndian.AppendUint16(append(dst, Version5, byte(Associate), 0, atypIPv4, 0, 0, 0, 0), port)
 }
 
 // Datagram is what travels between a client and the relay (RFC 1928, section 7): a payload, with where it is going, or

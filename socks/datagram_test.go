@@ -52,6 +52,9 @@ func TestAFragmentIsToldByItsNumber(t *testing.T) {
 }
 
 func TestAnAssociationIsAskedForWithoutAnAddress(t *testing.T) {
+	if got := AppendAssociateFrom(nil, 0x1234); string(got) != "\x05\x03\x00\x01\x00\x00\x00\x00\x12\x34" {
+		t.Errorf("% x", got)
+	}
 	if got := AppendAssociate(nil); string(got) != "\x05\x03\x00\x01\x00\x00\x00\x00\x00\x00" {
 		t.Errorf("%q", got)
 	}
