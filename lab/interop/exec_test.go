@@ -4,6 +4,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"testing"
@@ -21,11 +22,16 @@ type program struct {
 	check       []string // a command that fails where something is missing
 	run         func(w *wild, host string) *internet.Program
 	want        func(w *wild, host string) string // in what it writes
+	says        string                            // besides
+	cgo         bool                              // it has to be built with cgo
 	once        bool                              // it takes long: with both families alone
 }
 
 func (p program) require(t testing.TB) {
 	t.Helper()
+	if info, ok := debug.ReadBuildInfo(); p.cgo && (!ok || !slices.Contains(info.Settings, debug.BuildSetting{Key: "CGO_ENABLED", Value: "1"})) {
+		lab.Lacking(t, "%s needs a C compiler", p.name)
+	}
 	lab.Client{Name: p.name, Needs: p.needs, Modules: p.modules, Files: p.files}.Require(t)
 	if len(p.check) > 0 {
 		if out, err := exec.CommandContext(t.Context(), lab.Must(internet.Find(p.check[0]))(t), p.check[1:]...).CombinedOutput(); err != nil {
@@ -48,7 +54,7 @@ func (p program) call(t testing.TB, w *wild, config string, flags ...string) {
 		command = contained(t, w.Scene, config, command, flags...)
 	}
 	r := lab.Run(t, command)
-	if r.Err != nil || r.Code != 0 || !strings.Contains(r.Text(), p.want(w, host)) {
+	if r.Err != nil || r.Code != 0 || !strings.Contains(r.Text(), p.want(w, host)) || !strings.Contains(r.Text(), p.says) {
 		t.Errorf("the call did not arrive (%v, exit code %d):\n%s", r.Err, r.Code, r.Text())
 	}
 }

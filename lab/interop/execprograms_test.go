@@ -77,6 +77,19 @@ func fromClient(c lab.Client) program {
 	}
 }
 
+// cgoClient is Go's client with the resolver of the C library.
+func cgoClient() program {
+	p := fromClient(lab.GoClient)
+	run := p.run
+	p.name, p.cgo, p.says = "go with cgo", true, "forcing use of the cgo resolver"
+	p.run = func(w *wild, host string) *internet.Program {
+		call := run(w, host)
+		call.Env = append(call.Env, "GODEBUG=netdns=cgo+1")
+		return call
+	}
+	return p
+}
+
 // script is an interpreter's, which is given a URL and the file of the authorities.
 func script(name, needs string, args ...string) program {
 	return program{name: name, needs: needs, want: greeting, run: func(w *wild, host string) *internet.Program {
@@ -92,7 +105,7 @@ func python(name, module, text string) program {
 
 func programs() []program {
 	all := []program{
-		fromClient(lab.Curl), fromClient(lab.Wget), fromClient(lab.GoClient), fromClient(lab.Python), fromClient(lab.Node),
+		fromClient(lab.Curl), fromClient(lab.Wget), fromClient(lab.GoClient), cgoClient(), fromClient(lab.Python), fromClient(lab.Node),
 		{name: "grpcio", needs: python3, modules: grpcio.Modules, run: func(w *wild, host string) *internet.Program {
 			return grpcio.Program(w.Client, lab.Call{URL: "https://" + host + "/", CAFile: w.CAFile})
 		}, want: func(*wild, string) string { return "b'ping'" }},
