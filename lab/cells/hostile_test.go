@@ -57,6 +57,7 @@ var hostiles = []hostile{
 	{row: "G5", attack: "a packet socket", root: preloads},
 	{row: "G7", attack: "io_uring", leaks: []string{filterAlone}},
 	{row: "G8", attack: "static Go", leaks: preloads},
+	{row: "G8", attack: "c-ares", leaks: []string{proxychains}},
 	{row: "G8", attack: "DNS over UDP", leaks: []string{proxychains}},
 	{row: "G8", attack: "DNS over UDP and IPv6", leaks: []string{proxychains}},
 	{row: "G8", attack: "UDP-Lite", leaks: []string{proxychains}},
@@ -169,6 +170,7 @@ func (h hostile) let(user string) []string {
 // root and as an ordinary user, is seen in its packets; and of what was tried in us, nothing is.
 func TestHostile_WhatOthersDoNotHoldIsHeld(t *testing.T) {
 	lab.Need(t, "python3", "dbus-daemon", "dbus-send", "avahi-daemon", "bwrap", "proxychains4", "torsocks", "unshare")
+	lab.NeedPython(t, python3, "pycares")
 	d := needDaemons(t)
 	s := lab.NewScene(t, internet.Dual)
 	lab.StartWatertight(t, s, dot(s)) // what proxychains and torsocks lead to

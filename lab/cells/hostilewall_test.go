@@ -87,6 +87,7 @@ func within(t testing.TB, s *lab.Scene, exec *internet.Program, attacks ...strin
 // Whatever it tries, of a contained program the host sends nothing but to the channel's resolver.
 func TestHostile_NothingElseIsSentForAContainedProgram(t *testing.T) {
 	lab.Need(t, "python3")
+	lab.NeedPython(t, python3, "pycares")
 	var attacks []string
 	for _, h := range hostiles {
 		if h.row != "G1" && h.row != "G3" && h.row != "G9" && h.attack != "static Go" { // those need a host with more on it
