@@ -9,7 +9,9 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -182,6 +184,22 @@ func TestThePageRefersToNothingOutside(t *testing.T) {
 		if strings.Contains(all, inline) {
 			t.Errorf("%s is forbidden by the page's own policy", inline)
 		}
+	}
+}
+
+// TestThePageMendsWebRTCByWhatWasMeasured: the flag that is often named leaves it open.
+func TestThePageMendsWebRTCByWhatWasMeasured(t *testing.T) {
+	clients, err := os.ReadFile("../docs/clients.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	flag := regexp.MustCompile(`--[a-z-]*webrtc[a-z-]*=[a-z_]+`)
+	s := newSite(t, Nowhere{})
+	label, _ := s.opens(t, "198.51.100.7")
+	told := flag.FindAllString(s.get("198.51.100.7", "https://"+testZone+pathVisit+label).Body.String(), -1)
+	measured := flag.FindAllString(string(clients), -1)
+	if len(told) != 1 || !slices.Contains(measured, told[0]) {
+		t.Errorf("the page says %q, and %q was measured", told, measured)
 	}
 }
 
