@@ -17,6 +17,7 @@ import (
 	"watertight/leaktest"
 	"watertight/leaktest/ordinary"
 	"watertight/netwatch"
+	"watertight/proxyenv"
 	"watertight/wire"
 )
 
@@ -33,6 +34,10 @@ func (t *testFlags) alone(cmd *cobra.Command, ask control.Test) (*leaktest.Repor
 	output := newLog(cmd.ErrOrStderr(), c.Log)
 	log := slog.New(output)
 	fmt.Fprintln(cmd.ErrOrStderr(), "no proxy runs with this configuration: one is started for the test, on ports of its own")
+	var usual []netip.AddrPort // where clients reach it otherwise, which the variables of this shell may say
+	for _, l := range c.Listen.Proxy {
+		usual = append(usual, proxyenv.Reachable(l.Address))
+	}
 	onLoopback(c, func(left string) {
 		log.Warn("a listener is not tested, as the test cannot come in there by a port of its own", "listener", left)
 	})
@@ -59,6 +64,9 @@ func (t *testFlags) alone(cmd *cobra.Command, ask control.Test) (*leaktest.Repor
 		Only: ask.Only, Trigger: "asked", Control: ask.Control, Progress: ask.Progress, PCAP: ask.PCAP, Environ: os.Environ(),
 	})
 	stop()
+	if report != nil {
+		report.Add(leaktest.EnvironmentCase(os.Environ(), usual))
+	}
 	return report, errors.Join(err, <-ended)
 }
 

@@ -49,12 +49,16 @@ var (
 		{"wget", ofWget, named, unknown, fails, fails, fails, unknown, unknown, false, false, ""},
 		{"Python requests", andAll, named, unknown, locally, named, named, named, fails, true, false, ""},
 		{"pip", andAll, named, unknown, unknown, unknown, unknown, unknown, unknown, false, true, ""},
+		{"Python httpx", andAll, named, unknown, named, fails, unknown, unknown, unknown, true, false, ""},
+		{"Python aiohttp (trust_env)", both, named, unknown, fails, fails, unknown, unknown, unknown, true, false, ""},
 		{"Python urllib", both, named, unknown, unknown, unknown, unknown, unknown, unknown, true, false, ""},
 		{"Go", both, named, named, named, named, fails, named, unread, true, false, ""},
+		{"gRPC (Go)", both, named, fails, fails, fails, unknown, unknown, unknown, true, false, ""},
 		{"gRPC (C++, Python)", ofGRPC, named, unread, unread, unread, unknown, unread, unknown, false, false, ""},
 		{"gRPC (JavaScript)", ofGRPC, named, unread, unread, unread, unknown, unknown, unknown, false, false, ""},
 		{"axios", andAll, named, unknown, fails, unknown, unknown, fails, unknown, true, false, ""},
 		{"Node fetch and https", both, named, unknown, unread, unread, unknown, fails, unknown, true, false, "NODE_USE_ENV_PROXY"},
+		{"undici (EnvHttpProxyAgent)", both, named, unknown, unknown, unknown, unknown, unknown, unknown, true, false, ""},
 		{"Bun (fetch)", andAll, named, unknown, fails, fails, unknown, unknown, fails, true, true, ""},
 		{"Rust reqwest", both, named, unknown, locally, unknown, unknown, named, unread, true, false, ""},
 	}
@@ -117,6 +121,7 @@ func readEnvironment(environ []string, doors []netip.AddrPort, f *findings) {
 	if !strings.Contains(env["JAVA_TOOL_OPTIONS"], "https.proxyHost") {
 		f.note("Java reads none of them, but JAVA_TOOL_OPTIONS")
 	}
+	f.note("Deno and Ruby (Net::HTTP) look each name up beside the proxy, whatever is set")
 }
 
 // judge says what a client makes of an environment. Values are not shown: they may hold a password.

@@ -2,6 +2,8 @@ package leaktest
 
 import (
 	"bytes"
+	"errors"
+	"html"
 	"strings"
 	"testing"
 )
@@ -53,5 +55,34 @@ func TestCasesAreToldApart_whereMoreIsToSayOfThem(t *testing.T) {
 	}
 	if n := len(grouped([]Case{{Verdict: Sealed}, {Verdict: Sealed}})); n != 2 {
 		t.Errorf("without a reason: %d groups, want 2", n)
+	}
+}
+
+// TestTheWaysOutAreDrawn with what was seen of them, and the evidence stands on the page as well.
+func TestTheWaysOutAreDrawn(t *testing.T) {
+	r := newWorld(t).run()
+	var text, page bytes.Buffer
+	if err := errors.Join(r.WriteText(&text, true), r.WriteHTML(&page)); err != nil {
+		t.Fatal(err)
+	}
+	for _, line := range []string{
+		"\nchannel out\n",
+		"\n  traffic  this host -> socks5://198.18.60.9:1080 -> seen as 198.18.60.9 (",
+		"\n  names    this host -> socks5://198.18.60.9:1080 -> https://198.18.60.53, which asks from 198.18.60.53 (",
+	} {
+		if !strings.Contains(text.String(), line) {
+			t.Errorf("%q is not drawn:\n%s", line, &text)
+		}
+	}
+	shown := html.UnescapeString(page.String())
+	for _, c := range r.Cases {
+		for _, e := range c.Evidence {
+			if !strings.Contains(shown, "<li>"+e+"</li>") || !strings.Contains(text.String(), "  - "+e+"\n") {
+				t.Errorf("%s: the page or the text lacks %q", c.ID, e)
+			}
+		}
+	}
+	if !strings.Contains(shown, "traffic: this host -> socks5://198.18.60.9:1080 -> ") {
+		t.Error("the page has no way out")
 	}
 }
