@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"watertight/doctor"
+	"watertight/doctor/read"
 )
 
 var browserFlags = doctor.Rule{
@@ -21,7 +22,7 @@ RTCPeerConnection has the name of its STUN server looked up by the host, in 21 o
 Firefox with a manual proxy looked up firefox.settings.services.mozilla.com and connected to it past the proxy in 7 of 7 runs, until
 network.proxy.allow_bypass was false. failover_direct has it connect directly where the proxy is down. With SOCKS,
 socks_remote_dns=false, or version 4, has the host resolve.
-Looked for: running Chromium with a proxy by flag or by its environment, and profiles of Firefox with a manual proxy, or with that of a running
+Looked for: running Chromium with a proxy by flag or by its environment, policies that give it one, and profiles of Firefox with a manual proxy, or with that of a running
 Firefox's environment.`,
 	Find: func(h *doctor.Host) []doctor.Finding {
 		var found []doctor.Finding
@@ -29,6 +30,7 @@ Firefox's environment.`,
 		for _, p := range programs(h) {
 			found = append(found, flags(h, p, policies)...)
 		}
+		found = append(found, policed(h, policies)...)
 		for _, p := range firefox(h) {
 			found = append(found, manual(h, p)...)
 		}
@@ -54,18 +56,55 @@ func flags(h *doctor.Host, p doctor.Process, settings []written) []doctor.Findin
 	}
 	right := "--proxy-server=" + h.ProxyURL() + " --webrtc-ip-handling-policy=disable_non_proxied_udp"
 	switch {
-	case strings.Contains(server, "=") && !hasScheme(server, "https") || strings.Contains(server, "direct://"):
+	case partial(server):
 		add(doctor.Critical, "Chromium has a proxy for some schemes only: https:// pages go directly", from, right)
-	case strings.HasPrefix(server, "socks4://") || strings.HasPrefix(server, "socks://"):
+	case isSOCKS4(server):
 		add(doctor.Critical, "Chromium has a SOCKS 4 proxy: the host resolves every name", from, right)
 	}
 	if list := flag(p, "proxy-bypass-list"); wideBypass(list) {
 		add(doctor.High, "Chromium goes directly to some names", "--proxy-bypass-list="+list, "# leave --proxy-bypass-list out, or\n--proxy-bypass-list=127.0.0.1")
 	}
 	closed := flag(p, "webrtc-ip-handling-policy") == "disable_non_proxied_udp" || strings.Contains(flag(p, "host-resolver-rules"), "NOTFOUND")
-	closed = closed || slices.ContainsFunc(settings, func(w written) bool { return w.policy && w.WebRTC.Text == "disable_non_proxied_udp" })
-	if !closed {
+	if !closed && !slices.ContainsFunc(settings, closes) {
 		add(0, "Chromium has a proxy, and has the host look up the STUN servers of WebRTC", from, "--webrtc-ip-handling-policy=disable_non_proxied_udp\n# or, for every start:\n"+chromiumMend(h))
+	}
+	return found
+}
+
+// closes says that a policy keeps WebRTC within the proxy.
+func closes(w written) bool { return w.policy && w.WebRTC.Text == "disable_non_proxied_udp" }
+
+// partial says that a proxy is not for https:// pages, or not for all.
+func partial(server string) bool {
+	return strings.Contains(server, "=") && !hasScheme(server, "https") || strings.Contains(server, "direct://")
+}
+
+func isSOCKS4(server string) bool {
+	return strings.HasPrefix(server, "socks4://") || strings.HasPrefix(server, "socks://")
+}
+
+// policed looks at policies that give every browser of Chromium's kin its proxy, running or not.
+func policed(h *doctor.Host, settings []written) []doctor.Finding {
+	var found []doctor.Finding
+	for _, w := range settings {
+		if !w.policy || w.ProxyMode.Text != "fixed_servers" {
+			continue
+		}
+		add := func(s doctor.Severity, fact string, at read.Word) {
+			found = append(found, doctor.Finding{Severity: s, Fact: fact, Evidence: []string{w.file.At(at.Line, at.Text)}, Fix: chromiumMend(h)})
+		}
+		switch {
+		case partial(w.ProxyServer.Text):
+			add(doctor.Critical, "a policy gives Chromium a proxy for some schemes only: https:// pages go directly", w.ProxyServer)
+		case isSOCKS4(w.ProxyServer.Text):
+			add(doctor.Critical, "a policy gives Chromium a SOCKS 4 proxy: the host resolves every name", w.ProxyServer)
+		}
+		if wideBypass(w.ProxyBypass.Text) {
+			add(doctor.High, "a policy has Chromium go directly to some names", w.ProxyBypass)
+		}
+		if !slices.ContainsFunc(settings, closes) {
+			add(0, "a policy gives Chromium a proxy, and has the host look up the STUN servers of WebRTC", w.ProxyMode)
+		}
 	}
 	return found
 }

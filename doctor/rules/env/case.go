@@ -64,7 +64,7 @@ func inBoth(h *doctor.Host, v doctor.Var, other string) (value string, change *d
 				return "localhost,127.0.0.1,::1", nil
 			}
 		}
-	} else if u, _ := doctor.ReadProxyURL(v.Value); u.Local() {
+	} else if u, _ := doctor.ReadProxyURL(v.Value); local(u) {
 		return h.ProxyURL(), nil
 	} else if why, _ := dislike(h, v.Value); why != "" {
 		return h.ProxyURL(), nil

@@ -51,7 +51,7 @@ func dislike(h *doctor.Host, value string) (why string, who []string) {
 		return "it has no scheme", []string{"grpcio (goes direct)", "Node with NODE_USE_ENV_PROXY, axios (fail)"}
 	case strings.Contains(u.User+u.Password, "%"):
 		return "its user or password has escapes in it", []string{"grpcio (goes direct)", "axios (sends them as they are)"}
-	case u.Local(): // that is said already
+	case local(u): // that is said already
 		return "", nil
 	case (u.Scheme == "https" || u.SOCKS()) && hasGRPC(h):
 		return "gRPC for Python and Node, which this host has, goes past a proxy with " + u.Scheme + "://", []string{"grpcio", "grpc-js"}

@@ -17,8 +17,11 @@ var noProxyAmbig = doctor.Rule{
 		}
 		var found []doctor.Finding
 		for _, v := range s.NoProxies() {
-			if blankOnly(v.Value) {
-				found = append(found, ambiguous(v, v.Value, blanks, strings.Join(strings.Fields(strings.ReplaceAll(v.Value, ",", " ")), ",")))
+			switch mend := strings.Join(strings.Fields(strings.ReplaceAll(v.Value, ",", " ")), ","); {
+			case blankOnly(v.Value):
+				found = append(found, ambiguous(v, v.Value, blanks, mend))
+			case blankBeside(v.Value):
+				found = append(found, ambiguous(v, v.Value, spaced, mend))
 			}
 			for _, e := range entries(v.Value) {
 				f := formOf(e)
@@ -36,6 +39,16 @@ var noProxyAmbig = doctor.Rule{
 func blankOnly(value string) bool {
 	for part := range strings.SplitSeq(value, ",") {
 		if len(strings.Fields(part)) > 1 {
+			return true
+		}
+	}
+	return false
+}
+
+// blankBeside says whether a comma has a blank beside it, somewhere.
+func blankBeside(value string) bool {
+	for part := range strings.SplitSeq(strings.TrimSpace(value), ",") {
+		if part != strings.TrimSpace(part) {
 			return true
 		}
 	}
@@ -87,7 +100,8 @@ func noProxyText() string {
 	b.WriteString(`
 For subdomains only the form with a leading dot is read alike by all; for the name itself axios, proxy-agent and Node's https want
 it without. requests, grpcio and grpc-js match the end of a label too. A network never matches a name, but in Ruby, which looks the
-name up to find out. Write name,.name for each, with commas, in lower case, without ports, stars and networks.`)
+name up to find out. Write name,.name for each, with commas and no blanks, in lower case, without
+ports, stars and networks.`)
 	return b.String()
 }
 

@@ -14,7 +14,8 @@ var socks5Local = doctor.Rule{
 Measured: curl 7.88 and all of libcurl (git, PHP, cargo, HTTPie), requests 2.28 with urllib3 1.26, socks-proxy-agent 10 (npm,
 axios, proxy-agent) send A and AAAA queries for every target with socks5:// and none with socks5h://. requests changed to that on
 purpose in 2.12. grpcio 1.51, grpc-js 1.14 and Node's https ignore a SOCKS URL and connect directly; java.net.http does the same.
-Deno 2.9 gives the proxy the name and looks it up as well. socks4:// has no names at all.
+Deno 2.9 gives the proxy the name and looks it up as well. socks4:// has no names at all, and socks://, which the terminals of GNOME
+set where the desktop has a SOCKS proxy, is socks4:// for curl (measured with 7.88: "locally resolved").
 Go, httpx 0.23, undici and Chromium give the proxy the name with socks5:// too. That a setting is harmless in one client says
 nothing about the next one that reads the same variable.
 An http:// URL of an address is the only form that nearly every client reads alike: the mixed port speaks both.`,
@@ -22,7 +23,7 @@ An http:// URL of an address is the only form that nearly every client reads ali
 		var found []doctor.Finding
 		for _, v := range append(s.Proxies(), npm(s)...) {
 			u, _ := doctor.ReadProxyURL(v.Value)
-			if !u.Local() {
+			if !local(u) || u.Scheme == "socks" && isNPM(v) {
 				continue
 			}
 			f := doctor.Finding{
@@ -31,7 +32,7 @@ An http:// URL of an address is the only form that nearly every client reads ali
 				Fix:      v.Name + "=" + h.ProxyURL(),
 			}
 			if !u.Is(h.Ours()) {
-				f.Fix += "\n# or, for the same proxy: " + v.Name + "=" + doctor.Quote(doctor.Mask(map[string]string{"socks5": "socks5h", "socks4": "socks4a"}[u.Scheme]+strings.TrimSpace(v.Value)[len(u.Scheme):]))
+				f.Fix += "\n# or, for the same proxy: " + v.Name + "=" + doctor.Quote(doctor.Mask(map[string]string{"socks5": "socks5h", "socks4": "socks4a", "socks": "socks5h"}[u.Scheme]+strings.TrimSpace(v.Value)[len(u.Scheme):]))
 			} else if file, ok := h.Files.Read(v.File); ok && !u.HasUser {
 				f.Change = replaceValue(file, v, u.HTTP())
 			}
@@ -40,6 +41,11 @@ An http:// URL of an address is the only form that nearly every client reads ali
 		return found
 	}),
 }
+
+// local says whether clients that see a proxy in a variable resolve names by themselves. socks:// they take for version 4, but for npm.
+func local(u doctor.ProxyURL) bool { return u.Local() || u.Scheme == "socks" }
+
+func isNPM(v doctor.Var) bool { return strings.HasPrefix(strings.ToLower(v.Name), "npm_") }
 
 // npm gives the variables by which npm is configured.
 func npm(s doctor.Scope) []doctor.Var {

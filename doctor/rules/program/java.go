@@ -2,6 +2,7 @@ package program
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"watertight/doctor"
@@ -47,8 +48,24 @@ builder ignores all of it. java.net.URL.equals looks both hosts up, proxy or not
 				}
 			}
 		}
+		if s, told, ok := proxied(h); ok && !tellsJVMs(s) {
+			if where := installed(h, []string{"java"}, ".sdkman/candidates/java/*/bin/java", ".local/bin/java"); len(where) > 0 {
+				found = append(found, doctor.Finding{
+					Severity: doctor.Medium, Fact: "Java is installed, and will ignore the proxy variables that are set",
+					Evidence: append(where, told.String()), Fix: "export " + fix + "   # `watertight env` prints it",
+				})
+			}
+		}
 		return doctor.Merge(found)
 	},
+}
+
+// tellsJVMs says whether an environment gives JVMs a proxy for https.
+func tellsJVMs(s doctor.Scope) bool {
+	return slices.ContainsFunc([]string{"JAVA_TOOL_OPTIONS", "_JAVA_OPTIONS", "JDK_JAVA_OPTIONS"}, func(name string) bool {
+		v, _ := s.Get(name)
+		return strings.Contains(v.Value, "-Dhttps.proxyHost=")
+	})
 }
 
 // jvmOptions gives what a JVM was told, on its command line and by variables.

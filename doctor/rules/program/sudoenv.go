@@ -52,8 +52,11 @@ drop-in of the unit.`,
 
 // sudoers gives where sudo is set up, if it keeps no proxy variable.
 func sudoers(h *doctor.Host) []string {
-	var evidence []string
+	var evidence, byDefault []string
 	for _, f := range h.Readable(nil, "/etc/sudoers", "/etc/sudoers.d/*") {
+		if f.Path == "/etc/sudoers" {
+			byDefault = []string{f.Path + ": env_reset is not written, and is the default"}
+		}
 		for i, line := range f.Lines() {
 			l := strings.ToLower(line)
 			switch {
@@ -64,6 +67,9 @@ func sudoers(h *doctor.Host) []string {
 				evidence = append(evidence, f.At(i+1, line))
 			}
 		}
+	}
+	if len(evidence) == 0 {
+		return byDefault
 	}
 	return evidence
 }

@@ -1,6 +1,8 @@
 package resolver
 
 import (
+	"net/netip"
+	"path"
 	"slices"
 	"strings"
 
@@ -16,7 +18,8 @@ as no link and no setting names a server, as between two networks (systemd#33835
 them away. Debian, Ubuntu and Fedora build it without; what was built in stands as a comment in their resolved.conf, and where
 that says so nothing is found.
 LLMNR and MulticastDNS ask everybody on the local network for names of one label and of .local (RFC 4795, RFC 6762).
-A link with "Domains=~." or "DNSDefaultRoute=yes" has its server asked for everything, beside the one of the settings.`,
+A link with "Domains=~." or "DNSDefaultRoute=yes" has its server asked for everything, beside the one of the settings. networkd has
+that in files; what NetworkManager, a VPN or resolvectl(1) have told while the host runs is in /run/systemd/resolve/netif.`,
 	Find: func(h *doctor.Host) []doctor.Finding {
 		l := h.Lookups()
 		if len(l.Resolved.Asked) == 0 {
@@ -41,6 +44,13 @@ A link with "Domains=~." or "DNSDefaultRoute=yes" has its server asked for every
 				Fact:     "a link's own server is asked for every name, beside the one of the settings",
 				Evidence: append(e, l.Resolved.Asked...),
 				Fix:      "# in the file of that link: take out Domains=~. and write\nDNSDefaultRoute=no\n# then: sudo networkctl reload",
+			})
+		}
+		if e, link := atRunTime(h); len(e) > 0 && len(h.DNS()) > 0 {
+			found = append(found, doctor.Finding{
+				Fact:     "a link was told to have its own server asked for every name, beside the one of the settings",
+				Evidence: append(e, l.Resolved.Asked...),
+				Fix:      "sudo resolvectl domain " + doctor.Quote(link) + " ''   # until NetworkManager or the VPN that did it does it again: its own setting lasts",
 			})
 		}
 		return found
@@ -127,4 +137,36 @@ func links(h *doctor.Host) []string {
 		}
 	}
 	return all
+}
+
+// atRunTime gives the lines by which links were told, while the host runs, to have servers asked for everything that are not ours, and one of
+// these links. systemd-resolved keeps what it was told in a file for each link, by its number (systemd, resolved-link.c).
+func atRunTime(h *doctor.Host) (evidence []string, link string) {
+	for _, f := range h.Readable(nil, "/run/systemd/resolve/netif/*") {
+		everything, foreign := "", false
+		for i, line := range f.Lines() {
+			key, value, _ := strings.Cut(line, "=")
+			switch words := strings.Fields(value); {
+			case key == "DOMAINS" && slices.Contains(words, "~."):
+				everything = f.At(i+1, line)
+			case key == "SERVERS":
+				foreign = slices.ContainsFunc(words, func(w string) bool { return !answered(h, w) })
+			}
+		}
+		if everything != "" && foreign {
+			evidence, link = append(evidence, everything), path.Base(f.Path)
+		}
+	}
+	return evidence, link
+}
+
+// answered says whether a server of a link is our DNS: ADDRESS, ADDRESS:PORT or [ADDRESS]:PORT, with %INTERFACE and #NAME behind it.
+func answered(h *doctor.Host, server string) bool {
+	server, _, _ = strings.Cut(server, "#")
+	server, _, _ = strings.Cut(server, "%")
+	if at, err := netip.ParseAddrPort(server); err == nil {
+		return h.AnswersDNS(at)
+	}
+	addr, err := netip.ParseAddr(server)
+	return err == nil && h.AnswersDNS(netip.AddrPortFrom(addr, 53))
 }

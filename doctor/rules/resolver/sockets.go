@@ -26,7 +26,7 @@ refuses to start where a socket still answers. So there are two ways to such a d
 
 var nscdSocket = doctor.Rule{
 	ID: "NSCD-SOCKET", Severity: doctor.Critical, Systems: []string{"linux"},
-	Title:   "a program without a network of its own can have names looked up by nscd",
+	Title:   "a program that is kept in a network of its own can have names looked up outside of it, by nscd",
 	Clients: []string{"every program that resolves by the C library"},
 	Explain: explainDeputies,
 	Find:    deputy{"nscd", []string{"/run/nscd/socket"}}.find,
@@ -34,7 +34,7 @@ var nscdSocket = doctor.Rule{
 
 var avahiSocket = doctor.Rule{
 	ID: "AVAHI-SOCKET", Severity: doctor.Critical, Systems: []string{"linux"},
-	Title:   "a program without a network of its own can have names looked up by avahi, on the local network",
+	Title:   "a program that is kept in a network of its own can have names looked up outside of it, by avahi, on the local network",
 	Clients: []string{"programs that resolve *.local by the C library with nss-mdns"},
 	Explain: explainDeputies,
 	Find:    deputy{"avahi", []string{"/run/avahi-daemon/socket"}}.find,
@@ -42,7 +42,7 @@ var avahiSocket = doctor.Rule{
 
 var resolvedSocket = doctor.Rule{
 	ID: "RESOLVED-SOCKET", Severity: doctor.Critical, Systems: []string{"linux"},
-	Title:   "a program without a network of its own can have names looked up by systemd-resolved",
+	Title:   "a program that is kept in a network of its own can have names looked up outside of it, by systemd-resolved",
 	Clients: []string{"every program that resolves by the C library with nss-resolve", "programs that ask resolve1 over D-Bus"},
 	Explain: explainDeputies,
 	Find:    deputy{"systemd-resolved", []string{"/run/systemd/resolve/io.systemd.Resolve", "/run/systemd/resolve/io.systemd.Resolve.Monitor"}}.find,
