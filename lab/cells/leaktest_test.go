@@ -1,6 +1,7 @@
 package cells
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -96,7 +97,11 @@ func TestLeakTest_TellsASealedProxyFromOneThatLeaks(t *testing.T) {
 	lab.Inside(t)
 	s := lab.NewScene(t, internet.Dual)
 	o := addOnlooker(t, s)
-	r, code := o.tests(t)
+	packets := filepath.Join(s.Dir, "packets.pcapng")
+	r, code := o.tests(t, "--pcap", packets)
+	if b, err := os.ReadFile(packets); err != nil || !bytes.HasPrefix(b, []byte{0x0a, 0x0d, 0x0d, 0x0a}) || !bytes.Contains(b, []byte("uplink")) { // pcapng
+		t.Errorf("%d octets of packets: %v", len(b), err)
+	}
 	if r.Verdict != leaktest.Sealed || code != 0 {
 		t.Errorf("a sealed proxy: %s, exit code %d\n%s", r.Verdict, code, unsealed(r))
 	}
