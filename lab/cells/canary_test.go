@@ -151,7 +151,7 @@ func TestCanary_ABrowserBehindTheProxyIsResolvedByTheProxyAlone(t *testing.T) {
 		c := addCanary(t, s)
 		with(func(s *lab.Scene) string { return direct(s, c.upstream()) })(t, s)
 		// The page asks the browser for its addresses. Left to itself it says hello to its neighbours then, by multicast DNS.
-		r := c.opens(t, s, "--proxy-server=http://"+lab.ProxyAddress, "--force-webrtc-ip-handling-policy=disable_non_proxied_udp", "--disable-features=WebRtcHideLocalIpsWithMdns")
+		r := c.opens(t, s, "--proxy-server=http://"+lab.ProxyAddress, "--webrtc-ip-handling-policy=disable_non_proxied_udp", "--disable-features=WebRtcHideLocalIpsWithMdns")
 		asked, seen, verdict := c.visited(t, s, r.Stdout)
 		if len(asked) == 0 || slices.ContainsFunc(asked, func(a netip.Addr) bool { return !c.resolver.Has(a) }) || verdict != "Names and traffic come from the same network" {
 			t.Errorf("%v asked, and the page says %q", asked, verdict)
