@@ -19,10 +19,10 @@ import (
 	"watertight/lab/internet"
 )
 
-// roundsVar is how many rounds are played in which something is killed at a random moment; each has the four in turn.
+// roundsVar is how many rounds are played in which something is killed at a random moment; each has the five in turn.
 const (
 	roundsVar = "WATERTIGHT_LAB_ROUNDS"
-	rounds    = 24
+	rounds    = 25
 )
 
 // keepsOn is a program that goes on asking, calling and sending, each time by names that nobody has asked for before, and says how
@@ -71,20 +71,32 @@ type struck struct {
 	*lab.Scene
 	far     *farChannel
 	process *internet.Process
-	input   *os.File      // of the program; its end says that it is to come to its own
-	called  chan struct{} // closed when a call of the program's was answered
+	proxy   *internet.Process // that carries it; nil: `watertight exec` does
+	input   *os.File          // of the program; its end says that it is to come to its own
+	called  chan struct{}     // closed when a call of the program's was answered
 }
 
-// strike prepares the scene and starts the program: contained, or as it is.
-func strike(t *testing.T, isContained bool) *struck {
+// How a program runs.
+const (
+	asItIs   = iota
+	byItself // contained, and carried by what contains it
+	attached // contained, and carried by a running proxy
+)
+
+// strike prepares the scene and starts the program.
+func strike(t *testing.T, how int) *struck {
 	t.Helper()
 	s, _ := packetScene(t, internet.V4)
 	w := &struck{Scene: s, far: &farChannel{kind: kinds[0]}, called: make(chan struct{})}
 	w.far.arrange(t, s)
 	command := []string{"python3", "-I", "-c", keepsOn, s.Canary, s.CAFile, s.Client.Nameservers()[0].String()}
 	program := s.Client.Program(command[0], command[1:]...)
-	if isContained {
-		program = contained(t, s, w.far.config(s, "here"), command...)
+	if how != asItIs {
+		config := w.far.config(s, "here")
+		program = contained(t, s, config, command...)
+		if how == attached {
+			program = w.attaches(t, config, command...)
+		}
 		// In a session of its own, so that what is left of it is not swept away with its group.
 		program.Path, program.Args = "setsid", append([]string{"--wait", lab.Must(os.Executable())(t)}, program.Args...)
 	}
@@ -104,6 +116,22 @@ func strike(t *testing.T, isContained bool) *struck {
 	}
 	w.process = lab.Must(program.Start(t.Context()))(t)
 	return w
+}
+
+// attaches starts a proxy, and prepares the program to be carried by it.
+func (w *struck) attaches(t *testing.T, config string, command ...string) *internet.Program {
+	t.Helper()
+	file := write(t, w.Scene, config)
+	self := func(args ...string) *internet.Program {
+		p := lab.Self(w.Client, lab.WatertightRole, args...)
+		p.Env = append(p.Env, "RUNTIME_DIRECTORY="+w.Dir) // each program has a /run of its own here
+		return p
+	}
+	w.proxy = lab.Must(self("run", "-c", file).Start(t.Context()))(t)
+	if _, err := w.proxy.AwaitOutput(t.Context(), "ready: "); err != nil {
+		t.Fatal(err, w.proxy.Sofar().Text())
+	}
+	return self(append([]string{"exec", "--attach", "-c", file, "--"}, command...)...)
 }
 
 // ended says whether the program is over.
@@ -230,17 +258,18 @@ func (w *struck) strangers(t *testing.T) []string {
 // targets are what is killed, at a moment after its start. The functions give the namespaces of the program, if it had come so far.
 var targets = []struct {
 	name string
+	how  int
 	ends bool // and the program with it
 	kill func(t *testing.T, w *struck, moment time.Duration) (made []string)
 }{
-	{"the process that carries it", true, func(t *testing.T, w *struck, moment time.Duration) []string {
+	{"the process that carries it", byItself, true, func(t *testing.T, w *struck, moment time.Duration) []string {
 		outside := w.outside(t)
 		w.pause(moment)
 		_, made := w.inside(outside)
 		w.end(t, outside)
 		return made
 	}},
-	{"the first process inside", true, func(t *testing.T, w *struck, moment time.Duration) (made []string) {
+	{"the first process inside", byItself, true, func(t *testing.T, w *struck, moment time.Duration) (made []string) {
 		outside, inside := w.outside(t), 0
 		await(t, "the first process inside", func() bool {
 			inside, made = w.inside(outside)
@@ -250,7 +279,7 @@ var targets = []struct {
 		w.end(t, inside)
 		return made
 	}},
-	{"the resolver", false, func(t *testing.T, w *struck, moment time.Duration) []string {
+	{"the resolver", byItself, false, func(t *testing.T, w *struck, moment time.Duration) []string {
 		w.pause(moment)
 		_, made := w.inside(w.outside(t))
 		if err := w.far.resolver.Close(); err != nil {
@@ -258,7 +287,13 @@ var targets = []struct {
 		}
 		return made
 	}},
-	{"the hop", false, func(t *testing.T, w *struck, moment time.Duration) []string {
+	{"the running proxy that carries it", attached, false, func(t *testing.T, w *struck, moment time.Duration) []string {
+		w.pause(moment)
+		_, made := w.inside(w.outside(t))
+		w.proxy.Kill()
+		return made
+	}},
+	{"the hop", byItself, false, func(t *testing.T, w *struck, moment time.Duration) []string {
 		w.pause(moment)
 		_, made := w.inside(w.outside(t))
 		w.far.hop.close(t)
@@ -279,7 +314,7 @@ func (w *struck) end(t *testing.T, pid int) {
 func TestExec_WhateverIsKilledAtWhateverMomentNothingGoesAnotherWay(t *testing.T) {
 	lab.Need(t, "python3", "setsid")
 	t.Run("control: uncontained, it goes its own way", func(t *testing.T) {
-		w := strike(t, false)
+		w := strike(t, asItIs)
 		w.far.hop.close(t)
 		<-w.called
 		_ = w.input.Close()
@@ -288,25 +323,28 @@ func TestExec_WhateverIsKilledAtWhateverMomentNothingGoesAnotherWay(t *testing.T
 		}
 	})
 	var lifetime time.Duration // until a call was answered, when nothing is killed
-	t.Run("control: with nothing killed, it is answered", func(t *testing.T) {
-		began := time.Now()
-		w := strike(t, true)
-		select {
-		case <-w.called:
-		case <-w.process.Done():
-		}
-		lifetime = time.Since(began)
-		_, made := w.inside(w.outside(t))
-		if left := remains(w.Dir, made); len(made) != 6 || !strings.Contains(strings.Join(left, "\n"), " is in net:") {
-			t.Errorf("INVALID: it runs in %v, and what is seen of it is %q", made, left)
-		}
-		_ = w.input.Close()
-		wrong := w.strangers(t)
-		text := w.process.Wait().Text()
-		if len(wrong) > 0 || strings.Count(text, "after ") != 3 || strings.Count(text, " answered\n") != strings.Count(text, "\n")-1 {
-			t.Fatalf("it had %s; wrong is %q", text, wrong)
-		}
-	})
+	for _, how := range []int{attached, byItself} { // the last one's is the lifetime
+		name := map[int]string{attached: "control: with nothing killed, it is answered through a running proxy", byItself: "control: with nothing killed, it is answered"}[how]
+		t.Run(name, func(t *testing.T) {
+			began := time.Now()
+			w := strike(t, how)
+			select {
+			case <-w.called:
+			case <-w.process.Done():
+			}
+			lifetime = time.Since(began)
+			_, made := w.inside(w.outside(t))
+			if left := remains(w.Dir, made); len(made) != 6 || !strings.Contains(strings.Join(left, "\n"), " is in net:") {
+				t.Errorf("INVALID: it runs in %v, and what is seen of it is %q", made, left)
+			}
+			_ = w.input.Close()
+			wrong := w.strangers(t)
+			text := w.process.Wait().Text()
+			if len(wrong) > 0 || strings.Count(text, "after ") != 3 || strings.Count(text, " answered\n") != strings.Count(text, "\n")-1 {
+				t.Fatalf("it had %s; wrong is %q", text, wrong)
+			}
+		})
+	}
 	n := rounds
 	if text := os.Getenv(roundsVar); text != "" {
 		n = lab.Must(strconv.Atoi(text))(t)
@@ -315,7 +353,7 @@ func TestExec_WhateverIsKilledAtWhateverMomentNothingGoesAnotherWay(t *testing.T
 		target := targets[i%len(targets)]
 		t.Run(fmt.Sprintf("%s/%d", target.name, i/len(targets)), func(t *testing.T) {
 			mounts := mountsHere(t)
-			w := strike(t, true)
+			w := strike(t, target.how)
 			moment := rand.N(2 * lifetime)
 			made := target.kill(t, w, moment)
 			_ = w.input.Close()
