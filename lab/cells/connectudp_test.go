@@ -31,7 +31,7 @@ import (
 // hyperH2 sends one datagram by connect-udp over HTTP/2, with the library of the project Hyper, and wants it back. The target is
 // HOST, or where it is told to leak the address that the host's resolver gives. Told to be plain, it asks for http://HOST/ instead.
 const hyperH2 = `
-import base64, socket, ssl, sys, h2.config, h2.connection, h2.events
+import base64, os, socket, ssl, sys, h2.config, h2.connection, h2.events
 host, port, ca, leak, user = sys.argv[1], sys.argv[2], sys.argv[3], sys.argv[4] == "leak", sys.argv[5]
 if leak:
     host = socket.gethostbyname(host)
@@ -40,13 +40,24 @@ if leak:
 tls = ssl.create_default_context(cafile=ca)
 tls.check_hostname = False
 tls.set_alpn_protocols(["h2"])
-sock = tls.wrap_socket(socket.create_connection(("127.0.0.1", 8443), timeout=10))
+sock = tls.wrap_socket(socket.create_connection(("127.0.0.1", 8443), timeout=30))
 conn = h2.connection.H2Connection(h2.config.H2Configuration(client_side=True, header_encoding="utf-8"))
 conn.initiate_connection()
 sock.sendall(conn.data_to_send())
-ready, refused, stream, inside = False, False, 1, b""
+ready, refused, stream, inside, left = False, False, 1, b"", 0
+def ping():
+    conn.send_data(stream, b"\x00\x05\x00ping")
+    sock.settimeout(10)
 while True:
-    data = sock.recv(65536)
+    try:
+        data = sock.recv(65536)
+    except TimeoutError:
+        if left == 0:
+            sys.exit("no answer")
+        left -= 1
+        ping()
+        sock.sendall(conn.data_to_send())
+        continue
     if not data:
         sys.exit("the connection ended")
     for e in conn.receive_data(data):
@@ -66,15 +77,16 @@ while True:
             print("status", head[":status"], head.get("proxy-status", ""))
             refused = head[":status"] != "200"
             if not refused:
-                conn.send_data(stream, b"\x00\x05\x00ping")
+                left = int(os.environ.get("TRIES", 3)) - 1
+                ping()
         elif isinstance(e, h2.events.DataReceived) and refused:
             print(e.data.decode())
             sys.exit(3)
         elif isinstance(e, h2.events.DataReceived):
             inside += e.data
             conn.acknowledge_received_data(e.flow_controlled_length, stream)
-            if len(inside) == 7:
-                print("answered", inside[3:].decode())
+            if len(inside) >= 7:
+                print("answered", inside[3:7].decode())
                 conn.end_stream(stream)
                 sock.sendall(conn.data_to_send())
                 sys.exit(0)

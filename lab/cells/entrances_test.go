@@ -87,6 +87,9 @@ func entrances() []entrance {
 		{name: "tls-h3", call: func(s *lab.Scene, host string) *internet.Program {
 			return lab.Self(s.Client, connectingRole, s.CAFile, fmt.Sprintf("127.0.0.1:%d", securePort), "alice", "s3cret", host)
 		}},
+		{name: "connect-udp", packets: true, got: answeredPing, call: func(s *lab.Scene, host string) *internet.Program {
+			return s.Client.Program(python3, "-I", "-c", hyperH2, host, fmt.Sprint(echoPort), s.CAFile, "", "alice:s3cret")
+		}},
 		{name: "dns", answers: true, call: func(s *lab.Scene, host string) *internet.Program {
 			at, port, _ := strings.Cut(dnsAddress, ":")
 			kind := "A"

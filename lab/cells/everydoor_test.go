@@ -22,7 +22,7 @@ import (
 // the door.
 func TestEveryDoorOverEveryWay(t *testing.T) {
 	lab.Need(t, "curl", "dig", "nghttpx", "nft", "ip")
-	lab.NeedPython(t, python3, "socks")
+	lab.NeedPython(t, python3, "socks", "h2")
 	two := make(chan struct{}, 2) // ways at a time: each keeps a processor busy
 	for _, w := range ways() {
 		for _, families := range append([]internet.Families{internet.Dual}, w.families...) {
@@ -140,7 +140,7 @@ func (w way) gone(t *testing.T, s *lab.Scene, doors []entrance) {
 	w.each(t, s, doors, "gone", func(t *testing.T, e entrance, host string, r internet.Result) { w.mustRefuse(t, s, e, host, r, w.dead) })
 }
 
-var success = regexp.MustCompile(`(?m)^< HTTP/[0-9.]+ 200|^200 |Connection established`)
+var success = regexp.MustCompile(`(?m)^< HTTP/[0-9.]+ 200|^200 |^status 200|Connection established`)
 
 // mustRefuse fails the test unless the client was refused, with the code if there is one, and was not told of success first.
 func (w way) mustRefuse(t *testing.T, s *lab.Scene, e entrance, host string, r internet.Result, code fault.Code) {

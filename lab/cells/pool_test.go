@@ -85,7 +85,7 @@ func callAs(t testing.TB, s *lab.Scene, user, host string) {
 }
 
 func TestB_PoolsFailClosed(t *testing.T) {
-	for _, k := range slices.Concat(kinds, secureKinds) {
+	for _, k := range slices.Concat(kinds, secureKinds, []kind{namesOnly}) {
 		for _, resolve := range []string{"here", "exit"} {
 			if k.tls != nil && resolve == "exit" {
 				continue // what is asked of a member does not depend on how it is reached
