@@ -149,6 +149,7 @@ func sendsByHTTP3(t *testing.T, s *lab.Scene, host, port string) (status int, ba
 	roots.AppendCertsFromPEM(s.CA.PEM())
 	conn := lab.Must(tr.Dial(ctx, peer, &tls.Config{RootCAs: roots, ServerName: "proxy.example", NextProtos: []string{"h3"}},
 		&quic.Config{EnableDatagrams: true, InitialPacketSize: 1350}))(t)
+	defer conn.CloseWithError(0, "") // or the proxy would wait for it at its end
 	over := &http3.Transport{EnableDatagrams: true, Dial: func(context.Context, string, *tls.Config, *quic.Config) (*quic.Conn, error) {
 		return nil, net.ErrClosed
 	}}

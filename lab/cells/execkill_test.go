@@ -322,7 +322,7 @@ func TestExec_WhateverIsKilledAtWhateverMomentNothingGoesAnotherWay(t *testing.T
 			t.Errorf("INVALID: a leak went unseen; what was said:\n%s", wrong)
 		}
 	})
-	var lifetime time.Duration // until a call was answered, when nothing is killed
+	var lifetime time.Duration                      // until a call was answered, when nothing is killed
 	for _, how := range []int{attached, byItself} { // the last one's is the lifetime
 		name := map[int]string{attached: "control: with nothing killed, it is answered through a running proxy", byItself: "control: with nothing killed, it is answered"}[how]
 		t.Run(name, func(t *testing.T) {
