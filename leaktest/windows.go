@@ -112,16 +112,7 @@ func tryRetired(ctx context.Context, r *run, f *findings) {
 
 // tryChanged tells copies that the network has changed, and asks for a name once more that they have learnt before.
 func tryChanged(ctx context.Context, r *run, f *findings) {
-	r.eachCopy(f, resolving, func(c Channel) {
-		f.need()
-		what := "a copy of the channel " + c.Name + " whose network has changed"
-		copied := r.working(ctx, c, what, f)
-		if copied == nil {
-			return
-		}
-		defer copied.Close()
-		ctx, cancel := context.WithTimeout(ctx, windowLimit)
-		defer cancel()
+	r.eachWorking(ctx, f, "whose network has changed", func(ctx context.Context, c Channel, copied Copy, what string) {
 		label, host := r.name(visit.Plain)
 		q := dnswire.Question{Name: host, Type: dnswire.A}
 		v := visited{label: label, channel: c.Name, what: what, must: true}
@@ -144,16 +135,7 @@ func tryChanged(ctx context.Context, r *run, f *findings) {
 
 // tryAgain cuts copies off, gives them their network back, and asks until they are there again.
 func tryAgain(ctx context.Context, r *run, f *findings) {
-	r.eachCopy(f, resolving, func(c Channel) {
-		f.need()
-		what := "a copy of the channel " + c.Name + " that was cut off for a moment"
-		copied := r.working(ctx, c, what, f)
-		if copied == nil {
-			return
-		}
-		defer copied.Close()
-		ctx, cancel := context.WithTimeout(ctx, windowLimit)
-		defer cancel()
+	r.eachWorking(ctx, f, "that was cut off for a moment", func(ctx context.Context, c Channel, copied Copy, what string) {
 		copied.Cut(false)
 		meanwhile, host := r.unreachable(what + ", meanwhile")
 		meanwhile.cause = c.causeWhereDead()
@@ -177,6 +159,22 @@ func tryAgain(ctx context.Context, r *run, f *findings) {
 			f.doubt("see `watertight status`", "%s: its resolver did not answer again", what)
 		}
 		r.judgeTried(c, copied, what, "C4", f)
+	})
+}
+
+// eachWorking does something with a copy of each channel that has a resolver, which works, and within a time.
+func (r *run) eachWorking(ctx context.Context, f *findings, which string, do func(ctx context.Context, c Channel, copied Copy, what string)) {
+	r.eachCopy(f, resolving, func(c Channel) {
+		f.need()
+		what := "a copy of the channel " + c.Name + " " + which
+		copied := r.working(ctx, c, what, f)
+		if copied == nil {
+			return
+		}
+		defer copied.Close()
+		ctx, cancel := context.WithTimeout(ctx, windowLimit)
+		defer cancel()
+		do(ctx, c, copied, what)
 	})
 }
 
