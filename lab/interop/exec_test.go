@@ -24,7 +24,6 @@ type program struct {
 	want        func(w *wild, host string) string // in what it writes
 	says        string                            // besides
 	cgo         bool                              // it has to be built with cgo
-	once        bool                              // it takes long: with both families alone
 }
 
 func (p program) require(t testing.TB) {
@@ -82,9 +81,6 @@ func TestExec_ProgramsOfOthersReachTheirOriginsAndNobodyElse(t *testing.T) {
 	for _, families := range internet.AllFamilies() {
 		t.Run(string(families), func(t *testing.T) {
 			here := programs()
-			if families != internet.Dual {
-				here = slices.DeleteFunc(here, func(p program) bool { return p.once })
-			}
 			ran := map[string]bool{} // left out by `go test -run`, or not installed: not
 			t.Run("control", func(t *testing.T) {
 				w := newWild(t, families)

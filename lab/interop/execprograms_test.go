@@ -135,13 +135,9 @@ func programs() []program {
 		{name: "delv", needs: "delv", want: greeting, run: asks("delv", "-i", "TXT")}, // nobody signed what is there
 	}
 	all = append(all, cares()...)
-	for _, p := range []program{
+	return append(all,
 		fromClient(requests), fromClient(aiohttp), python("httpx", "httpx", httpxCall), fromClient(undici), fromClient(sClient), phpCurl(), java(),
-	} {
-		p.once = true
-		all = append(all, p)
-	}
-	return all
+	)
 }
 
 func phpCurl() program {
