@@ -130,10 +130,15 @@ func (a *attached) ask() (Summary, bool) {
 	select {
 	case did := <-a.did:
 		return did, true
-	case <-a.gone:
+	case <-a.gone: // it may have said it, and gone
 	case <-timer.C:
 	}
-	return Summary{}, false
+	select {
+	case did := <-a.did:
+		return did, true
+	default:
+		return Summary{}, false
+	}
 }
 
 // maxReplies bounds the sockets that are being opened inside for the running proxy at one time.
