@@ -1,50 +1,37 @@
-//go:build wine
+//go:build elsewhere
 
 package cells
 
 import (
 	"encoding/binary"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 
-	"watertight/doctor"
 	"watertight/lab"
 	"watertight/lab/internet"
 )
 
-// TestWindowsBuild_UnderWine runs the program that was built for Windows, $WATERTIGHT_EXE, and lets clients call through
-// it: with every packet captured, as elsewhere. Wine is not Windows, but it has the sockets of Windows, and no other system's.
+// TestWindowsBuild_UnderWine plays what was built for Windows, $WATERTIGHT_EXE. Wine is not Windows, but it has the sockets of
+// Windows, and no other system's.
 func TestWindowsBuild_UnderWine(t *testing.T) {
 	const wine = "/usr/lib/wine/wine64"
-	exe := os.Getenv("WATERTIGHT_EXE")
-	if exe == "" {
-		t.Fatal("$WATERTIGHT_EXE does not name the program")
-	}
 	prefix, home, own := t.TempDir(), t.TempDir(), lab.Must(os.Hostname())(t)
+	exe := built(t, "WATERTIGHT_EXE")
 	program := func(s *lab.Scene, args ...string) *internet.Program {
 		p := s.Client.Program(wine, args...)
 		p.Env = append(p.Env, "WINEPREFIX="+prefix, "HOME="+home, "WINEDEBUG=-all") // Wine has the home's folders in its own
 		p.Hosts = "127.0.0.1 localhost " + own + "\n"                               // Wine looks its own host up, once for each start
 		return p
 	}
-	ends := func(t testing.TB, s *lab.Scene, code int, want string, args ...string) {
-		t.Helper()
-		if r := lab.Run(t, program(s, append([]string{exe}, args...)...)); r.Err != nil || r.Code != code || !strings.Contains(r.Text(), want) {
-			t.Errorf("%v: %v, exit code %d, not %q: %s", args, r.Err, r.Code, want, r.Text())
-		}
-	}
-	says := func(t testing.TB, s *lab.Scene, want string, args ...string) {
-		t.Helper()
-		ends(t, s, 0, want, args...)
-	}
-	run(t, lab.Cell{
-		Start: func(t testing.TB, s *lab.Scene) string {
+	plays(t, elsewhere{
+		system: "windows/amd64", drive: "Z:", // a path without a drive is not absolute there
+		program: func(s *lab.Scene, args ...string) *internet.Program {
+			return program(s, append([]string{exe}, args...)...)
+		},
+		begin: func(t testing.TB, s *lab.Scene) {
 			if r := lab.Run(t, program(s, "cmd", "/c", "ver")); r.Code != 0 {
 				t.Fatalf("wine does not run: %s", r.Text())
 			}
@@ -52,68 +39,18 @@ func TestWindowsBuild_UnderWine(t *testing.T) {
 			if _, err := os.Stat(random); errors.Is(err, fs.ErrNotExist) {
 				lab.Must(0, os.WriteFile(random, forwarder("bcryptprimitives.dll", "ProcessPrng", "advapi32.SystemFunction036"), 0o600))(t)
 			}
-			config := write(t, s, strings.ReplaceAll(dot(s), s.Dir, "Z:"+s.Dir)) // a path without a drive is not absolute there
-			says(t, s, "windows/amd64", "version")
-			says(t, s, "", "config", "check", "-c", config)
-			p := lab.Must(program(s, exe, "run", "-c", config).Start(t.Context()))(t)
-			if _, err := p.AwaitOutput(t.Context(), "ready: "); err != nil {
-				t.Fatalf("%v: %s", err, p.Sofar().Text())
-			}
-			return lab.ProxyAddress
 		},
-		After: func(t testing.TB, s *lab.Scene) {
-			for i, scheme := range []string{"http", "socks4a", "socks5h"} {
-				host := other(s, fmt.Sprint("call", i))
-				greeted(t, host, lab.Run(t, through(s, scheme+"://"+lab.ProxyAddress, host)))
+		home: func(t testing.TB) string {
+			users := filepath.Join(prefix, "drive_c", "users")
+			for _, e := range lab.Must(os.ReadDir(users))(t) {
+				if e.Name() != "Public" {
+					return filepath.Join(users, e.Name())
+				}
 			}
-			says(t, s, s.Origin.Addr4.String(), "resolve", other(s, "resolve"), "-c", filepath.Join(s.Dir, "watertight.yaml"))
-			refused(t, s, "missing-"+s.Label+".example.net", "DNS_NXDOMAIN")
-			config := filepath.Join(s.Dir, "watertight.yaml")
-			ends(t, s, 1, `"verdict": "inconclusive"`, "test", "-c", config, "--json") // there is no canary
-			audited(t, prefix, func() internet.Result { return lab.Run(t, program(s, exe, "doctor", "-c", config, "--json")) })
-			gone(t, s)
-			refused(t, s, other(s, "gone"), "RESOLVER_UNREACHABLE")
+			t.Fatal("Wine has made no home")
+			return ""
 		},
 	})
-}
-
-// audited looks with every rule at a host whose user has three leaks in his home. Each is found, and nothing else.
-func audited(t testing.TB, prefix string, look func() internet.Result) {
-	t.Helper()
-	users := filepath.Join(prefix, "drive_c", "users")
-	var home string
-	for _, e := range lab.Must(os.ReadDir(users))(t) {
-		if e.Name() != "Public" {
-			home = filepath.Join(users, e.Name())
-		}
-	}
-	leaks := map[string]string{"CURLRC": "/.curlrc:1: ", "NPMRC": "/.npmrc:1: ", "GIT-SSH": "/src/api/.git/config:2: url = git@github.com:ann/api.git"}
-	for name, text := range map[string]string{
-		".curlrc":             "proxy = socks5://" + lab.ProxyAddress + "\n",
-		".npmrc":              "proxy=socks5://" + lab.ProxyAddress + "\r\n",
-		"src/api/.git/config": "[remote \"origin\"]\r\n\turl = git@github.com:ann/api.git\r\n",
-	} {
-		file := filepath.Join(home, filepath.FromSlash(name))
-		lab.Must(0, os.MkdirAll(filepath.Dir(file), 0o755))(t)
-		lab.Must(0, os.WriteFile(file, []byte(text), 0o600))(t)
-	}
-	r := look()
-	var report doctor.Report
-	if err := json.Unmarshal([]byte(r.Stdout), &report); err != nil || r.Code != 3 {
-		t.Fatalf("doctor: exit code %d: %v: %s", r.Code, err, r.Text())
-	}
-	if len(report.Unfinished) > 0 || len(report.Rules) < 30 {
-		t.Errorf("doctor: of %d rules these did not finish: %v", len(report.Rules), report.Unfinished)
-	}
-	for _, f := range report.Findings {
-		if evidence := leaks[f.ID]; evidence == "" || !strings.Contains(strings.Join(f.Evidence, "\n"), evidence) {
-			t.Errorf("doctor: it should not find %+v", f)
-		}
-		delete(leaks, f.ID)
-	}
-	if len(leaks) > 0 {
-		t.Errorf("doctor: not found: %v", leaks)
-	}
 }
 
 // forwarder is a library with one function, which is another library's: that of Wine 8 has no source of random numbers
