@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"watertight/lab"
 	"watertight/lab/internet"
@@ -18,7 +19,16 @@ import (
 // Windows, and no other system's.
 func TestWindowsBuild_UnderWine(t *testing.T) {
 	const wine = "/usr/lib/wine/wine64"
-	prefix, home, own := t.TempDir(), t.TempDir(), lab.Must(os.Hostname())(t)
+	prefix, home, own := lab.Must(os.MkdirTemp("", "watertight-wine-"))(t), t.TempDir(), lab.Must(os.Hostname())(t)
+	t.Cleanup(func() { // Wine's server outlives its programs by a few seconds, and writes when it ends
+		for range 300 {
+			if os.RemoveAll(prefix) == nil {
+				return
+			}
+			time.Sleep(100 * time.Millisecond)
+		}
+		t.Errorf("%s cannot be removed", prefix)
+	})
 	exe := built(t, "WATERTIGHT_EXE")
 	program := func(s *lab.Scene, args ...string) *internet.Program {
 		p := s.Client.Program(wine, args...)
