@@ -14,6 +14,7 @@ import (
 func (l *loader) check(c *Config) {
 	l.checkListeners(c)
 	l.checkTold(c)
+	l.checkGuard(c)
 	names := make([]string, 0, len(c.Channels))
 	for _, ch := range c.Channels {
 		names = append(names, ch.Name)

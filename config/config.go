@@ -52,6 +52,7 @@ type Config struct {
 	Gateway  []Gateway // where the gateway's paths lead
 	ACME     ACME      // how certificates of listeners are obtained
 	LeakTest LeakTest  // how the running program tests itself
+	Guard    *Guard    // what the host's guard lets through; nil where the key is not written
 	Policy   Policy
 	Limits   Limits
 	Log      Log

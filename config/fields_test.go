@@ -156,6 +156,7 @@ var exercised = map[string]string{
 	"LeakTest.Webhook.Headers.Name":             "TestLeakTest_IsReadWithItsCanaryAndItsWebhook",
 	"LeakTest.Webhook.Headers.Value":            "TestLeakTest_IsReadWithItsCanaryAndItsWebhook",
 	"LeakTest.Webhook.CAFile":                   "TestLeakTest_IsReadWithItsCanaryAndItsWebhook",
+	"Guard":                                     "TestGuard_IsReadWithItsNetworks",
 	"LeakTest.Webhook.CAs":                      "TestLeakTest_IsReadWithItsCanaryAndItsWebhook",
 }
 

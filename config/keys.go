@@ -400,6 +400,12 @@ var Keys = []Key{
 	{Path: "leaktest.webhook.headers.*", form: formText, Doc: "The value of that field; a secret is read with ${file:PATH} or ${env:NAME}."},
 	{Path: "leaktest.webhook.ca", form: formText, Doc: "A PEM file with the only authorities that may certify it. Without it they are those whom the system trusts."},
 
+	{Path: "guard", form: formMap, Doc: "All that the program sends is marked, for the host's firewall guard (`watertight guard`). Not done unless written."},
+	{
+		Path: "guard.allow", form: formText, list: true,
+		Doc: "Networks that every program of the host may reach past the guard, save for DNS. None unless written.",
+	},
+
 	{Path: "policy", form: formMap, Doc: "What is refused, whatever the route."},
 	{
 		Path: "policy.plain_http", form: formChoice, choices: []string{"refuse", "allow"}, Default: "refuse",
@@ -476,7 +482,6 @@ var stickyWords = []string{"user", "session", "client", "target"}
 // None is read here, and none is passed over in silence.
 var later = map[string]string{
 	"listen.dns.users": "remove the key, and tell clients by their certificates: `client_ca` in `tls`",
-	"guard":            "remove the key: nothing guards the host in this version; `watertight exec` holds a program, and docs/transparent.md has rules for a host",
 }
 
 // renamed are keys of earlier versions, with their successors and what is to be known about them.

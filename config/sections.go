@@ -31,6 +31,8 @@ func (l *loader) read(root *node, c *Config) {
 			l.acme(n, &c.ACME)
 		case "leaktest":
 			l.leakTest(n, &c.LeakTest)
+		case "guard":
+			l.guard(n, c)
 		case "policy":
 			l.policy(n, &c.Policy)
 		case "exec":

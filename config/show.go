@@ -86,6 +86,9 @@ func (c *Config) tree() entries {
 	if !c.LeakTest.IsZero() {
 		all = append(all, entry{"leaktest", c.leakTestTree()})
 	}
+	if c.Guard != nil {
+		all = append(all, entry{"guard", c.guardTree()})
+	}
 	all = append(all,
 		entry{"policy", entries{
 			{"plain_http", c.text("policy.plain_http", string(c.Policy.PlainHTTP))},
@@ -359,6 +362,8 @@ func writeMap(b *bytes.Buffer, m entries, indent string) {
 
 func writeValue(b *bytes.Buffer, v any, indent string) {
 	switch v := v.(type) {
+	case empty:
+		b.WriteString(" {}\n")
 	case entries:
 		b.WriteByte('\n')
 		writeMap(b, v, indent+"  ")
