@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 )
@@ -24,6 +25,8 @@ const (
 // that everything this program sends is marked; it does not turn the guard on.
 type Guard struct {
 	Allow []netip.Prefix // masked, none inside another, at most 64
+
+	mark uint32 // that of `listen.transparent`, whatever becomes of those listeners; 0 for none
 }
 
 // Mark is put on every packet that the program sends, for rules of the firewall: that of `listen.transparent`, else
@@ -33,7 +36,7 @@ func (c *Config) Mark() uint32 {
 		return m
 	}
 	if c.Guard != nil {
-		return GuardMark
+		return cmp.Or(c.Guard.mark, GuardMark)
 	}
 	return 0
 }
@@ -115,11 +118,12 @@ func unguarded(p netip.Prefix) (what, mend string) {
 	return "", ""
 }
 
-// checkGuard refuses a mark that could not be told from what the guard's rules write.
+// checkGuard keeps the mark, and refuses a mark that could not be told from what the guard's rules write.
 func (l *loader) checkGuard(c *Config) {
 	if c.Guard == nil {
 		return
 	}
+	c.Guard.mark = c.Listen.Mark()
 	for i, one := range c.Listen.Transparent {
 		if one.Mark&guardBit != 0 {
 			path := fmt.Sprintf("listen.transparent[%d].mark", i)

@@ -76,4 +76,9 @@ func TestMark_IsThatOfTheTransparentDoorElseTheGuards(t *testing.T) {
 			t.Errorf("%q: %d, want %d", text, got, want)
 		}
 	}
+	c := good(t, "listen: {transparent: {address: \"127.0.0.1:8081\", mark: 7}}\nguard: {}\n")
+	c.Listen.Transparent = nil // as where the configuration is tried on other ports
+	if got := c.Mark(); got != 7 {
+		t.Errorf("without its listener it is %d", got)
+	}
 }

@@ -29,10 +29,11 @@ type wishes struct {
 	certificates *acme.Manager  // of those that name what they are obtained for
 	files        followedFiles  // of the others
 	keeper       *gate.Keeper
+	mark         uint32 // on what is sent by all of them
 }
 
 func (d *Daemon) wishes(c *config.Config) wishes {
-	return wishes{Listen: c.Listen, validations: c.ACME.HTTP, certificates: d.acme, files: followedFiles{}, keeper: d.keeper}
+	return wishes{Listen: c.Listen, validations: c.ACME.HTTP, certificates: d.acme, files: followedFiles{}, keeper: d.keeper, mark: c.Mark()}
 }
 
 // certify completes what a listener speaks with the certificate of its files, or with the one that is obtained for it.

@@ -114,7 +114,7 @@ func New(o Options) (*Daemon, error) {
 		return nil, err
 	}
 	if d.socks, err = socksproxy.New(socksproxy.Options{
-		Dialer: hosted{d, sink}, Packets: &d.board, Resolver: &d.board, Relay: d.relay, Sink: sink,
+		Dialer: hosted{d, sink}, Packets: &d.board, Resolver: &d.board, Relay: d.relay, Sink: sink, Mark: o.Config.Mark(),
 	}); err != nil {
 		return nil, err
 	}
@@ -191,6 +191,10 @@ func (d *Daemon) begin(live context.Context) error {
 	}
 	certificates, err := d.certificates(c)
 	if err != nil {
+		passed.closeUnless(nil)
+		return err
+	}
+	if err := passed.mark(c.Mark()); err != nil {
 		passed.closeUnless(nil)
 		return err
 	}

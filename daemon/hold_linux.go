@@ -45,6 +45,10 @@ func newHold(o ExecOptions) (*hold, error) {
 	if c, err = onlyThrough(c, o.Channel); err != nil {
 		return nil, err
 	}
+	ground, err := groundFor(c, o.Ground)
+	if err != nil {
+		return nil, &contain.NotStarted{Code: contain.ExitUncontained, Err: err}
+	}
 	h := &hold{log: o.Log(c), only: o.Channel}
 	if h.access, err = accesslog.New(h.log, c.Log.Names); err != nil {
 		return nil, err
@@ -59,7 +63,7 @@ func newHold(o ExecOptions) (*hold, error) {
 	if m != nil {
 		m.reads = true
 	}
-	if h.g, err = build(c, shared{ground: o.Ground, sink: h.sink, floor: m.floor(), diary: m}, nil); err != nil {
+	if h.g, err = build(c, shared{ground: ground, sink: h.sink, floor: m.floor(), diary: m}, nil); err != nil {
 		return nil, InvalidError{err}
 	}
 	h.board.swap(h.g)

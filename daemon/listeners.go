@@ -19,6 +19,7 @@ import (
 	"watertight/front/gateway"
 	"watertight/front/mixed"
 	"watertight/gate"
+	"watertight/wire"
 )
 
 // kind is what is spoken at a listener.
@@ -82,7 +83,7 @@ type wanted struct {
 	tls      *tls.Config    // nil: in clear
 	way      *mixed.Way     // of kindProxy and kindAdmin
 	terms    *gateway.Terms // of kindGateway
-	mark     uint32         // of kindTransparent
+	mark     uint32         // on all that is sent by it
 }
 
 func (a wishes) want(k kind, l config.DNSListener) wanted {
@@ -135,12 +136,13 @@ func openListeners(c wishes, before *listeners) (*listeners, error) {
 		all = append(all, w)
 	}
 	for _, at := range c.Transparent {
-		all = append(all, wantTransparent(at, c.Mark()))
+		all = append(all, wantTransparent(at))
 	}
 	if c.validations.IsValid() {
 		all = append(all, wanted{kind: kindACME, at: c.validations, tcp: true})
 	}
 	for _, w := range all {
+		w.mark = c.mark
 		l, err := next.listen(w, before)
 		if err != nil {
 			next.closeUnless(before)
@@ -198,6 +200,16 @@ func passedListeners(sockets map[string][]*net.TCPListener) (*listeners, error) 
 		return nil, fmt.Errorf("the service manager passed sockets called %s; write FileDescriptorName=%s or %s in the socket unit", strings.Join(strange, ", "), kindProxy, kindAdmin)
 	}
 	return ls, nil
+}
+
+// mark puts a mark on what is sent by sockets that were opened by somebody else, if it is not 0.
+func (ls *listeners) mark(mark uint32) error {
+	for _, l := range ls.all {
+		if err := wire.Mark(l.socket, mark); err != nil {
+			return fmt.Errorf("a socket of the service manager: %w", err)
+		}
+	}
+	return nil
 }
 
 // listen gives a listener that ls does not hold yet: the one of before for that very address, or a new one.

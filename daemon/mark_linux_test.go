@@ -1,11 +1,18 @@
 package daemon
 
 import (
+	"context"
+	"log/slog"
 	"runtime"
 	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"watertight/config"
+	"watertight/dnswire"
+	"watertight/name"
+	"watertight/wire"
 )
 
 // withoutRights calls f on a thread that may do nothing special, and throws the thread away.
@@ -30,11 +37,72 @@ func TestAMarkThatMayNotBePutIsRefusedAtTheStart(t *testing.T) {
 	for conf, refused := range map[string]bool{
 		"{listen: {transparent: [{address: \"127.0.0.1:8081\", mark: 119}]}}": true,
 		"{listen: {transparent: [\"127.0.0.1:8081\"]}}":                       false,
+		"{guard: {}}": true,
+		"{}":          false,
 	} {
 		c := w.parse(conf)
 		err := withoutRights(t, func() error { return mayMark(c) })
 		if refused != (err != nil) || refused && !strings.Contains(err.Error(), "CAP_NET_ADMIN") {
 			t.Errorf("%s: %v", conf, err)
+		}
+	}
+}
+
+// What opens channels by itself marks what it sends where there is a guard, and sends nothing where it may not.
+func TestACommandMarksWhatItSendsWhereThereIsAGuard(t *testing.T) {
+	w := &world{t: t}
+	guarded, port, plain := w.parse("{guard: {}}"), w.parse("{guard: {}, listen: {transparent: {address: \"127.0.0.1:8081\", mark: 7}}}"), w.parse("{}")
+	if err := wire.MayMark(config.GuardMark); err == nil {
+		for c, want := range map[*config.Config]wire.Dialer{guarded: {Mark: config.GuardMark}, port: {Mark: 7}, plain: {}} {
+			if got, err := groundFor(c, wire.Dialer{}); err != nil || got != want {
+				t.Errorf("mark %d: %+v, %v", c.Mark(), got, err)
+			}
+		}
+	}
+	if _, err := marked(nowhere{}, 7); err == nil {
+		t.Error("a ground without marks is taken")
+	}
+	log, host := slog.New(slog.DiscardHandler), name.MustHost("www.example.com")
+	for what, send := range map[string]func() error{
+		"resolve": func() error {
+			_, err := Resolve(t.Context(), guarded, "", "", host, []dnswire.Type{dnswire.A}, log)
+			return err
+		},
+		"through": func() error {
+			return Through(t.Context(), guarded, "", "", host, log, func(context.Context, *Way) error {
+				t.Error("it is opened")
+				return nil
+			})
+		},
+		"exec": func() error {
+			_, err := newHold(ExecOptions{Load: func() (*config.Config, error) { return guarded, nil }, Ground: wire.Dialer{}, Log: func(*config.Config) *slog.Logger { return log }})
+			return err
+		},
+	} {
+		if err := withoutRights(t, send); err == nil || !strings.Contains(err.Error(), "CAP_NET_ADMIN") || !strings.Contains(err.Error(), "guard: ") {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+}
+
+func TestAReloadThatWouldChangeTheMarkIsRefused(t *testing.T) {
+	w := &world{t: t}
+	const marked = "listen: {transparent: {address: \"127.0.0.1:8081\", mark: 7}}"
+	for _, c := range []struct {
+		before, after string
+		refused       string
+	}{
+		{"{}", "{guard: {}}", "`guard`"},
+		{"{guard: {}}", "{}", "`guard`"},
+		{"{guard: {}}", "{guard: {allow: 10.0.0.0/8}}", ""},
+		{"{" + marked + "}", "{" + marked + ", guard: {}}", ""},
+		{"{" + marked + "}", "{listen: {transparent: {address: \"127.0.0.1:8081\", mark: 8}}}", "`listen.transparent`"},
+		{"{guard: {}}", "{guard: {}, " + marked + "}", "`listen.transparent`"},
+	} {
+		d := &Daemon{o: Options{Config: w.parse(c.before)}}
+		err := d.sameMark(w.parse(c.after))
+		if (c.refused != "") != (err != nil) || err != nil && (!strings.Contains(err.Error(), c.refused) || !strings.Contains(err.Error(), "restart")) {
+			t.Errorf("from %s to %s: %v", c.before, c.after, err)
 		}
 	}
 }

@@ -68,6 +68,10 @@ func (r *Resolution) Failed() bool {
 // empty channel name the routes choose. What earlier runs kept is used, from the configuration's directory or else from
 // state, and nothing is kept. The error is for a configuration that cannot be opened.
 func Resolve(ctx context.Context, c *config.Config, state, channelName string, host name.Host, types []dnswire.Type, log *slog.Logger) (*Resolution, error) {
+	ground, err := groundFor(c, wire.Dialer{})
+	if err != nil {
+		return nil, err
+	}
 	m, err := newDiary(stateDir(c, state), log)
 	if err != nil {
 		return nil, err
@@ -75,7 +79,7 @@ func Resolve(ctx context.Context, c *config.Config, state, channelName string, h
 	if m != nil {
 		m.reads = true
 	}
-	return resolveOn(ctx, shared{ground: wire.Dialer{}, floor: m.floor(), diary: m}, c, channelName, host, types)
+	return resolveOn(ctx, shared{ground: ground, floor: m.floor(), diary: m}, c, channelName, host, types)
 }
 
 // ResolveOn is Resolve over a ground that is given: an internet in memory, where this host's sockets are not meant.

@@ -25,6 +25,10 @@ func (w *Way) Settle(ctx context.Context) error { return settle(ctx, w.g, w.Chan
 // configuration's directory or else from state, and nothing is kept. The error is for a configuration that cannot be opened, for
 // a name that no channel takes, and what use gives. The channel may not be ready yet.
 func Through(ctx context.Context, c *config.Config, state, channelName string, host name.Host, log *slog.Logger, use func(context.Context, *Way) error) error {
+	ground, err := groundFor(c, wire.Dialer{})
+	if err != nil {
+		return err
+	}
 	m, err := newDiary(stateDir(c, state), log)
 	if err != nil {
 		return err
@@ -32,7 +36,7 @@ func Through(ctx context.Context, c *config.Config, state, channelName string, h
 	if m != nil {
 		m.reads = true
 	}
-	g, err := build(c, shared{ground: wire.Dialer{}, sink: event.Discard{}, floor: m.floor(), diary: m}, nil)
+	g, err := build(c, shared{ground: ground, sink: event.Discard{}, floor: m.floor(), diary: m}, nil)
 	if err != nil {
 		return err
 	}

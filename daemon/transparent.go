@@ -3,11 +3,9 @@ package daemon
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net"
 	"net/netip"
 	"runtime"
-	"syscall"
 
 	"watertight/config"
 	"watertight/event"
@@ -26,20 +24,15 @@ const maxTransparentFlows = 4096
 // newTransparent makes the door for what the firewall hands over, and shares the ground on which the program's own
 // connections are known, and marked where the configuration says so.
 func (d *Daemon) newTransparent(sink event.Sink) error {
-	ground := d.o.Ground
-	if mark := d.o.Config.Listen.Mark(); mark != 0 {
-		g, ok := ground.(interface{ Marked(uint32) wire.Dialer })
-		if !ok {
-			return errors.New("daemon: `listen.transparent.mark`: the ground puts no mark on what it sends")
-		}
-		ground = g.Marked(mark)
+	ground, err := marked(d.o.Ground, d.o.Config.Mark())
+	if err != nil {
+		return err
 	}
 	own := &transparent.Own{}
 	if len(d.o.Config.Listen.Transparent) > 0 {
 		ground = watched(ground, own)
 	}
 	d.shared = shared{ground: ground, sink: sink, closed: d.closed}
-	var err error
 	d.transparent, err = transparent.New(transparent.Options{
 		Dialer: &d.board, Relay: d.relay, Sink: sink, Logger: d.access.Sparing(), Own: own.Has,
 		Connections: d.o.Config.Limits.Connections, Flows: maxTransparentFlows,
@@ -86,8 +79,8 @@ func (w watchedPackets) DialPacketAddr(ctx context.Context, to netip.AddrPort) (
 }
 
 // wantTransparent is what a configuration asks for.
-func wantTransparent(l config.TransparentListener, mark uint32) wanted {
-	return wanted{kind: kindTransparent, scheme: l.Mode, at: l.Address, tcp: true, udp: l.UDP, mark: mark}
+func wantTransparent(l config.TransparentListener) wanted {
+	return wanted{kind: kindTransparent, scheme: l.Mode, at: l.Address, tcp: true, udp: l.UDP}
 }
 
 // listenTCP opens the socket of a listener.
@@ -98,7 +91,7 @@ func (w wanted) listenTCP(at netip.AddrPort) (*net.TCPListener, error) {
 	if w.kind == kindTransparent && w.scheme == config.ModeTPROXY {
 		return wire.ListenTransparentTCP(at, w.mark)
 	}
-	return wire.ListenTCP(at)
+	return wire.ListenMarkedTCP(at, w.mark)
 }
 
 // listenUDP opens the socket of a listener for datagrams.
@@ -106,7 +99,7 @@ func (w wanted) listenUDP(at netip.AddrPort) (*net.UDPConn, error) {
 	if w.kind == kindTransparent {
 		return wire.ListenTransparentUDP(at, w.mark)
 	}
-	return wire.ListenUDP(at)
+	return wire.ListenMarkedUDP(at, w.mark)
 }
 
 // fits says whether an open listener is what is wanted, but for its address.
@@ -123,7 +116,7 @@ func (d *Daemon) serveTransparent(ctx context.Context, l *listener) error {
 	if l.packets == nil {
 		return d.transparent.Serve(ctx, l.socket, meant)
 	}
-	mark := d.o.Config.Listen.Mark()
+	mark := d.o.Config.Mark()
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	udp := make(chan error, 1)
@@ -134,28 +127,4 @@ func (d *Daemon) serveTransparent(ctx context.Context, l *listener) error {
 	err := d.transparent.Serve(ctx, l.socket, meant)
 	stop()
 	return errors.Join(err, <-udp)
-}
-
-// mayMark refuses to start where no connection could be made, since none could be marked.
-func mayMark(c *config.Config) error {
-	mark := c.Listen.Mark()
-	if mark == 0 {
-		return nil
-	}
-	switch err := wire.MayMark(mark); {
-	case errors.Is(err, syscall.EPERM):
-		return errors.New("listen.transparent.mark: a mark takes CAP_NET_ADMIN: `setcap cap_net_admin+ep` on the program, or AmbientCapabilities=CAP_NET_ADMIN in its unit; or leave `mark` out, and have the firewall know the program by its user")
-	case err != nil:
-		return fmt.Errorf("listen.transparent.mark: %w", err)
-	}
-	return nil
-}
-
-// sameMark refuses a reload that would change what the program's own connections are known by.
-func (d *Daemon) sameMark(c *config.Config) error {
-	before := d.o.Config.Listen
-	if c.Listen.Mark() != before.Mark() || len(before.Transparent) == 0 && len(c.Listen.Transparent) > 0 {
-		return invalid{fmt.Errorf("the first `listen.transparent`, and its `mark`, want a restart: connections that are open would not be known for the program's own")}
-	}
-	return nil
 }

@@ -61,7 +61,7 @@ func (d *Door) associate(ctx context.Context, v *visitor, req socks.Request) {
 		d.farewell(ctx, v.Conn, req.AppendReply(nil, socks.CommandUnsupported, netip.AddrPort{}))
 		return
 	}
-	socket, err := listenBeside(conn)
+	socket, err := listenBeside(conn, d.o.Mark)
 	if err != nil {
 		code := fault.Internal
 		if errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) {
@@ -99,12 +99,12 @@ func (d *Door) associate(ctx context.Context, v *visitor, req socks.Request) {
 }
 
 // listenBeside opens a socket on the address by which the client came.
-func listenBeside(conn *net.TCPConn) (*net.UDPConn, error) {
+func listenBeside(conn *net.TCPConn, mark uint32) (*net.UDPConn, error) {
 	local, ok := conn.LocalAddr().(*net.TCPAddr)
 	if !ok {
 		return nil, errors.New("the connection has no address")
 	}
-	return wire.ListenUDP(netip.AddrPortFrom(local.AddrPort().Addr().Unmap(), 0))
+	return wire.ListenMarkedUDP(netip.AddrPortFrom(local.AddrPort().Addr().Unmap(), 0), mark)
 }
 
 // destination is where a client's datagrams go: the target, and the octets by which the client named it, which stand

@@ -62,6 +62,8 @@ type Options struct {
 	// Sink hears of requests that never came as far as Dialer or Resolver, and of the ends of tunnels.
 	Sink      event.Sink
 	Handshake time.Duration // zero means DefaultHandshake
+	// Mark is put on datagrams to clients, for rules of the firewall, if it is not 0.
+	Mark uint32
 }
 
 func (o Options) validate() error {
