@@ -90,7 +90,7 @@ func parseKept(b []byte) (*kept, error) {
 	if k.Version != fileVersion || k.Since.IsZero() {
 		return nil, fmt.Errorf("it is of version %d, and this program knows version %d", k.Version, fileVersion)
 	}
-	if err := (Rules{Mark: k.Mark, Allow: k.Allow}).check(); err != nil {
+	if err := (Rules{Mark: k.Mark, Allow: k.Allow}).Check(); err != nil {
 		return nil, err
 	}
 	return k, nil

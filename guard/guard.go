@@ -72,12 +72,15 @@ type State struct {
 
 // On arms the guard, or arms it anew with other rules. Where it returns an error that is no [*KeptError], nothing was changed.
 func (g *Guard) On(ctx context.Context, r Rules) error {
-	if err := r.check(); err != nil {
+	if err := r.Check(); err != nil {
 		return fmt.Errorf("guard: %w", err)
 	}
 	before, err := readFile(g.file)
+	if err == nil {
+		_, err = g.list(ctx) // says at once who may not
+	}
 	if err != nil {
-		return fmt.Errorf("guard: %w", err)
+		return fmt.Errorf("guard: nothing was changed: %w", err)
 	}
 	// The file comes first: who looks meanwhile finds that the guard is to be on, and who is killed here leaves it so.
 	should := kept{Version: fileVersion, Since: time.Now().UTC().Truncate(time.Second), Mark: r.Mark, Allow: r.Allow}
@@ -185,7 +188,7 @@ func (g *Guard) Restore(ctx context.Context) (restored bool, err error) {
 		r.Kept, err = Inbound()
 	}
 	if err == nil {
-		err = r.check()
+		err = r.Check()
 	}
 	if err == nil {
 		err = g.load(ctx, r.text(s.Counters))

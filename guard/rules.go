@@ -29,8 +29,8 @@ const (
 	maxName    = 15 // of a device, in octets (IFNAMSIZ)
 )
 
-// check refuses what cannot be loaded, or would not hold.
-func (r Rules) check() error {
+// Check refuses what cannot be loaded, or would not hold.
+func (r Rules) Check() error {
 	switch {
 	case r.Mark == 0:
 		return fmt.Errorf("the mark is 0, which every packet has")
@@ -230,7 +230,7 @@ table netdev watertight_guard {
 	# Besides what has the bit: ARP, EAPOL, LLDP, LACP and what else no router passes on, the control of PPPoE, spanning trees, DHCP.
 	chain frames {
 		meta mark & BIT != 0 accept
-		@ll,96,16 { 0x0806, 0x8809, 0x8863, 0x888e, 0x88c7, 0x88cc, 0x88f7, 0x8902 } accept
+		@ll,96,16 { 0x0806, 0x8809, 0x8863, 0x888e, 0x88c7, 0x88b5, 0x88cc, 0x88f7, 0x8902 } accept
 		@ll,96,16 { 0x8100, 0x88a8 } @ll,128,16 { 0x0806, 0x8863 } accept
 		@ll,96,16 0x8864 @ll,160,16 >= 0x8000 accept
 		@ll,96,16 { 0x8100, 0x88a8 } @ll,128,16 0x8864 @ll,192,16 >= 0x8000 accept
