@@ -64,6 +64,7 @@ func run(cmd *cobra.Command, o *options, c *config.Config) error {
 		AskHost:       ordinary.Ask,
 		Environ:       os.Environ(),
 		Observer:      daemon.Packets(),
+		Firewall:      daemon.HostFirewall(),
 		InForce:       func(c *config.Config) { output.set(c.Log) },
 		Ready:         func() { fmt.Fprintln(cmd.OutOrStdout(), "ready: the resolver of every channel has answered") },
 		Listening: func(l daemon.Listening) {

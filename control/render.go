@@ -42,6 +42,7 @@ func RenderStatus(w io.Writer, s Status) error {
 	v.dns(s.DNS)
 	v.contained(s.Contained)
 	v.leakTest(s.LeakTest)
+	v.guard(s.Guard)
 	v.config(s.Config)
 	v.row("host look-ups", "%d trapped", s.TrappedHostLookups)
 	if s.TrappedHostLookups > 0 {

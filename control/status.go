@@ -21,9 +21,11 @@ type Status struct {
 	// Contained are the programs of `watertight exec --attach`; nothing where there never was one.
 	Contained *ContainedPrograms `json:"contained,omitempty"`
 	// LeakTest is how the program tests itself; nothing where it does not.
-	LeakTest           *LeakTest `json:"leaktest,omitempty"`
-	TrappedHostLookups uint64    `json:"trapped_host_lookups"` // anything but 0 is a fault of the program
-	Config             Config    `json:"config"`
+	LeakTest *LeakTest `json:"leaktest,omitempty"`
+	// Guard is the guard of the host's firewall; nothing where the configuration has no `guard`.
+	Guard              *Guard `json:"guard,omitempty"`
+	TrappedHostLookups uint64 `json:"trapped_host_lookups"` // anything but 0 is a fault of the program
+	Config             Config `json:"config"`
 	// ResolverFiles are what the files had in them by which other programs of the host find their resolvers, since the program first
 	// ran here: each content once, the oldest first.
 	ResolverFiles []ResolverFile `json:"resolver_files,omitempty"`

@@ -87,6 +87,7 @@ func (d *Daemon) Status() control.Status {
 	s.Certificates = d.certificateStatus()
 	s.Contained = d.guestStatus()
 	s.LeakTest = d.testStatus()
+	s.Guard = d.guard.status()
 	for code, n := range totals.Refused {
 		s.Requests.Refused[string(code)] = n
 	}

@@ -76,6 +76,8 @@ type Daemon struct {
 
 	announced atomic.Bool // that it is ready
 
+	guard *guarded
+
 	testing sync.Mutex // one test of itself at a time
 	tests   selfTests
 }
@@ -86,6 +88,7 @@ func New(o Options) (*Daemon, error) {
 		return nil, err
 	}
 	d := &Daemon{o: o, started: time.Now(), closeControl: func() {}, keeper: gate.NewKeeper(), guests: newGuests(o.Config.Limits.Connections)}
+	d.guard = newGuarded(o.Firewall, o.Log, d.configuration)
 	if err := d.newTests(); err != nil {
 		return nil, err
 	}
@@ -155,6 +158,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 	background.Go(func() { d.keepTime(live) })
 	background.Go(func() { d.callers.Run(live, watch.Caller) })
 	background.Go(func() { d.watchFiles(live) })
+	background.Go(func() { d.guard.run(live) })
 	background.Go(func() { d.acme.Run(ctx) })
 	background.Go(func() { d.tests.schedule.Run(ctx) })
 	background.Go(func() { d.tests.hook.Run(ctx) })

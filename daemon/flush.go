@@ -43,6 +43,7 @@ func (d *Daemon) watchAround(ctx context.Context) {
 // around deals with one change.
 func (d *Daemon) around(what netwatch.Kind) {
 	if what != netwatch.Resolver { // no name is resolved by those files
+		d.guard.changed() // another device may lead out
 		d.leaveNetwork(what)
 	} else {
 		d.lookAtResolverFiles()

@@ -35,6 +35,8 @@ type Options struct {
 	Ready func()
 	// InForce is called with each configuration that a reload puts in force.
 	InForce func(*config.Config)
+	// Firewall is watched where the configuration has a `guard`. Nil: it is not.
+	Firewall Firewall
 	// Control says whether to open the control socket.
 	Control bool
 	// State is the directory for what is kept from one run to the next, where the configuration names none. Empty keeps

@@ -17,6 +17,7 @@ func (d *Daemon) settle(c *config.Config) {
 	d.keeper.SetUserLimits(c.Limits.PerUser)
 	d.transparent.SetConnections(c.Limits.Connections)
 	d.guests.setConnections(c.Limits.Connections)
+	d.guard.changed()
 	err := errors.Join(
 		d.port.SetLimits(c.Limits.Connections, c.Limits.Drain),
 		d.gateway.SetLimits(c.Limits.Connections, c.Limits.Drain))

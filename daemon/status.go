@@ -54,6 +54,7 @@ func (d *Daemon) state() metrics.State {
 	}
 	s.Certificates = d.certificateMetrics()
 	s.LeakTest = d.testMetrics()
+	s.Guard = d.guard.metrics()
 	for reason, n := range d.socks.Dropped().ByReason() {
 		s.Datagrams = append(s.Datagrams, metrics.DroppedDatagrams{Door: event.DoorSOCKS5UDP, Reason: reason, Number: n})
 	}

@@ -17,6 +17,7 @@ import (
 
 	"watertight/event"
 	"watertight/fault"
+	"watertight/guard"
 	"watertight/name"
 	"watertight/wire"
 )
@@ -29,6 +30,7 @@ func options() Options {
 			return State{
 				Ready: true, Connections: 7, Tunnels: 3, OverLimit: 11, Unknown: 12, Faults: 13,
 				Certificates: []CertificateState{{"a.example", time.Unix(2000000000, 0), 0}, {"b.example", time.Time{}, 26}},
+				Guard:        &GuardState{Armed: true, Held: true, Restored: 41, Refused: guard.Counters{DNS: 42, LocalNames: 43}},
 				LeakTest:     &LeakTestState{Runs: map[string]uint64{"sealed": 31, "leak": 2}, Last: time.Unix(2000000001, 0), Took: 90 * time.Second, Verdict: "leak", Cases: map[string]int{"leak": 3, "skipped": 4}, Closed: true, Untold: 5},
 				Handshakes:   map[string]uint64{"proxy": 24, "dns": 25},
 				Datagrams:    []DroppedDatagrams{{Door: event.DoorSOCKS5UDP, Reason: "fragment", Number: 14}},
@@ -108,6 +110,12 @@ func TestMetrics_ShowTheStateOfTheProgram(t *testing.T) {
 		`watertight_certificate_expiry_timestamp_seconds{name="b.example"} 0`,
 		`watertight_certificate_failures{name="b.example"} 26`,
 		`watertight_tls_handshakes_failed_total{listener="dns"} 25`,
+		`watertight_guard_armed 1`,
+		`watertight_guard_held 1`,
+		`watertight_guard_restored_total 41`,
+		`watertight_guard_refused_packets_total{kind="dns"} 42`,
+		`watertight_guard_refused_packets_total{kind="local_names"} 43`,
+		`watertight_guard_refused_packets_total{kind="raw"} 0`,
 		`watertight_leaktest_runs_total{verdict="sealed"} 31`,
 		`watertight_leaktest_runs_total{verdict="inconclusive"} 0`,
 		`watertight_leaktest_last_run_verdict{verdict="leak"} 1`,

@@ -27,6 +27,7 @@ type State struct {
 	// Certificates are those that are obtained by ACME.
 	Certificates []CertificateState
 	LeakTest     *LeakTestState // nil where the program does not test itself
+	Guard        *GuardState    // nil where the guard of the host is not watched
 }
 
 // DNSState is what happened at the DNS door, since the program started, before a channel was asked.
@@ -98,6 +99,7 @@ type stateCollector struct {
 	handshake, sent, received, secured, expiry, unobtained      *prometheus.Desc
 
 	leaktest leakTestDescs
+	guard    guardDescs
 }
 
 func newStateCollector(state func() State) *stateCollector {
@@ -137,6 +139,7 @@ func newStateCollector(state func() State) *stateCollector {
 		queries:     desc("dns_queries_total", "Queries that the DNS door has read.", "transport"),
 		dropped:     desc("dns_dropped_total", "Queries and connections at the DNS door that no channel was asked for: malformed, of clients that are not served, over a limit or a rate, or too slow.", "reason"),
 		leaktest:    newLeakTestDescs(),
+		guard:       newGuardDescs(),
 		truncated:   desc("dns_truncated_total", "Answers of the DNS door that did not fit into a datagram."),
 	}
 }
@@ -152,6 +155,7 @@ func (c *stateCollector) Describe(ch chan<- *prometheus.Desc) {
 		ch <- d
 	}
 	c.leaktest.describe(ch)
+	c.guard.describe(ch)
 }
 
 // Collect implements [prometheus.Collector].
@@ -178,6 +182,7 @@ func (c *stateCollector) Collect(ch chan<- prometheus.Metric) {
 		gauge(c.unobtained, float64(one.Failures), one.Name)
 	}
 	c.leaktest.collect(ch, s.LeakTest)
+	c.guard.collect(ch, s.Guard)
 	for listener, n := range s.Handshakes {
 		counter(c.secured, n, listener)
 	}
