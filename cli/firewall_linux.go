@@ -15,7 +15,7 @@ import (
 // firewall asks the kernel what it has of nf_tables, in the network of this process. Where that may not be known, it says why.
 func firewall() (*doctor.Firewall, string) {
 	f := new(doctor.Firewall)
-	for _, kind := range []uint16{unix.NFT_MSG_GETCHAIN, unix.NFT_MSG_GETRULE} {
+	for _, kind := range []uint16{unix.NFT_MSG_GETTABLE, unix.NFT_MSG_GETCHAIN, unix.NFT_MSG_GETRULE} {
 		answer, err := wire.NetlinkDump(unix.NETLINK_NETFILTER, nftRequest(kind))
 		switch {
 		case errors.Is(err, unix.EPERM):
@@ -26,6 +26,9 @@ func firewall() (*doctor.Firewall, string) {
 		for _, m := range answer {
 			if m.Type>>8 != unix.NFNL_SUBSYS_NFTABLES {
 				return nil, fmt.Sprintf("it answered with a message of another kind, %d", m.Type)
+			}
+			if t, ok := read.ParseFirewallTable(m.Type, m.Data); ok {
+				f.Tables = append(f.Tables, t)
 			}
 			if c, ok := read.ParseFirewallChain(m.Type, m.Data); ok {
 				f.Chains = append(f.Chains, c)

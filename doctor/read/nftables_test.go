@@ -3,6 +3,7 @@ package read
 import (
 	"encoding/binary"
 	"encoding/hex"
+	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -77,7 +78,7 @@ func TestFirewall_isReadAsTheKernelTellsIt(t *testing.T) {
 	for _, r := range []string{
 		"table inet watertight, chain output: redirect to port 5353, 0 packets", "table inet watertight, chain output: handed over, to a port that is not read",
 		"table inet watertight, chain filter: drop or reject", "table inet watertight, chain filter:", "table inet watertight, chain other: drop or reject, 0 packets",
-		"table inet watertight, chain pre: tproxy to port 8081", "table ip nat, chain out: redirect to port 8443",
+		"table inet watertight, chain pre: tproxy to port 8081", "table ip nat, chain out: dnat to 127.0.0.1:8443",
 	} {
 		if !slices.Contains(rules, r) {
 			t.Errorf("no %q in %q", r, rules)
@@ -109,6 +110,52 @@ func TestFirewall_theTargetsOfIPTablesAreRead(t *testing.T) {
 	}
 }
 
+// TestFirewall_whereIPTablesLeadsIsRead in each form in which iptables-nft says it: that of old, and that of a range.
+func TestFirewall_whereIPTablesLeadsIsRead(t *testing.T) {
+	was := slices.Concat([]byte{1, 0, 0, 0, 3, 0, 0, 0}, []byte{172, 17, 0, 2}, []byte{172, 17, 0, 2}, []byte{0x1f, 0x91, 0x1f, 0x91})
+	four, six := make([]byte, 44), make([]byte, 44)
+	copy(four[4:], []byte{172, 17, 0, 2})
+	copy(six[4:], netip.MustParseAddr("fd00::2").AsSlice())
+	for _, one := range []struct {
+		family   byte
+		revision byte
+		info     []byte
+		want     string
+	}{
+		{2, 0, was, "172.17.0.2"}, {2, 1, four, "172.17.0.2"}, {2, 2, four, "172.17.0.2"}, {10, 2, six, "fd00::2"},
+		{2, 0, was[:8], "invalid IP"}, {10, 2, six[:16], "invalid IP"}, {2, 2, nil, "invalid IP"},
+	} {
+		does := slices.Concat(attributeOf(1, []byte("target\x00")), attributeOf(2, slices.Concat(attributeOf(1, []byte("DNAT\x00")), attributeOf(2, []byte{0, 0, 0, one.revision}), attributeOf(3, one.info))))
+		rule := slices.Concat([]byte{one.family, 0, 0, 0}, attributeOf(1, []byte("nat\x00")), attributeOf(2, []byte("DOCKER\x00")), attributeOf(4, attributeOf(1, does)))
+		got, ok := ParseFirewallRule(nftNewRule, rule)
+		if !ok || !got.Unread || got.To.String() != one.want {
+			t.Errorf("family %d, revision %d: %+v, want %s", one.family, one.revision, got, one.want)
+		}
+	}
+}
+
+func TestFirewall_tablesAreReadWithWhatKeepsThemFromHolding(t *testing.T) {
+	message := func(more ...[]byte) []byte {
+		return slices.Concat(append([][]byte{{1, 0, 0, 0}, attributeOf(1, []byte("watertight\x00"))}, more...)...)
+	}
+	for _, one := range []struct {
+		data []byte
+		want FirewallTable
+	}{
+		{message(attributeOf(2, []byte{0, 0, 0, 0})), FirewallTable{"inet", "watertight", false, 0}},
+		{message(attributeOf(2, []byte{0, 0, 0, 1})), FirewallTable{"inet", "watertight", true, 0}},
+		{message(attributeOf(2, []byte{0, 0, 0, 2}), attributeOf(7, []byte{0, 0, 0x12, 0x67})), FirewallTable{"inet", "watertight", false, 0x1267}},
+	} {
+		if got, ok := ParseFirewallTable(nftNewTable, one.data); !ok || got != one.want {
+			t.Errorf("%+v, want %+v", got, one.want)
+		}
+	}
+	device := slices.Concat([]byte{5, 0, 0, 0}, attributeOf(1, []byte("g\x00")), attributeOf(3, []byte("egress\x00")), attributeOf(4, attributeOf(1, []byte{0, 0, 0, 1})))
+	if c, ok := ParseFirewallChain(nftNewChain, device); !ok || c.Hook != "egress" {
+		t.Errorf("a chain of a device: %+v", c)
+	}
+}
+
 func FuzzFirewall(f *testing.F) {
 	kinds, datas := messages(f)
 	for i := range kinds {
@@ -118,6 +165,9 @@ func FuzzFirewall(f *testing.F) {
 		r, ok := ParseFirewallRule(kind, b)
 		if c, both := ParseFirewallChain(kind, b); ok && both {
 			t.Errorf("one message is %+v and %+v", r, c)
+		}
+		if table, both := ParseFirewallTable(kind, b); ok && both {
+			t.Errorf("one message is %+v and %+v", r, table)
 		}
 		if !ok && r != (FirewallRule{}) {
 			t.Errorf("%+v", r)

@@ -95,7 +95,7 @@ func onlyFourNow(f doctor.Firewall, port uint16) string {
 // onlyFour gives the line of nftables' files that hands over IPv4, if none hands over IPv6.
 func onlyFour(h *doctor.Host, port uint16) string {
 	if h.Firewall != nil {
-		return onlyFourNow(*h.Firewall, port)
+		return onlyFourNow(h.Firewall.InForce(), port)
 	}
 	four := ""
 	for _, f := range h.Readable(nil, "/etc/nftables.conf", "/etc/nftables.d/*.nft", "/etc/nftables/*.nft") {

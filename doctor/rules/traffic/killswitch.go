@@ -11,6 +11,7 @@ import (
 
 	"watertight/config"
 	"watertight/doctor"
+	"watertight/doctor/read"
 )
 
 // settled is how long a host has to be up, until counters of a firewall that are all 0 say something.
@@ -23,11 +24,12 @@ var killSwitch = doctor.Rule{
 	Explain: `A listener "listen.transparent" means that the firewall hands over what programs send. Without its rules nothing is held: programs
 resolve by the host and connect directly, and nothing fails that would be noticed. Rules go away with a restart of the firewall, with
 "nft flush ruleset" at the head of another file, and with the host's restart where nothing loads them.
-Looked for in what the kernel has of nf_tables, which it tells root alone: a rule that hands over to the port of each listener; one that
-hands port 53 over to the DNS of Watertight; where TCP alone is handed over (mode: redirect), a rule or a policy that turns away what is
-not; and, where rules have counters and the host is up for ten minutes, that they are not all 0 (they are too where the rules were loaded a moment
-ago). Rules of iptables-nft and ports out
-of a map are taken for the right ones. Where the kernel's rules may not be seen, nftables' files are read in their place: that they have no
+Looked for in what the kernel has of nf_tables, which it tells root alone: a rule that hands over to the port of each listener, at this
+host; one that hands port 53 over to the DNS of Watertight; where TCP alone is handed over (mode: redirect), a rule or a policy that turns
+away what is not, on the way of what is handed over; and, where rules have counters and the host is up for ten minutes, that they are not all
+0 (they are too where the rules were loaded a moment ago). Tables are judged by what they do, whatever their names: a dormant one does
+nothing, one that a program owns (flags owner) is gone with that, and what leads to a container's address, or is Docker's, Podman's, CNI's or
+Kubernetes' own, holds nobody. Other rules of iptables-nft and ports out of a map are taken for the right ones. Where the kernel's rules may not be seen, nftables' files are read in their place: that they have no
 such rule is medium, for another program may load it. That nothing loads them at the next start is medium too.`,
 	Find: func(h *doctor.Host) []doctor.Finding {
 		if !h.HandedOver() {
@@ -56,62 +58,97 @@ const (
 )
 
 // inKernel judges the rules that the kernel has.
-func inKernel(h *doctor.Host, f doctor.Firewall) []doctor.Finding {
+func inKernel(h *doctor.Host, all doctor.Firewall) []doctor.Finding {
+	f := all.InForce()
 	listeners := h.Config.Listen.Transparent
 	stands := fmt.Sprintf("kernel: nf_tables has %d rules", len(f.Rules))
 	var missing []string
+	var ours []netip.AddrPort
 	for _, l := range listeners {
-		if !f.HandsOver(l.Address.Port()) {
+		ours = append(ours, l.Address)
+		if len(f.Handing(l.Address)) == 0 {
 			missing = append(missing, fmt.Sprintf("%s: listen.transparent has %s", h.Config.File, l.Address))
 		}
 	}
 	switch len(missing) {
 	case 0:
 	case len(listeners):
-		return []doctor.Finding{{Fact: "the firewall hands nothing over to Watertight: what programs send goes past it", Evidence: append(missing, stands+", none of which hands over to these ports"), Fix: mendRules}}
+		missing = append(missing, stands+", none of which hands over to these ports")
+		return []doctor.Finding{{Fact: "the firewall hands nothing over to Watertight: what programs send goes past it", Evidence: append(missing, tables(all, elsewhere(f, listeners)...)...), Fix: mendRules}}
 	default:
-		return []doctor.Finding{{Fact: "the firewall hands nothing over to one of the listeners", Evidence: append(missing, stands), Fix: mendRules}}
+		return []doctor.Finding{{Fact: "the firewall hands nothing over to one of the listeners", Evidence: append(append(missing, stands), tables(all)...), Fix: mendRules}}
 	}
 	var found []doctor.Finding
-	if dns := h.DNS(); len(dns) > 0 && !slices.ContainsFunc(dns, func(at netip.AddrPort) bool { return f.HandsOver(at.Port()) }) {
+	dns := h.DNS()
+	if len(dns) > 0 && len(f.Handing(dns...)) == 0 {
 		found = append(found, doctor.Finding{
 			Severity: doctor.Medium, Fact: "the firewall hands no DNS over to Watertight: names are looked up past it, or not at all",
 			Evidence: []string{fmt.Sprintf("%s: listen.dns has %s", h.Config.File, dns[0]), stands + ", none of which redirects to that port"}, Fix: mendRules,
 		})
 	}
 	tcpAlone := !slices.ContainsFunc(listeners, func(l config.TransparentListener) bool { return l.Mode != config.ModeRedirect })
-	if tcpAlone && !f.TurnsAway() {
+	handing := f.Handing(ours...)
+	if sent, through := f.Takes(handing); tcpAlone && !f.TurnsAway(sent, through) {
 		found = append(found, doctor.Finding{
 			Fact:     "the firewall hands TCP over, and nothing turns datagrams away: QUIC and the like go past Watertight",
-			Evidence: append(handing(f), "kernel: no rule on the way out drops or rejects, and no chain there has policy drop"), Fix: mendRules,
+			Evidence: append(append(evidenceOf(handing), "kernel: no rule on the way out drops or rejects, and no chain there has policy drop"), tables(all)...), Fix: mendRules,
 		})
 	}
-	if up, ok := uptime(h); ok && up >= settled && idle(f) {
+	handing = f.Handing(append(ours, dns...)...)
+	if up, ok := uptime(h); ok && up >= settled && idle(handing) {
 		found = append(found, doctor.Finding{
-			Severity: doctor.Medium, Fact: fmt.Sprintf("the rules that hand over to Watertight have counted no packet, and this host is up for %s", strings.TrimSuffix(up.Truncate(time.Minute).String(), "0s")), Evidence: handing(f), Fix: mendOrder,
+			Severity: doctor.Medium, Fact: fmt.Sprintf("the rules that hand over to Watertight have counted no packet, and this host is up for %s", strings.TrimSuffix(up.Truncate(time.Minute).String(), "0s")), Evidence: evidenceOf(handing), Fix: mendOrder,
 		})
+	}
+	return append(found, kept(all)...)
+}
+
+// elsewhere gives the rules that lead to a port of a listener, and not to this host.
+func elsewhere(f doctor.Firewall, listeners []config.TransparentListener) (text []string) {
+	for _, r := range f.Rules {
+		if r.To.IsValid() && slices.ContainsFunc(listeners, func(l config.TransparentListener) bool { return r.Redirect == l.Address.Port() }) {
+			text = append(text, "kernel: "+r.String()+", which is not this program")
+		}
+	}
+	return text
+}
+
+// tables adds to some evidence what keeps tables with Watertight's names from holding.
+func tables(f doctor.Firewall, text ...string) []string {
+	for _, t := range f.Tables {
+		if t.Dormant && strings.HasPrefix(t.Name, "watertight") {
+			text = append(text, fmt.Sprintf("kernel: table %s %s is dormant: none of its chains is in force", t.Family, t.Name))
+		}
+	}
+	return text
+}
+
+// kept finds the table of the rules in the hands of a program, with which it goes.
+func kept(f doctor.Firewall) (found []doctor.Finding) {
+	for _, t := range f.Tables {
+		if t.Name == "watertight" && t.Owner != 0 {
+			found = append(found, doctor.Finding{
+				Severity: doctor.Medium, Fact: "the rules that hand over to Watertight are gone when the program ends that loaded them",
+				Evidence: []string{fmt.Sprintf("kernel: table %s %s is owned by port %d of netlink, which is that of a program that runs (flags owner)", t.Family, t.Name, t.Owner)}, Fix: mendRules,
+			})
+		}
 	}
 	return found
 }
 
-// handing gives the rules that hand over, as evidence.
-func handing(f doctor.Firewall) []string {
+// evidenceOf gives rules as evidence.
+func evidenceOf(rules []read.FirewallRule) []string {
 	var all []string
-	for _, r := range f.Rules {
-		if r.HandsOver() {
-			all = append(all, "kernel: "+r.String())
-		}
+	for _, r := range rules {
+		all = append(all, "kernel: "+r.String())
 	}
 	return all
 }
 
 // idle says whether rules that hand over count, and none of these has seen a packet.
-func idle(f doctor.Firewall) bool {
+func idle(handing []read.FirewallRule) bool {
 	counted := false
-	for _, r := range f.Rules {
-		if !r.HandsOver() {
-			continue
-		}
+	for _, r := range handing {
 		if !r.Counted || r.Packets > 0 {
 			return false
 		}
