@@ -29,8 +29,8 @@ func (s subject) Doors() (all []leaktest.Door) {
 // unproven is why a door is not tried that asks for proof, where there is no pass.
 const unproven = "it asks for proof of who comes, which the test has not"
 
-// unreached is why a door is not tried to which the system leads what was meant for others.
-const unreached = "what comes there is what the firewall's rules lead there, and the test changes no rules; try it from a client whose packets they take"
+// unreached is why a transparent listener is not tried.
+const unreached = "it has no `mark`, and is for the hosts behind a router, or for rules that know this program by its user and leave its test alone, too; try it from a client whose packets they take"
 
 // door gives a listener as the test has it. It gives false for what is no door of clients.
 func (s subject) door(l *listener) (leaktest.Door, bool) {
@@ -59,7 +59,9 @@ func (s subject) door(l *listener) (leaktest.Door, bool) {
 			}
 		}
 	case kindTransparent:
-		door.Kind, door.Unfit = leaktest.DoorTransparent, unreached
+		if door.Kind, door.Packets = leaktest.DoorTransparent, l.packets != nil; s.d.current().config.Listen.Mark() == 0 {
+			door.Unfit = unreached
+		}
 		return door, true
 	default:
 		return door, false

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 
 	"watertight/event"
+	"watertight/leaktest"
 )
 
 // testClients are the sockets of this process by which a test of the program comes in at its own doors. What comes from them
@@ -14,7 +15,7 @@ import (
 type testClients struct {
 	some atomic.Bool // the map is not empty
 	mu   sync.RWMutex
-	at   map[netip.AddrPort]struct{}
+	at   map[netip.AddrPort]leaktest.Taken // what was decided of them last
 }
 
 // dialled remembers a socket until forget.
@@ -26,9 +27,9 @@ func (c *testClients) dialled(conn net.Conn, err error) (net.Conn, error) {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		if c.at == nil {
-			c.at = make(map[netip.AddrPort]struct{})
+			c.at = make(map[netip.AddrPort]leaktest.Taken)
 		}
-		c.at[unmapped(at)] = struct{}{}
+		c.at[unmapped(at)] = leaktest.Taken{}
 		c.some.Store(true)
 	}
 	return conn, nil
@@ -52,6 +53,26 @@ func (c *testClients) has(at netip.AddrPort) bool {
 	return ok
 }
 
+// tells remembers what was decided of a request from one of them. It says false for one of a client.
+func (c *testClients) tells(r *event.Request) bool {
+	if !c.has(r.Client) {
+		return false
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if _, ok := c.at[unmapped(r.Client)]; ok {
+		c.at[unmapped(r.Client)] = leaktest.Taken{Door: r.Door, Channel: r.Channel, Code: r.Code}
+	}
+	return true
+}
+
+// took gives what was decided last of what came from there.
+func (c *testClients) took(at netip.AddrPort) leaktest.Taken {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	return c.at[unmapped(at)]
+}
+
 func unmapped(at netip.AddrPort) netip.AddrPort {
 	return netip.AddrPortFrom(at.Addr().Unmap(), at.Port())
 }
@@ -64,7 +85,7 @@ type ofUsers struct {
 
 // Request passes on what did not come from a test.
 func (s ofUsers) Request(r *event.Request) {
-	if !s.but.has(r.Client) {
+	if !s.but.tells(r) {
 		s.Sink.Request(r)
 	}
 }

@@ -1,6 +1,7 @@
 package leaktest
 
 import (
+	"bufio"
 	"context"
 	"crypto/tls"
 	"encoding/json"
@@ -112,6 +113,28 @@ func withoutURL(err error) error {
 		return u.Err
 	}
 	return err
+}
+
+// visit makes a request to the canary over a connection, by one of its names.
+func (a *api) visit(ctx context.Context, conn net.Conn, host string) error {
+	ctx, cancel := context.WithTimeout(ctx, apiLimit)
+	defer cancel()
+	defer context.AfterFunc(ctx, func() { _ = conn.Close() })()
+	if a.base.Scheme == "https" {
+		inside := tls.Client(conn, &tls.Config{MinVersion: tls.VersionTLS13, RootCAs: a.canary.Roots, ServerName: host})
+		if err := inside.HandshakeContext(ctx); err != nil {
+			return err
+		}
+		conn = inside
+	}
+	if _, err := fmt.Fprintf(conn, "GET / HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n", host); err != nil {
+		return err
+	}
+	response, err := http.ReadResponse(bufio.NewReader(io.LimitReader(conn, apiHead)), nil)
+	if err != nil {
+		return err
+	}
+	return response.Body.Close()
 }
 
 // zone asks what canary it is.

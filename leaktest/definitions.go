@@ -43,6 +43,10 @@ func definitions() []definition {
 			fix:    fixSecond, try: tryNamesByGateway,
 		},
 		{
+			Listed: Listed{ID: "HANDED-OVER", Title: "What programs of this host send that know of no proxy is handed over, and goes through its name's channel", Cause: "H2", Canary: true, NeededWhere: "a transparent listener has a `mark`"},
+			fix:    fixRules, try: tryHandedOver,
+		},
+		{
 			Listed: Listed{ID: "FAILING-NAME", Title: "A name that fails, is bogus, or has no answer is asked of nobody else", Cause: "B1", Canary: true, Needed: true},
 			fix:    fixSecond, stage: failing, try: tryFailing,
 		},

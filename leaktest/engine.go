@@ -35,6 +35,7 @@ type run struct {
 
 	progress progress
 	within   within
+	outside  outside
 
 	mu     sync.Mutex
 	labels []string // all that were made

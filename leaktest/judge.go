@@ -19,6 +19,7 @@ type visited struct {
 	channel string // whose resolver is to ask for it
 	nobody  bool   // nobody is to ask for it
 	must    bool   // it has to be seen, else nothing is shown
+	came    bool   // a request by it was answered, and the canary has to have seen from where that came
 	cause   string // of a second resolver; empty: that of the case
 }
 
@@ -132,6 +133,9 @@ func (r *run) judge(v visited, cause string, s visit.Seen, f *findings) {
 		f.note("%s: the canary has seen no question", v.what)
 	default:
 		f.held("%s: the canary was asked by %s", v.what, strings.Join(by, " and "))
+	}
+	if v.came && len(s.Requests) == 0 {
+		f.doubt("run it again, against a canary that keeps more", "%s: the canary does not know from where the request came", v.what)
 	}
 	r.judgeRequests(v, s, f)
 }

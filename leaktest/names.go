@@ -96,7 +96,7 @@ func tryNamesByDoor(ctx context.Context, r *run, f *findings) {
 	}
 	var trying sync.WaitGroup
 	for _, d := range r.doors {
-		if d.Kind == DoorTransparent {
+		if d.Kind == DoorTransparent && d.Unfit != "" {
 			f.skip("%s %s: %s", d.Kind, d.At, d.Unfit)
 		}
 	}

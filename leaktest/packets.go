@@ -46,13 +46,13 @@ func (r *run) judgePacket(s Sighting, f *findings) {
 			"%s (%s) was asked for in clear: %s, and whose question that was is not known", own.Host, own.Of, way)
 	case isOwn:
 		f.note("%s (%s) was asked for in clear: %s; whether that was for this program, its traps say (TRAP)", own.Host, own.Of, way)
-	case s.Label != "" && s.Label == r.control.label:
+	case s.Label != "" && s.Label == r.control.label, r.outside.sent(s):
 		return
 	case r.named(s): // it is judged by its name
 	case shown:
-		f.held("the gateway showed the canary a name in its handshake, as every client of https:// does: %s", way)
+		f.held("the canary was shown a name in a handshake, as by every client of https://: %s", way)
 	case maybe:
-		f.doubt("write the hop's address in place of its name", "the gateway showed a name in its handshake, and whether that went to the first hop is not known: %s", way)
+		f.doubt("write the hop's address in place of its name", "a name was shown in a handshake, and whether that went to the first hop is not known: %s", way)
 	case told:
 		f.held("a hop that resolves was given a name, as configured: %s", way)
 	case perhaps:
@@ -86,7 +86,7 @@ func (r *run) toldTheName(s Sighting) (yes, perhaps bool) {
 	return yes, perhaps && !yes
 }
 
-// shownToCanary says whether a packet has a name that the gateway says to the canary in a handshake of TLS, on the way of its channel:
+// shownToCanary says whether a packet has a name that is said to the canary in a handshake of TLS, on the way of its channel:
 // to the canary itself, or to the first hop, and perhaps that, where the hop is known by its own name alone.
 func (r *run) shownToCanary(s Sighting) (yes, perhaps bool) {
 	k := r.known[r.shown[s.Label]]
@@ -108,10 +108,11 @@ func trySockets(_ context.Context, r *run, f *findings) {
 		f.skip("sockets were not looked at: %s", r.unseen)
 		return
 	}
-	for _, s := range r.observed.Sockets {
+	others := slices.DeleteFunc(slices.Clone(r.observed.Sockets), r.outside.has)
+	for _, s := range others {
 		f.leak("B5", "", "this process has a socket where names are asked for in clear: %s", s)
 	}
-	if len(r.observed.Sockets) == 0 {
+	if len(others) == 0 {
 		f.held("this process has no socket to a port where names are asked for in clear")
 	}
 }

@@ -15,6 +15,7 @@ import (
 
 func TestACleanProgramIsSealed(t *testing.T) {
 	w := newWorld(t)
+	handsOver(nil)(w)
 	r := w.run()
 	if r.Verdict != Sealed {
 		t.Errorf("verdict %s", r.Verdict)

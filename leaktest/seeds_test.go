@@ -2,6 +2,7 @@ package leaktest
 
 import (
 	"net/netip"
+	"slices"
 	"strings"
 
 	"watertight/dnswire"
@@ -185,5 +186,5 @@ func leaky() []seeded {
 			name: "a library asks the host", id: "TRAP", cause: "A2",
 			seed: func(w *world) { w.counts = Counters{TrappedLookups: 1} },
 		},
-	}, leakyToo()...), append(leakyWindows(), leakyInside()...)...)
+	}, leakyToo()...), slices.Concat(leakyWindows(), leakyInside(), leakyHands())...)
 }

@@ -61,7 +61,7 @@ const (
 	DoorProxy   DoorKind = "proxy" // HTTP CONNECT, plain HTTP, SOCKS 4a and 5
 	DoorDNS     DoorKind = "dns"
 	DoorGateway DoorKind = "gateway"
-	// DoorTransparent is never tried: what comes there was meant for others.
+	// DoorTransparent is where the firewall hands over what was meant for others. It is tried by a [Handing].
 	DoorTransparent DoorKind = "transparent"
 )
 
@@ -76,6 +76,8 @@ type Door struct {
 	TLS, HTTPS, HTTP2 bool
 	// Proof is what the test says where a proxy or a gateway asks who comes; zero: it does not.
 	Proof Proof
+	// Packets says that a transparent listener takes datagrams.
+	Packets bool
 	// Entries are those of a gateway, for people.
 	Entries []string
 	// Generic says to which channel the generic form of a gateway (/https/HOST:PORT/) leads. The error is why it does not lead

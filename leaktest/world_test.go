@@ -71,6 +71,7 @@ type world struct {
 	stranger       bool   // the mixed port lets in nobody whom it does not know
 	shut           bool   // what no policy refuses is refused all the same
 	open           string // the case by which a contained program gets out
+	rules          *rules // of the firewall; nil: it hands nothing over
 
 	mu     sync.Mutex
 	log    map[string]*visit.Seen
@@ -250,6 +251,15 @@ func (q queue) Addr() net.Addr { return &net.TCPAddr{} }
 // ServeHTTP is the canary's API.
 func (w *world) ServeHTTP(out http.ResponseWriter, r *http.Request) {
 	give := func(v any) { _ = json.NewEncoder(out).Encode(v) }
+	if label, _, _, err := visit.Parse(r.Host, zone); err == nil {
+		at := netip.MustParseAddrPort(r.RemoteAddr)
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if s := w.log[label]; s != nil {
+			s.Requests = append(s.Requests, visit.Request{From: at, Network: w.network(at.Addr()), Host: r.Host})
+		}
+		return
+	}
 	path := strings.TrimPrefix(r.URL.Path, "/api")
 	switch label, ofLabel := strings.CutPrefix(path, visit.PathLabel); {
 	case ofLabel:

@@ -168,35 +168,41 @@ func (w *world) dialDNS(overTCP bool) func(context.Context, ...string) (net.Conn
 		near, far := net.Pipe()
 		go func() {
 			defer far.Close()
-			b := make([]byte, 2048)
-			n, err := far.Read(b)
-			if err != nil {
-				return
+			if reply, ok := w.answerDNS(far, overTCP); ok {
+				_, _ = far.Write(reply)
 			}
-			b = b[:n]
-			if overTCP {
-				b = b[2:]
-			}
-			var q dnswire.Asked
-			if _, err := q.Read(b); err != nil {
-				return
-			}
-			_ = w.asked("out", q.Name, "dns", q.Type)
-			a, err := dnswire.Local(q.Question, dnswire.Reply{})
-			if err != nil {
-				return
-			}
-			reply, err := q.AppendReply(nil, a, dnswire.Said{Limit: 2048})
-			if err != nil {
-				return
-			}
-			if overTCP {
-				reply = append([]byte{byte(len(reply) >> 8), byte(len(reply))}, reply...)
-			}
-			_, _ = far.Write(reply)
 		}()
 		return near, nil
 	}
+}
+
+// answerDNS reads a question, and gives the answer.
+func (w *world) answerDNS(far net.Conn, overTCP bool) (reply []byte, ok bool) {
+	b := make([]byte, 2048)
+	n, err := far.Read(b)
+	if err != nil {
+		return nil, false
+	}
+	b = b[:n]
+	if overTCP {
+		b = b[2:]
+	}
+	var q dnswire.Asked
+	if _, err := q.Read(b); err != nil {
+		return nil, false
+	}
+	_ = w.asked("out", q.Name, "dns", q.Type)
+	a, err := dnswire.Local(q.Question, w.gives(q.Question))
+	if err != nil {
+		return nil, false
+	}
+	if reply, err = q.AppendReply(nil, a, dnswire.Said{Limit: 2048}); err != nil {
+		return nil, false
+	}
+	if overTCP {
+		reply = append([]byte{byte(len(reply) >> 8), byte(len(reply))}, reply...)
+	}
+	return reply, true
 }
 
 // dialGateway is a client at the gateway.

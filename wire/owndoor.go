@@ -2,6 +2,7 @@ package wire
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"net/netip"
 )
@@ -27,4 +28,15 @@ func reachable(at netip.AddrPort) netip.AddrPort {
 		return netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), at.Port())
 	}
 	return netip.AddrPortFrom(netip.IPv6Loopback(), at.Port())
+}
+
+// DialAsOthers connects as any program of this host does that knows of no proxy: without a mark by which the firewall would leave it
+// alone, and to any port, those of DNS among them. It is for the test of what the firewall hands over, and for addresses of its canary
+// alone: nothing real is asked over it. network is tcp or udp.
+func DialAsOthers(ctx context.Context, network string, to netip.AddrPort) (net.Conn, error) {
+	if !to.IsValid() || to.Port() == 0 || network != "tcp" && network != "udp" {
+		return nil, fmt.Errorf("wire: %w: %s %v", ErrAddress, network, to)
+	}
+	d := net.Dialer{Resolver: refusing}
+	return d.DialContext(ctx, network, to.String()) // the address is literal
 }

@@ -121,7 +121,7 @@ type Door struct {
 
 	mu       sync.Mutex
 	draining bool
-	conns    map[*net.TCPConn]bool
+	conns    map[*net.TCPConn]netip.AddrPort // where each was meant for; not valid before that is known
 }
 
 // New checks the options.
@@ -129,7 +129,7 @@ func New(o Options) (*Door, error) {
 	if err := o.validate(); err != nil {
 		return nil, err
 	}
-	d := &Door{o: o, conns: map[*net.TCPConn]bool{}, flows: flow.NewBudget(o.Flows)}
+	d := &Door{o: o, conns: map[*net.TCPConn]netip.AddrPort{}, flows: flow.NewBudget(o.Flows)}
 	d.connections.Store(int64(o.Connections))
 	d.ctx, d.end = context.WithCancel(context.Background())
 	return d, nil
@@ -208,7 +208,7 @@ func (d *Door) enter(conn *net.TCPConn) bool {
 		return false
 	}
 	d.open.Add(1)
-	d.conns[conn] = true
+	d.conns[conn] = netip.AddrPort{}
 	d.busy.Add(1)
 	return true
 }
@@ -221,6 +221,28 @@ func (d *Door) leave(conn *net.TCPConn) {
 	d.open.Add(-1)
 	d.o.Together.give()
 	d.busy.Done()
+}
+
+// learn remembers where a connection was meant for.
+func (d *Door) learn(conn *net.TCPConn, meant netip.AddrPort) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if _, ok := d.conns[conn]; ok {
+		d.conns[conn] = meant
+	}
+}
+
+// Has says whether the door has a connection that a client made from one address to another: it was handed over.
+func (d *Door) Has(from, meant netip.AddrPort) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for conn, to := range d.conns {
+		client, ok := conn.RemoteAddr().(*net.TCPAddr)
+		if ok && to == plain(meant) && plain(client.AddrPort()) == plain(from) {
+			return true
+		}
+	}
+	return false
 }
 
 // contain keeps a panic to its connection or flow.
@@ -254,6 +276,7 @@ func (d *Door) serve(ctx context.Context, conn *net.TCPConn, meant Meant) {
 		reset(conn)
 		return
 	}
+	d.learn(conn, to)
 	var h heard
 	known, err := d.known(&r, to)
 	if err == nil && !known {

@@ -100,6 +100,13 @@ func (in *inside) relay(_ context.Context, client, server net.Conn) (up, down in
 // meantFor opens a door to which every connection was meant for one address, and connects to it.
 func (in *inside) meantFor(t *testing.T, to string, err error) *net.TCPConn {
 	t.Helper()
+	conn, _ := in.doorFor(t, to, err)
+	return conn
+}
+
+// doorFor is meantFor with the door.
+func (in *inside) doorFor(t *testing.T, to string, err error) (*net.TCPConn, *Door) {
+	t.Helper()
 	door, derr := New(Options{
 		Dialer: in, Relay: in.relay, Sink: in, Logger: slog.New(slog.DiscardHandler), Connections: 9, Flows: 9,
 		Own: func(_, _ netip.AddrPort) bool { return in.own }, Stands: in.stands, Door: event.DoorTransparent, PacketDoor: event.DoorTransparentUDP,
@@ -136,26 +143,7 @@ func (in *inside) meantFor(t *testing.T, to string, err error) *net.TCPConn {
 			t.Error("a connection is left")
 		}
 	})
-	return conn.(*net.TCPConn)
-}
-
-// echo is an origin that sends back what it gets.
-func echo(t *testing.T) string {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() })
-	go func() {
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go func() { _, _ = io.Copy(conn, conn); conn.Close() }()
-		}
-	}()
-	return l.Addr().String()
+	return conn.(*net.TCPConn), door
 }
 
 const meant = "203.0.113.7:443"

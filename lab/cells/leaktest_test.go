@@ -112,7 +112,7 @@ func TestLeakTest_TellsASealedProxyFromOneThatLeaks(t *testing.T) {
 	}
 	o.forgetfulIsSeen(t)
 
-	for id, way := range map[string]string{"NAME-BY-DOOR": "by CONNECT over HTTP/3", "DNS-DOOR": "over QUIC", "PACKETS": "the gateway showed the canary a name"} {
+	for id, way := range map[string]string{"NAME-BY-DOOR": "by CONNECT over HTTP/3", "DNS-DOOR": "over QUIC", "PACKETS": "the canary was shown a name"} {
 		if c, _ := r.Find(id); !strings.Contains(strings.Join(c.Evidence, "\n"), way) {
 			t.Errorf("%s: nothing is said of what is %q\n%s", id, way, strings.Join(c.Evidence, "\n"))
 		}
