@@ -155,7 +155,7 @@ func (x *exchange) match(t *Table) (match, *fault.Error) {
 	if f != nil {
 		return m, f
 	}
-	m.base = x.base + m.base
+	m.base, m.secure = x.base+m.base, x.r.TLS != nil
 	if m.identity = m.entry.Identity; m.identity == (client.Identity{}) {
 		m.identity = x.identity
 	}

@@ -212,7 +212,10 @@ func TestWhatIsLeftOfAListenerThatIsGoneServesNothingMore(t *testing.T) {
 
 func TestOverTLSTheGatewayIsCalledByHTTPS(t *testing.T) {
 	cert := authorities.Issue([]string{"gw.example.com"}, nil)
-	w := newWorld(t, func(rw http.ResponseWriter, r *http.Request) { io.WriteString(rw, r.Header.Get("Origin")) })
+	w := newWorld(t, func(rw http.ResponseWriter, r *http.Request) {
+		rw.Header().Set("Set-Cookie", "a=b; Secure; Path=/v1/")
+		io.WriteString(rw, r.Header.Get("Origin"))
+	})
 	w.terms.Hosts = []string{"gw.example.com"}
 	w.terms.TLS = gate.ServerTLS(&cert, nil)
 	w.terms.Rules = gate.Open().OverTLS()
@@ -233,6 +236,9 @@ func TestOverTLSTheGatewayIsCalledByHTTPS(t *testing.T) {
 		resp, body := w.do(&http.Client{Transport: tr}, r)
 		if resp.StatusCode != 200 || body != "https://"+originName || (resp.ProtoMajor == 2) != h2 {
 			t.Errorf("%s %s %s", resp.Proto, resp.Status, body)
+		}
+		if got := resp.Header.Get("Set-Cookie"); got != "a=b; Secure; Path=/openai/v1/" {
+			t.Errorf("%s: the cookie became %q", resp.Proto, got)
 		}
 		r.Header.Set("Origin", "http://gw.example.com")
 		if resp, body := w.do(&http.Client{Transport: tr}, r); resp.StatusCode != 403 {

@@ -89,8 +89,8 @@ func (m match) backLinks(from *url.URL, v string) string {
 }
 
 // backCookie maps a cookie (RFC 6265, section 4.1): it is for the gateway's host, and for paths of the entry alone, since
-// other origins have theirs beside. It loses Secure, because the client speaks clear text to the gateway and would not send
-// it; one whose name asks for it keeps it. It says false of a cookie for a path that is not below the entry: it would come to
+// other origins have theirs beside. Where the client speaks clear text to the gateway it loses Secure, because it would not be sent
+// back; one whose name asks for it keeps it. It says false of a cookie for a path that is not below the entry: it would come to
 // nobody, or to another origin.
 func (m match) backCookie(v string) (string, bool) {
 	parts := strings.Split(v, ";")
@@ -105,7 +105,7 @@ func (m match) backCookie(v string) (string, bool) {
 		case "path": // the last one counts (section 5.2)
 			path = strings.TrimSpace(value)
 		case "secure":
-			if prefixed {
+			if m.secure || prefixed {
 				out = append(out, p)
 			}
 		default:

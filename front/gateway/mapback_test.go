@@ -70,6 +70,16 @@ func TestCookiesAreForTheEntryAlone(t *testing.T) {
 		}
 	}
 	m := v1(t)
+	m.secure = true
+	for cookie, want := range map[string]string{
+		"a=b; Path=/v1/; Secure":                "a=b; Secure; Path=/openai/",
+		"a=b; secure; SameSite=None; Path=/v1/": "a=b; secure; SameSite=None; Path=/openai/",
+		"a=b; Path=/v1/":                        "a=b; Path=/openai/",
+	} {
+		if got, ok := m.backCookie(cookie); got != want || !ok {
+			t.Errorf("over TLS %q became %q, want %q", cookie, got, want)
+		}
+	}
 	m.rest = "" // asked for as /openai, whose folder is that of every origin
 	if got, ok := m.backCookie("a=b"); got != "a=b; Path=/openai/" || !ok {
 		t.Errorf("became %q", got)

@@ -127,6 +127,7 @@ type match struct {
 	rest   string // the path below both, as it was written
 	// identity is whom the request is for.
 	identity client.Identity
+	secure   bool // the client speaks TLS to the gateway
 }
 
 // originForm is the path and the query that the origin is asked for, their octets as the client wrote them.
