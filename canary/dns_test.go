@@ -37,7 +37,7 @@ func newNames(t testing.TB, change func(*Options)) *DNS {
 			{Name: "ns1." + testZone, Addresses: []netip.Addr{netip.MustParseAddr("192.0.2.53"), netip.MustParseAddr("2001:db8::53")}},
 			{Name: "a.b.ns." + testZone, Addresses: []netip.Addr{netip.MustParseAddr("192.0.2.54")}},
 		},
-		Secure: true, Log: NewLog(LogOptions{Now: time.Now}), Networks: Nowhere{}, Now: time.Now, Version: "test",
+		Secure: true, Log: NewLog(LogOptions{Now: time.Now, Passed: Stopwatch()}), Networks: Nowhere{}, Now: time.Now, Version: "test",
 		Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
 	}
 	if change != nil {

@@ -266,7 +266,7 @@ func TestAForgedAddressIsNotFlooded(t *testing.T) {
 
 func TestAFloodFromEverywhereLeavesMemoryAsItIs(t *testing.T) {
 	const bound = 2 << 20
-	d := newNames(t, func(o *Options) { o.Log = NewLog(LogOptions{Now: time.Now, Octets: bound}) })
+	d := newNames(t, func(o *Options) { o.Log = NewLog(LogOptions{Now: time.Now, Passed: Stopwatch(), Octets: bound}) })
 	before := heap()
 	for i := range 20_000 {
 		q := pack(t, question(visit.Name(numbered(i), visit.Branches[i%3], testZone), dns.TypeA))

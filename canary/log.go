@@ -25,8 +25,16 @@ type LogOptions struct {
 	PerVisit int
 	// Octets bounds the memory of all in octets, with what the program needs to find it again. Zero means 64 MiB.
 	Octets int
-	// Now is the clock. It is wanted: the time of day, or a test's.
+	// Now is the clock that says when something came. It is wanted: the time of day, or a test's.
 	Now func() time.Time
+	// Passed is what has passed since some moment, by a clock that nobody sets: a [Stopwatch], or a test's. It is wanted.
+	Passed func() time.Duration
+}
+
+// Stopwatch runs from now on.
+func Stopwatch() func() time.Duration {
+	started := time.Now()
+	return func() time.Duration { return time.Since(started) }
 }
 
 // The least that a log has room for: one visit of one question.
@@ -34,8 +42,8 @@ const leastOctets = 16 << 10
 
 func (o *LogOptions) validate() error {
 	switch {
-	case o.Now == nil:
-		return errors.New("canary: a log needs a clock")
+	case o.Now == nil || o.Passed == nil:
+		return errors.New("canary: a log needs a clock, and one that nobody sets")
 	case o.Visits < 0 || o.PerVisit < 0 || o.Octets < 0:
 		return errors.New("canary: a limit of the log is negative")
 	case o.Octets > 0 && o.Octets < leastOctets:
@@ -56,16 +64,26 @@ type Log struct {
 	asked  list.List                                 // of *seen, the one that was quiet for longest first: nobody came
 	came   list.List                                 // likewise: somebody came
 	octets struct{ all, came int }
+	clock  struct { // at the last look
+		age, passed time.Duration // since the log was made
+		now         time.Time
+	}
+}
+
+// kept is something that was seen.
+type kept[T any] struct {
+	what T
+	age  time.Duration // of the log when it came
 }
 
 // seen is what there is of one visit.
 type seen struct {
 	label    [visit.LabelLength]byte
-	queries  []visit.Query
-	requests []visit.Request
-	last     time.Time // when something came last
-	octets   int       // of the strings and networks that the slices lead to
-	came     bool      // there was a request
+	queries  []kept[visit.Query]
+	requests []kept[visit.Request]
+	last     time.Duration // the age of the log when something came last
+	octets   int           // of the strings and networks that the slices lead to
+	came     bool          // there was a request
 	cut      bool
 }
 
@@ -77,7 +95,9 @@ func NewLog(o LogOptions) *Log {
 	setDefault(&o.Visits, 50_000)
 	setDefault(&o.PerVisit, 200)
 	setDefault(&o.Octets, 64<<20)
-	return &Log{o: o, visits: make(map[[visit.LabelLength]byte]*list.Element)}
+	l := &Log{o: o, visits: make(map[[visit.LabelLength]byte]*list.Element)}
+	l.clock.now, l.clock.passed = o.Now().Round(0).UTC(), o.Passed()
+	return l
 }
 
 func setDefault[T comparable](field *T, value T) {
@@ -85,6 +105,20 @@ func setDefault[T comparable](field *T, value T) {
 	if *field == zero {
 		*field = value
 	}
+}
+
+// look gives the time, and the age of the log: what has passed by the clock that nobody sets, and by the other one where that went on for
+// longer, as after a sleep of the host. Setting a clock back has nothing kept for longer.
+func (l *Log) look() (now time.Time, age time.Duration) {
+	const setByHand = time.Second // less is the two clocks' own
+	c := &l.clock
+	now, passed := l.o.Now().Round(0).UTC(), l.o.Passed()
+	step := passed - c.passed
+	if by := now.Sub(c.now); by > step+setByHand {
+		step = by
+	}
+	c.now, c.passed, c.age = now, passed, c.age+step
+	return now, c.age
 }
 
 // Run forgets what is too old until ctx ends: also where nothing new comes.
@@ -111,7 +145,7 @@ func (l *Log) Query(label string, q visit.Query) {
 			return
 		}
 		q.At = now
-		s.queries = append(s.queries, q)
+		s.queries = append(s.queries, kept[visit.Query]{q, s.last})
 		s.octets += queryOctets(&q)
 	})
 }
@@ -125,7 +159,7 @@ func (l *Log) Request(label string, r visit.Request) {
 			return
 		}
 		r.At = now
-		s.requests = append(s.requests, r)
+		s.requests = append(s.requests, kept[visit.Request]{r, s.last})
 		s.octets += requestOctets(&r)
 	})
 }
@@ -138,7 +172,7 @@ func (l *Log) add(label string, came bool, put func(*seen, time.Time)) {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	now := l.o.Now().Round(0).UTC()
+	now, age := l.look()
 	e := l.visits[key]
 	if e == nil {
 		if len(l.visits) >= l.o.Visits {
@@ -156,8 +190,8 @@ func (l *Log) add(label string, came bool, put func(*seen, time.Time)) {
 		l.visits[key] = e
 		l.octets.came += before + overhead
 	}
-	s.drop(now.Add(-Keep))
-	s.last = now
+	s.drop(age - Keep)
+	s.last = age
 	put(s, now)
 	l.count(s, s.size()-before)
 	l.list(s).MoveToBack(e)
@@ -202,11 +236,12 @@ func (l *Log) forget(e *list.Element) {
 func (l *Log) sweep() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	since := l.o.Now().Add(-Keep)
+	_, age := l.look()
+	since := age - Keep
 	for _, visits := range []*list.List{&l.asked, &l.came} {
 		for e := visits.Front(); e != nil; {
 			s, next := e.Value.(*seen), e.Next()
-			if s.last.Before(since) {
+			if s.last < since {
 				l.forget(e)
 			} else {
 				before := s.size()
@@ -242,13 +277,18 @@ func (l *Log) copyOf(key [visit.LabelLength]byte) (visit.Seen, bool) {
 		return visit.Seen{}, false
 	}
 	s := e.Value.(*seen)
-	since := l.o.Now().Add(-Keep)
-	if s.last.Before(since) {
+	_, age := l.look()
+	since := age - Keep
+	if s.last < since {
 		return visit.Seen{}, false
 	}
 	out := visit.Seen{Queries: []visit.Query{}, Requests: []visit.Request{}, Cut: s.cut}
-	out.Queries = append(out.Queries, s.queries[tooOld(s.queries, since, queryAt):]...)
-	out.Requests = append(out.Requests, s.requests[tooOld(s.requests, since, requestAt):]...)
+	for _, q := range s.queries[tooOld(s.queries, since):] {
+		out.Queries = append(out.Queries, q.what)
+	}
+	for _, r := range s.requests[tooOld(s.requests, since):] {
+		out.Requests = append(out.Requests, r.what)
+	}
 	return out, true
 }
 
@@ -261,30 +301,25 @@ func keyOf(label string) (key [visit.LabelLength]byte, ok bool) {
 	return key, true
 }
 
-func queryAt(q *visit.Query) time.Time     { return q.At }
-func requestAt(r *visit.Request) time.Time { return r.At }
-
 // tooOld gives how many of a list, which is in the order of time, are from before since.
-func tooOld[T any](list []T, since time.Time, at func(*T) time.Time) int {
-	for i := range list {
-		if !at(&list[i]).Before(since) {
-			return i
-		}
+func tooOld[T any](list []kept[T], since time.Duration) int {
+	if i := slices.IndexFunc(list, func(k kept[T]) bool { return k.age >= since }); i >= 0 {
+		return i
 	}
 	return len(list)
 }
 
 // drop takes out what is from before since. What is left moves to the front, and nothing keeps what was there.
-func (s *seen) drop(since time.Time) {
-	if n := tooOld(s.queries, since, queryAt); n > 0 {
+func (s *seen) drop(since time.Duration) {
+	if n := tooOld(s.queries, since); n > 0 {
 		for i := range n {
-			s.octets -= queryOctets(&s.queries[i])
+			s.octets -= queryOctets(&s.queries[i].what)
 		}
 		s.queries = slices.Delete(s.queries, 0, n)
 	}
-	if n := tooOld(s.requests, since, requestAt); n > 0 {
+	if n := tooOld(s.requests, since); n > 0 {
 		for i := range n {
-			s.octets -= requestOctets(&s.requests[i])
+			s.octets -= requestOctets(&s.requests[i].what)
 		}
 		s.requests = slices.Delete(s.requests, 0, n)
 	}
@@ -296,7 +331,7 @@ const overhead = 3*(visit.LabelLength+8+4) + int(unsafe.Sizeof(list.Element{})) 
 
 // size is what a visit's slices and all they lead to take. The allocator's sizes are up to an eighth above what is asked for.
 func (s *seen) size() int {
-	slices := cap(s.queries)*int(unsafe.Sizeof(visit.Query{})) + cap(s.requests)*int(unsafe.Sizeof(visit.Request{}))
+	slices := cap(s.queries)*int(unsafe.Sizeof(kept[visit.Query]{})) + cap(s.requests)*int(unsafe.Sizeof(kept[visit.Request]{}))
 	return slices + slices/8 + s.octets
 }
 

@@ -30,7 +30,7 @@ func numbered(i int) string {
 
 func TestLogGivesBackWhatItSaw(t *testing.T) {
 	at := time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC)
-	l := NewLog(LogOptions{Now: func() time.Time { return at }})
+	l := NewLog(LogOptions{Now: func() time.Time { return at }, Passed: Stopwatch()})
 	label := visit.NewLabel()
 	if _, ok := l.Seen(label); ok {
 		t.Error("nothing came")
@@ -55,7 +55,7 @@ func TestLogGivesBackWhatItSaw(t *testing.T) {
 
 func TestLogForgetsAfterAnHour(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := NewLog(LogOptions{Now: time.Now})
+		l := NewLog(LogOptions{Now: time.Now, Passed: Stopwatch()})
 		ctx, cancel := context.WithCancel(t.Context())
 		var running sync.WaitGroup
 		running.Go(func() { _ = l.Run(ctx) })
@@ -89,13 +89,45 @@ func TestLogForgetsAfterAnHour(t *testing.T) {
 	})
 }
 
+func TestLogForgetsAfterAnHourWhereverTheClockIsSet(t *testing.T) {
+	for name, c := range map[string]struct {
+		set, passed time.Duration // of the clock, at once; and what passes then
+		held        bool
+	}{
+		"set back, within the hour":   {-24 * time.Hour, Keep - time.Second, true},
+		"set back, after it":          {-24 * time.Hour, Keep + time.Second, false},
+		"asleep for longer":           {Keep + time.Minute, 0, false},
+		"asleep, and awake, for less": {Keep / 2, Keep/2 - time.Second, true},
+		"asleep, and awake, for more": {Keep / 2, Keep/2 + time.Second, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			now, passed := time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC), time.Duration(0)
+			l := NewLog(LogOptions{Now: func() time.Time { return now }, Passed: func() time.Duration { return passed }})
+			label, other, came := visit.NewLabel(), visit.NewLabel(), now
+			l.Query(label, asked("first"))
+			l.Request(label, visit.Request{Host: "first"})
+			now = now.Add(c.set)
+			l.Query(other, asked("another"))
+			now, passed = now.Add(c.passed), c.passed
+			got, ok := l.Seen(label)
+			if ok != c.held || ok && (!got.Queries[0].At.Equal(came) || !got.Requests[0].At.Equal(came)) {
+				t.Errorf("held %v: %+v", ok, got)
+			}
+			l.sweep()
+			if _, left := l.visits[key(label)]; left != c.held {
+				t.Errorf("in memory: %v", left)
+			}
+		})
+	}
+}
+
 func key(label string) [visit.LabelLength]byte {
 	k, _ := keyOf(label)
 	return k
 }
 
 func TestOneVisitIsBounded(t *testing.T) {
-	l := NewLog(LogOptions{Now: time.Now, PerVisit: 3})
+	l := NewLog(LogOptions{Now: time.Now, Passed: Stopwatch(), PerVisit: 3})
 	label := visit.NewLabel()
 	for i := range 5 {
 		l.Query(label, asked(fmt.Sprint(i)))
@@ -117,7 +149,7 @@ func TestOneVisitIsBounded(t *testing.T) {
 }
 
 func TestTheVisitThatWasQuietForLongestMakesRoom(t *testing.T) {
-	l := NewLog(LogOptions{Now: time.Now, Visits: 3})
+	l := NewLog(LogOptions{Now: time.Now, Passed: Stopwatch(), Visits: 3})
 	for i := range 3 {
 		l.Query(numbered(i), asked("a"))
 	}
@@ -131,7 +163,7 @@ func TestTheVisitThatWasQuietForLongestMakesRoom(t *testing.T) {
 }
 
 func TestAFloodOfQuestionsForgetsNoVisitWhoseVisitorCame(t *testing.T) {
-	l := NewLog(LogOptions{Now: time.Now, Visits: 10})
+	l := NewLog(LogOptions{Now: time.Now, Passed: Stopwatch(), Visits: 10})
 	for i := range 5 {
 		l.Query(numbered(i), asked("a"))
 		l.Request(numbered(i), visit.Request{Host: "a"})
@@ -154,7 +186,7 @@ func TestAFloodOfQuestionsForgetsNoVisitWhoseVisitorCame(t *testing.T) {
 
 func TestWhatIsCountedIsWhatThereIs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := NewLog(LogOptions{Now: time.Now, Visits: 40, PerVisit: 5, Octets: leastOctets})
+		l := NewLog(LogOptions{Now: time.Now, Passed: Stopwatch(), Visits: 40, PerVisit: 5, Octets: leastOctets})
 		for i := range 3000 {
 			label := numbered(i * i % 61)
 			if i%3 == 0 {
@@ -207,7 +239,7 @@ func TestAMillionNamesDoNotGrowMemoryPastItsBound(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			before := heap()
-			l := NewLog(LogOptions{Now: time.Now, Octets: bound, Visits: 1 << 30})
+			l := NewLog(LogOptions{Now: time.Now, Passed: Stopwatch(), Octets: bound, Visits: 1 << 30})
 			names := 60_000
 			if name == "a label each" {
 				names = 1_000_000
@@ -232,7 +264,7 @@ func TestAMillionNamesDoNotGrowMemoryPastItsBound(t *testing.T) {
 }
 
 func TestWhatIsKeptDoesNotHoldLargerBuffers(t *testing.T) {
-	l := NewLog(LogOptions{Now: time.Now})
+	l := NewLog(LogOptions{Now: time.Now, Passed: Stopwatch()})
 	before := heap()
 	for i := range 2000 {
 		buffer := strings.Repeat(fmt.Sprint(i%10), 64<<10)
@@ -259,7 +291,7 @@ func TestMinimisedQuestionsShow(t *testing.T) {
 		{[]string{"c.L.z", "a.b.c.L.z"}, true},
 		{nil, false},
 	} {
-		l := NewLog(LogOptions{Now: time.Now})
+		l := NewLog(LogOptions{Now: time.Now, Passed: Stopwatch()})
 		label := visit.NewLabel()
 		l.Request(label, visit.Request{})
 		for _, n := range c.names {
@@ -272,7 +304,7 @@ func TestMinimisedQuestionsShow(t *testing.T) {
 }
 
 func TestLogServesManyAtOnce(t *testing.T) {
-	l := NewLog(LogOptions{Now: time.Now, Visits: 10})
+	l := NewLog(LogOptions{Now: time.Now, Passed: Stopwatch(), Visits: 10})
 	var all sync.WaitGroup
 	for g := range 8 {
 		all.Go(func() {

@@ -64,7 +64,7 @@ func newSite(t testing.TB, networks Networks) *site {
 	t.Helper()
 	s := &site{now: time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC), version: "test", ds: []string{testZone + ". IN DS 1 13 2 00"}}
 	clock := func() time.Time { return s.now }
-	s.log = NewLog(LogOptions{Now: clock})
+	s.log = NewLog(LogOptions{Now: clock, Passed: Stopwatch()})
 	var err error
 	s.Web, err = NewWeb(Options{
 		Zone: testZone, Addresses: []netip.Addr{netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("2001:db8::1")},

@@ -150,7 +150,7 @@ func together(ctx context.Context, parts []part) error {
 func (f *canaryFlags) options(log *slog.Logger) (canary.Options, error) {
 	o := canary.Options{
 		Zone: strings.ToLower(strings.TrimSuffix(f.zone, ".")), Networks: canary.Nowhere{}, Logger: log, Now: time.Now, Version: version,
-		Log: canary.NewLog(canary.LogOptions{Now: time.Now}),
+		Log: canary.NewLog(canary.LogOptions{Now: time.Now, Passed: canary.Stopwatch()}),
 	}
 	if f.zone == "" {
 		return o, errors.New("a canary needs the zone that is delegated to it: --zone canary.example.net")

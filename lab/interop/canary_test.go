@@ -37,7 +37,7 @@ type canaryWorld struct {
 
 func newCanaryWorld(t *testing.T) *canaryWorld {
 	t.Helper()
-	w := &canaryWorld{Internet: lab.New(t, internet.Dual), log: canary.NewLog(canary.LogOptions{Now: time.Now})}
+	w := &canaryWorld{Internet: lab.New(t, internet.Dual), log: canary.NewLog(canary.LogOptions{Now: time.Now, Passed: canary.Stopwatch()})}
 	w.host, w.root = lab.Must(w.AddHost("canary"))(t), lab.Must(w.AddHost("root"))(t)
 	key, _, err := canary.Key(filepath.Join(t.TempDir(), "zone.key"))
 	must(t, err)
