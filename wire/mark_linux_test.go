@@ -96,6 +96,7 @@ var toNetwork = map[string]struct {
 	"DialUDP":               {none: "without a mark by its name; nobody calls it but tests"},
 	"ListenTCP":             {none: "without a mark by its name, for who answers this host alone, or stands for itself"},
 	"ListenUDP":             {none: "without a mark by its name, for who stands for itself"},
+	"DialAsOthers":          {none: "as programs that know of no proxy send, by its name: the leak test's"},
 	"DialListener":          {none: "to a socket of this program"},
 	"DialPacketListener":    {none: "to a socket of this program"},
 	"ListenForRelay":        {none: "to a socket of this program"},
