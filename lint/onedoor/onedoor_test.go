@@ -18,7 +18,7 @@ import (
 func TestEveryWayAroundTheDoor_isReported_andNothingElse(t *testing.T) {
 	t.Setenv("CGO_ENABLED", "0") // as releases are built: with it, the files of testdata/src/around are another package
 	analysistest.Run(t, analysistest.TestData(), onedoor.Analyzer,
-		"resolver", "socket", "dot", "client", "environment", "dnslib", "exec", "beneath", "tests", "around",
+		"resolver", "socket", "dot", "client", "environment", "asothers", "dnslib", "exec", "beneath", "tests", "around",
 		"watertight/wire", "watertight/dnswire", "watertight/dnssec", "watertight/lab/clients", "watertight/laboratory")
 }
 

@@ -153,6 +153,12 @@ var rules = []rule{
 		tests:   lifted,
 	},
 	{
+		id:      "asothers",
+		why:     "what is sent so goes around every channel, and is for the leak test alone",
+		instead: "dial through the channel",
+		symbols: names("watertight/wire", "DialAsOthers"),
+	},
+	{
 		id:      "environment",
 		why:     "proxy variables of the environment are reported, not obeyed",
 		instead: "leave Proxy nil and dial through a channel",

@@ -13,3 +13,7 @@ func door() (net.Conn, error) {
 	_ = exec.Command("true") // want `exec.Command: `
 	return (&net.Dialer{}).Dial("tcp", "192.0.2.1:1")
 }
+
+func DialAsOthers() (net.Conn, error) { return door() }
+
+func DialAddr() error { return nil }
