@@ -59,19 +59,30 @@ func readKept(f *os.File) (*kept, error) {
 		return nil, err
 	}
 	of, ok := about.Sys().(*syscall.Stat_t)
-	switch {
-	case !ok || !about.Mode().IsRegular():
-		return nil, errors.New("it is not a regular file")
-	case of.Uid != 0 && of.Uid != uint32(os.Geteuid()):
-		return nil, fmt.Errorf("it is the file of user %d, and not of root", of.Uid)
-	case about.Mode().Perm()&0o022 != 0:
-		return nil, fmt.Errorf("others than its owner may write to it (mode %04o)", about.Mode().Perm())
+	if !ok {
+		return nil, errors.New("whose file it is cannot be known")
+	}
+	if err := trusted(about.Mode(), of.Uid, uint32(os.Geteuid())); err != nil {
+		return nil, err
 	}
 	b, err := io.ReadAll(io.LimitReader(f, maxFile+1))
 	if err != nil {
 		return nil, err
 	}
 	return parseKept(b)
+}
+
+// trusted says why what a file says cannot be believed: it is one that others than root and this process's user may write to.
+func trusted(mode fs.FileMode, owner, user uint32) error {
+	switch {
+	case !mode.IsRegular():
+		return errors.New("it is not a regular file")
+	case owner != 0 && owner != user:
+		return fmt.Errorf("it is the file of user %d, and not of root", owner)
+	case mode.Perm()&0o022 != 0:
+		return fmt.Errorf("others than its owner may write to it (mode %04o)", mode.Perm())
+	}
+	return nil
 }
 
 func parseKept(b []byte) (*kept, error) {

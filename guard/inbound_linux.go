@@ -36,8 +36,13 @@ func Inbound() ([]Flow, error) {
 		}
 		all = append(all, flows...)
 	}
+	return inbound(all, listens), nil
+}
+
+// inbound are the connections at ports at which is listened, as many as can be kept.
+func inbound(all []Flow, listens map[uint16]bool) []Flow {
 	all = slices.DeleteFunc(all, func(f Flow) bool { return !listens[f.Local.Port()] })
-	return all[:min(len(all), maxKept)], nil
+	return all[:min(len(all), maxKept)]
 }
 
 // States of a socket (net/tcp_states.h).

@@ -3,7 +3,6 @@ package guard
 import (
 	"context"
 	"encoding/binary"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -14,31 +13,19 @@ import (
 	"watertight/wire"
 )
 
-// list asks the kernel, by nft, what it has of the guard.
+// list asks the kernel what it has of the guard, and nft what stands in it.
 func (g *Guard) list(ctx context.Context) (found, error) {
-	b, err := g.run(ctx, "", "-j", "list", "tables")
+	there, err := tables()
 	if err != nil {
 		return found{}, err
 	}
-	var all struct {
-		Nftables []struct {
-			Table struct{ Family, Name string }
-		}
-	}
-	if err := json.Unmarshal(b, &all); err != nil {
-		return found{}, fmt.Errorf("what nft tells of tables cannot be read: %w", err)
-	}
 	var listings [][]byte
-	for _, family := range []string{"inet", "netdev"} {
-		for _, t := range all.Nftables {
-			if t.Table.Family == family && t.Table.Name == table {
-				b, err := g.run(ctx, "", "-j", "list", "table", family, table)
-				if err != nil {
-					return found{}, err
-				}
-				listings = append(listings, b)
-			}
+	for _, family := range there {
+		b, err := g.run(ctx, "", "-j", "list", "table", family, table)
+		if err != nil {
+			return found{}, err
 		}
+		listings = append(listings, b)
 	}
 	f, err := parse(listings...)
 	if err == nil && f.netdev {
@@ -47,20 +34,55 @@ func (g *Guard) list(ctx context.Context) (found, error) {
 	return f, err
 }
 
-// guarded asks the kernel on which devices the chain is, which nft does not tell as JSON.
-func guarded() ([]string, error) {
-	request := routeRequest(unix.NFNL_SUBSYS_NFTABLES<<8|unix.NFT_MSG_GETCHAIN, 4)
-	request[unix.SizeofNlMsghdr] = unix.NFPROTO_NETDEV
+// tables gives the families in which there is a table of the guard: inet, netdev.
+func tables() ([]string, error) {
+	answer, err := nfTables(unix.NFT_MSG_GETTABLE, unix.NFPROTO_UNSPEC)
+	if err != nil {
+		return nil, fmt.Errorf("which tables there are cannot be known: %w", err)
+	}
+	var out []string
+	for _, family := range []struct {
+		number byte
+		name   string
+	}{{unix.NFPROTO_INET, "inet"}, {unix.NFPROTO_NETDEV, "netdev"}} {
+		for _, m := range answer {
+			if m.Data[0] == family.number && text(attributesOf(m.Data[4:])[unix.NFTA_TABLE_NAME]) == table {
+				out = append(out, family.name)
+				break
+			}
+		}
+	}
+	return out, nil
+}
+
+// nfTables asks nf_tables for all that it has of a kind (linux/netfilter/nfnetlink.h).
+func nfTables(kind uint16, family byte) ([]wire.NetlinkAnswer, error) {
+	request := routeRequest(unix.NFNL_SUBSYS_NFTABLES<<8|kind, 4)
+	request[unix.SizeofNlMsghdr] = family
 	answer, err := wire.NetlinkDump(unix.NETLINK_NETFILTER, request)
 	if errors.Is(err, unix.EPERM) {
 		return nil, ErrRights
 	}
 	if err != nil {
+		return nil, err
+	}
+	for _, m := range answer {
+		if m.Type>>8 != unix.NFNL_SUBSYS_NFTABLES || len(m.Data) < 4 {
+			return nil, fmt.Errorf("the kernel answers with a message of another kind, %d", m.Type)
+		}
+	}
+	return answer, nil
+}
+
+// guarded asks the kernel on which devices the chain is, which nft does not tell as JSON.
+func guarded() ([]string, error) {
+	answer, err := nfTables(unix.NFT_MSG_GETCHAIN, unix.NFPROTO_NETDEV)
+	if err != nil {
 		return nil, fmt.Errorf("which devices are looked at cannot be known: %w", err)
 	}
 	var out []string
 	for _, m := range answer {
-		if m.Type != unix.NFNL_SUBSYS_NFTABLES<<8|unix.NFT_MSG_NEWCHAIN || len(m.Data) < 4 || m.Data[0] != unix.NFPROTO_NETDEV {
+		if m.Data[0] != unix.NFPROTO_NETDEV {
 			continue
 		}
 		chain := attributesOf(m.Data[4:])

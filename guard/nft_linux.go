@@ -16,7 +16,7 @@ import (
 
 const (
 	nftPatience = 20 * time.Second
-	maxListing  = 32 << 20 // octets that nft may tell: 65,536 connections are some 8 MiB
+	maxListing  = 16 << 20 // octets that nft may tell: 65,536 connections are some 8 MiB
 	maxSaid     = 4 << 10  // octets of its errors
 )
 
