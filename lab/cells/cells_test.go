@@ -37,6 +37,7 @@ func TestMain(m *testing.M) {
 		lab.Role{Name: lab.WatertightRole, Run: func(args []string) int {
 			return counted(func() int { return cli.Main(args, os.Stdin, os.Stdout, os.Stderr) })
 		}},
+		lab.Role{Name: guardedRole, Run: runGuarded},
 		lab.Role{Name: soakedRole, Run: soaked},
 		lab.Role{Name: probingRole, Run: probing},
 		lab.Role{Name: observingRole, Run: observing},
