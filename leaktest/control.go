@@ -11,8 +11,10 @@ import (
 type controlled struct {
 	label string
 	err   error // what the resolver said
-	by    string
-	why   string // it shows nothing
+	// guarded says that it found nothing, while the guard that holds refused questions in clear and counted them.
+	guarded bool
+	by      string
+	why     string // it shows nothing
 }
 
 // outcome is what came of it, in a sentence.
@@ -33,10 +35,17 @@ func tryControl(ctx context.Context, r *run, f *findings) {
 		return
 	}
 	label, host := r.name(visit.Plain)
+	r.guarded.counting.Lock()
+	defer r.guarded.counting.Unlock()
+	before, known := r.guardNow(ctx)
 	err := r.o.Control(ctx, host)
+	guarded := false
+	if after, ok := r.guardNow(ctx); ok && known && err != nil {
+		guarded = after.Held && after.Refused.since(before.Refused).DNS > 0
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.control = controlled{label: label, err: err}
+	r.control = controlled{label: label, err: err, guarded: guarded}
 }
 
 const fixControl = "give the host a resolver that answers while the test runs, or look at the packets: without a leak that was seen on purpose, none that was not seen means anything"
@@ -65,14 +74,19 @@ func thenControl(ctx context.Context, r *run, f *findings) {
 			return
 		}
 	}
+	if c.guarded {
+		c.by = "the guard refused what the host's own resolver asked, and counted it"
+		f.held("%s: of a leak of another program that would be seen; this program's own, which the guard lets pass, are seen by the canary", c.by)
+		return
+	}
 	if c.err != nil {
 		c.why += " (it said: " + clean(c.err.Error()) + ")"
 	}
 	f.doubt(fixControl, "%s", c.why)
 }
 
-// ofThisHost says that a packet did not leave it.
+// ofThisHost says that a packet did not leave it: such as what the firewall tells a program that it refused (ICMP), with the packet in it.
 func ofThisHost(s Sighting) bool {
 	local := func(a netip.AddrPort) bool { return a.Addr().IsLoopback() }
-	return local(s.From) && local(s.To)
+	return local(s.From) && local(s.To) || s.Interface == "lo" || s.From.Addr() == s.To.Addr()
 }

@@ -3,7 +3,7 @@ package leaktest
 import "context"
 
 // tryCounters looks whether something of the program went where its own traps are, while everything was tried.
-func tryCounters(_ context.Context, r *run, f *findings) {
+func tryCounters(ctx context.Context, r *run, f *findings) {
 	now := r.o.Subject.Counters()
 	const fix = "this is a fault of the program: report it with this report"
 	switch n := now.TrappedLookups; {
@@ -16,5 +16,8 @@ func tryCounters(_ context.Context, r *run, f *findings) {
 	}
 	if n := now.RefusedDials - r.before.RefusedDials; n > 0 {
 		f.note("%d connections to ports on which names travel in clear text were refused", n)
+	}
+	if g, ok := r.guardNow(ctx); ok && r.guarded.err == nil {
+		f.note("the guard refused while the test ran: %s", g.Refused.since(r.guarded.before.Refused).inWords())
 	}
 }

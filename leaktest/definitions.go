@@ -107,6 +107,10 @@ func definitions() []definition {
 			fix:    fixProgram, try: trySpecial,
 		},
 		{
+			Listed: Listed{ID: "GUARD-REFUSES", Title: "Where the host has a guard, it refuses and counts what a program without the mark sends, and flows of before it", Cause: "G6", Canary: true, NeededWhere: "the configuration has `guard`, and it is on"},
+			fix:    fixGuardChanged, try: tryGuardRefuses,
+		},
+		{
 			Listed: Listed{ID: "ENVIRONMENT", Title: "Clients that read the proxy variables give their names to the proxy", Cause: "H1"},
 			fix:    "eval \"$(watertight env)\"", stage: looking, try: tryEnvironment,
 		},
@@ -129,6 +133,10 @@ func definitions() []definition {
 		{
 			Listed: Listed{ID: "TRAP", Title: "Nothing of this program asks the host's resolver", Cause: "A2", Needed: true},
 			fix:    fixProgram, stage: looking, try: tryCounters,
+		},
+		{
+			Listed: Listed{ID: "GUARD-HELD", Title: "Where the configuration has a guard, it is on, and nobody has changed what it put into the kernel", Cause: "G12", NeededWhere: "the configuration has `guard`"},
+			fix:    fixGuardChanged, stage: looking, try: tryGuardHeld,
 		},
 	}
 	return append(all, insides()...)

@@ -36,6 +36,7 @@ type run struct {
 	progress progress
 	within   within
 	outside  outside
+	guarded  guarded
 
 	mu     sync.Mutex
 	labels []string // all that were made
@@ -54,6 +55,7 @@ func newRun(o Options) *run {
 
 // begin starts what looks on.
 func (r *run) begin(ctx context.Context) {
+	r.meetGuard(ctx)
 	if r.o.Observer == nil {
 		r.unseen = "nobody reads packets here"
 		return
@@ -222,7 +224,7 @@ func (r *run) environment() Environment {
 	if r.o.Canary != nil {
 		e.Canary = r.o.Canary.Zone
 	}
-	e.Control = r.control.outcome()
+	e.Control, e.Guard = r.control.outcome(), r.guarded.said
 	return e
 }
 

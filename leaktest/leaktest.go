@@ -60,6 +60,7 @@ type Environment struct {
 	Only     []string `json:"only,omitempty"`    // the cases that were asked for; none: all
 	Trigger  string   `json:"trigger,omitempty"` // what the run was made for: asked, start, schedule, network, …
 	Control  string   `json:"control"`           // what came of the positive control
+	Guard    string   `json:"guard,omitempty"`   // what guards the host, and what it refused; empty: it was not looked at
 }
 
 // Path is the picture of a channel's way out.

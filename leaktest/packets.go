@@ -38,6 +38,7 @@ func (r *run) judgePacket(s Sighting, f *findings) {
 	told, perhaps := r.toldTheName(s)
 	own, isOwn := r.ownName(s)
 	shown, maybe := r.shownToCanary(s)
+	stray, isStray := r.strayed(s)
 	switch {
 	case isOwn && s.Ours:
 		f.leak(own.Cause, "", "this program asked for %s (%s) in clear: %s", own.Host, own.Of, way)
@@ -48,6 +49,10 @@ func (r *run) judgePacket(s Sighting, f *findings) {
 		f.note("%s (%s) was asked for in clear: %s; whether that was for this program, its traps say (TRAP)", own.Host, own.Of, way)
 	case s.Label != "" && s.Label == r.control.label, r.outside.sent(s):
 		return
+	case isStray && ofThisHost(s):
+		return
+	case isStray:
+		f.leak(stray.cause(), fixGuardChanged, "%s left this host, and the guard was to refuse it: %s", stray.inWords(), way)
 	case r.named(s): // it is judged by its name
 	case shown:
 		f.held("the canary was shown a name in a handshake, as by every client of https://: %s", way)

@@ -88,6 +88,18 @@ func TestWithoutEvidenceNothingIsSealed(t *testing.T) {
 	}
 }
 
+// TestWithoutEvidenceOfAGuardNothingIsSealed, where the configuration asks for one.
+func TestWithoutEvidenceOfAGuardNothingIsSealed(t *testing.T) {
+	for _, one := range doubtfulGuards() {
+		t.Run(one.name, func(t *testing.T) {
+			r := one.run(newWorld(t))
+			if c, _ := r.Find(one.id); r.Verdict != Inconclusive || c.Verdict != Inconclusive || !strings.Contains(c.Reason, one.says) || c.Fix == "" {
+				t.Errorf("the run is %s; %s is %s: %s (mend: %q)\n%s", r.Verdict, c.ID, c.Verdict, c.Reason, c.Fix, strings.Join(c.Evidence, "\n"))
+			}
+		})
+	}
+}
+
 // TestAPacketOfTheLeakOnPurposeIsEnough: the host's resolver need not reach the canary.
 func TestAPacketOfTheLeakOnPurposeIsEnough(t *testing.T) {
 	w := newWorld(t)

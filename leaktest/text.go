@@ -24,6 +24,9 @@ func (r *Report) WriteText(out io.Writer, all bool) error {
 			writeCases(out, alike)
 		}
 	}
+	if g := r.Environment.Guard; g != "" {
+		fmt.Fprintf(out, "\nguard of the host: %s\n", clean(g))
+	}
 	r.Environment.writePaths(out)
 	_, err := fmt.Fprintf(out, "\nverdict: %s\n", r.inWords())
 	return err

@@ -3,6 +3,7 @@ package leaktest
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"net"
 	"net/http"
 	"net/netip"
@@ -27,6 +28,8 @@ var (
 	nearby   = netip.MustParseAddr("198.18.60.53") // of the resolver of out
 	exit     = netip.MustParseAddr("198.18.60.9")  // of the hop of out
 	stranger = netip.MustParseAddr("203.0.113.99") // of a resolver that nobody configured
+	canary4  = netip.MustParseAddr("203.0.113.20")
+	canary6  = netip.MustParseAddr("2001:db8:20::20")
 )
 
 // world is a canary, and a program that is as it should be but for what a test makes of it.
@@ -72,6 +75,12 @@ type world struct {
 	shut           bool   // what no policy refuses is refused all the same
 	open           string // the case by which a contained program gets out
 	rules          *rules // of the firewall; nil: it hands nothing over
+	guard          Guard
+	guardAfter     *Guard // what it is once the test has begun; nil: the same
+	guardErr       error
+	strayed        func(s Stray) (came Strayed, counted bool)
+	guardAsked     bool
+	guardsHost     bool // it refuses what the host's own resolver asks
 
 	mu     sync.Mutex
 	log    map[string]*visit.Seen
@@ -86,8 +95,10 @@ func newWorld(t *testing.T) *world {
 		also:    func(string, visit.Branch, string, dnswire.Type) []netip.Addr { return nil },
 		local:   func(string) bool { return true },
 		carries: func(string) bool { return false }, dials: func(string) bool { return false },
-		exitOf: map[string]netip.Addr{"direct": home, "out": exit},
-		log:    map[string]*visit.Seen{}, cached: map[string]bool{}, queue: make(chan net.Conn),
+		exitOf:  map[string]netip.Addr{"direct": home, "out": exit},
+		guard:   Guard{Written: true, Armed: true, Held: true, Mark: 119, Uplinks: []string{"eth0"}},
+		strayed: func(Stray) (Strayed, bool) { return Strayed{StrayRefused, "EPERM"}, true },
+		log:     map[string]*visit.Seen{}, cached: map[string]bool{}, queue: make(chan net.Conn),
 	}
 }
 
@@ -274,7 +285,7 @@ func (w *world) ServeHTTP(out http.ResponseWriter, r *http.Request) {
 		at := netip.MustParseAddrPort(r.RemoteAddr)
 		give(visit.Whoever{Address: at.Addr(), Network: w.network(at.Addr())})
 	case path == visit.PathZone:
-		z := visit.Zone{Zone: zone}
+		z := visit.Zone{Zone: zone, Addresses: []netip.Addr{netip.MustParseAddr("127.0.0.1"), canary4, canary6, netip.MustParseAddr("203.0.113.21")}}
 		if w.other {
 			z.Zone = "other.example.org"
 		}
@@ -351,6 +362,12 @@ func (w *world) run(change ...func(*Options)) (report *Report) {
 			Subject: w, Observer: w, Canary: &Canary{Zone: zone, API: "http://" + zone + "/api", Channel: "direct"},
 			Control: func(_ context.Context, host string) error {
 				w.controlLabel, _, _ = strings.Cut(host, ".")
+				if w.guardsHost {
+					w.mu.Lock()
+					defer w.mu.Unlock()
+					w.guard.Refused.DNS++
+					return errors.New("the host's resolver found nothing")
+				}
 				if w.control {
 					w.note(host, dnswire.A, stranger)
 				}

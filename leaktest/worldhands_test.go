@@ -18,12 +18,6 @@ import (
 	"watertight/visit"
 )
 
-// canary4 and canary6 are where the canary of a world is.
-var (
-	canary4 = netip.MustParseAddr("198.18.70.80")
-	canary6 = netip.MustParseAddr("2001:db8:70::80")
-)
-
 // rules are those of a world's firewall, which hands over what programs send.
 type rules struct {
 	past     func(network string, to netip.AddrPort) bool  // it leaves, past the listeners
@@ -267,7 +261,7 @@ func sealedHands() []seeded {
 		{name: "it hands over, and the test's own questions are seen", seed: func(w *world) {
 			handsOver(nil)(w)
 			w.seen = Observed{
-				Interfaces: []string{"lo"}, Sockets: []string{"tcp 198.18.1.7:20000 > 198.18.70.80:53"},
+				Interfaces: []string{"lo"}, Sockets: []string{"tcp 198.18.1.7:20000 > 203.0.113.20:53"},
 				Sightings: []Sighting{{Interface: "lo", From: netip.AddrPortFrom(home, 20000), To: netip.AddrPortFrom(canary4, 53), What: "dns", Ours: true, Proto: "udp"}, {
 					Interface: "lo", From: netip.AddrPortFrom(canary4, 443), To: netip.AddrPortFrom(home, 20001), What: "label", Form: "text", Label: "aaaaaaaaaaaaaaaaaaaa", Proto: "tcp",
 				}},

@@ -31,8 +31,8 @@ func reachable(at netip.AddrPort) netip.AddrPort {
 }
 
 // DialAsOthers connects as any program of this host does that knows of no proxy: without a mark by which the firewall would leave it
-// alone, and to any port, those of DNS among them. It is for the test of what the firewall hands over, and for addresses of its canary
-// alone: nothing real is asked over it. network is tcp or udp.
+// alone, and to any port, those of DNS among them. It is for the test of what the firewall hands over or refuses, and for addresses of its
+// canary alone: nothing real is asked over it. network is tcp or udp.
 func DialAsOthers(ctx context.Context, network string, to netip.AddrPort) (net.Conn, error) {
 	if !to.IsValid() || to.Port() == 0 || network != "tcp" && network != "udp" {
 		return nil, fmt.Errorf("wire: %w: %s %v", ErrAddress, network, to)

@@ -18,9 +18,12 @@ import (
 // Here tries everything from where this process is: outside, that shows what there would be to find.
 func Here(s Spec) []Outcome { return try(s) }
 
-// Child tries everything and ends this process, if it was started as the program inside; otherwise it returns at once. It must be called
+// Child tries everything and ends this process, if it was started as the program inside, or as the one that strays; otherwise it returns at once. It must be called
 // before main does anything.
 func Child() {
+	if len(os.Args) == 2 && os.Args[1] == strayArgument {
+		childStray()
+	}
 	if len(os.Args) != 2 || os.Args[1] != Argument {
 		return
 	}

@@ -4,6 +4,8 @@
 // It promises that each way is tried for real, and that what it says is what the kernel or the other side said. It sends nothing that
 // would reach anybody if it were let out, but questions for names of the test: its addresses are those of documentation (RFC 5737,
 // RFC 3849), but for the known resolvers, which are tried only where the policy refuses them.
+//
+// As another program of the host, outside, it tries what the host's guard must refuse ([Stray]): to the canary alone.
 package probe
 
 import (

@@ -156,7 +156,7 @@ var rules = []rule{
 		id:      "asothers",
 		why:     "what is sent so goes around every channel, and is for the leak test alone",
 		instead: "dial through the channel",
-		symbols: names("watertight/wire", "DialAsOthers"),
+		symbols: names("watertight/wire", "DialAsOthers SendPast Unmark"),
 	},
 	{
 		id:      "environment",
