@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"sync"
 	"time"
 
 	"watertight/channel"
@@ -27,11 +28,13 @@ type copied struct {
 	mortal  *cutGround // what Cut takes away: the ground, or the way to the resolver
 	all     []*running
 	places  []netip.AddrPort // where what Cut takes away may lead by the configuration
-	hosts   []host           // the same, by names
-	learnt  []netip.AddrPort // what hosts were known to be
+	hosts   []*host          // the same, by names
 	behind  []netip.Addr     // resolvers that the hops alone may reach
 	through bool             // there are hops: what stands on them reaches nobody by itself
 	ready   error
+
+	learning sync.Mutex              // held while something is learnt of hosts
+	learnt   map[netip.AddrPort]bool // what they were known to be
 }
 
 // host is a hop, a peer or a resolver that is looked up by its name in the channel underneath.
@@ -39,13 +42,17 @@ type host struct {
 	under *channel.Channel
 	name  string
 	port  uint16
+	known bool // something was learnt of it
 }
 
 // maxLearnt bounds the addresses that are known of hosts.
 const maxLearnt = 10000
 
 // learn notes every address that a host has by what the channel underneath knows now: which of them is tried is chance. Nobody is asked.
+// It is done at every dial too, when what was looked up for it is known, unless nobody may keep it.
 func (c *copied) learn() {
+	c.learning.Lock()
+	defer c.learning.Unlock()
 	for _, h := range c.hosts {
 		for _, t := range []dnswire.Type{dnswire.A, dnswire.AAAA} {
 			a, ok := h.under.Peek(dnswire.Question{Name: h.name, Type: t})
@@ -54,8 +61,8 @@ func (c *copied) learn() {
 			}
 			for _, record := range a.Final() {
 				at := netip.AddrPortFrom(record.Addr, h.port)
-				if record.Addr.IsValid() && len(c.learnt) < maxLearnt && !slices.Contains(c.learnt, at) {
-					c.learnt = append(c.learnt, at)
+				if record.Addr.IsValid() && len(c.learnt) < maxLearnt {
+					c.learnt[at], h.known = true, true
 				}
 			}
 		}
@@ -98,10 +105,11 @@ func (s subject) copy(ctx context.Context, of string, how manner) (leaktest.Copy
 // openCopy opens a copy of a channel of a configuration.
 func openCopy(ctx context.Context, configuration *config.Config, now shared, of string, how manner) (*copied, error) {
 	ground := newCutGround(now.ground)
-	c := &copied{ground: ground, mortal: ground}
+	c := &copied{ground: ground, mortal: ground, learnt: map[netip.AddrPort]bool{}}
 	if how.resolver {
 		c.mortal = newCutGround(nil)
 	}
+	c.mortal.dialled = c.learn
 	tunnel, err := c.open(configuration, of, shared{ground: ground.on(), sink: event.Discard{}, floor: now.floor}, how.resolver)
 	if err == nil && tunnel && how.resolver {
 		err = leaktest.ErrTunnel
@@ -225,7 +233,7 @@ func (c *copied) find(spec config.Channel, over *running, resolver bool) {
 	}
 	for _, l := range leads {
 		if text, ok := l.host.Name(); ok && over != nil {
-			c.hosts = append(c.hosts, host{over.Channel, text, l.port})
+			c.hosts = append(c.hosts, &host{under: over.Channel, name: text, port: l.port})
 		} else if addr, ok := l.host.Addr(); ok {
 			l.at = netip.AddrPortFrom(addr, l.port)
 		}
@@ -276,18 +284,21 @@ func (c *copied) Retire() {
 // Tried gives where the copy wanted to connect since then. Every address that a host was known to have is as configured.
 func (c *copied) Tried() (all []leaktest.Attempt) {
 	c.learn()
+	c.learning.Lock()
+	defer c.learning.Unlock()
 	c.mortal.mu.Lock()
 	defer c.mortal.mu.Unlock()
 	for _, a := range c.mortal.after {
-		all = append(all, leaktest.Attempt{To: a.to, Packets: a.packets, Named: slices.Contains(c.places, a.to) || slices.Contains(c.learnt, a.to) || c.moved(a.to)})
+		all = append(all, leaktest.Attempt{To: a.to, Packets: a.packets, Named: slices.Contains(c.places, a.to) || c.learnt[a.to] || c.moved(a.to)})
 	}
 	return all
 }
 
-// moved says that an address may be one of a host whose records nobody may keep: something was connected to before on its port.
+// moved says that an address may be one of a host whose records nobody may keep, so that nothing was ever known of it: something was
+// connected to before on its port.
 func (c *copied) moved(to netip.AddrPort) bool {
 	return slices.Contains(c.mortal.before, to) && !slices.Contains(c.behind, to.Addr()) &&
-		slices.ContainsFunc(c.hosts, func(h host) bool { return h.port == to.Port() })
+		slices.ContainsFunc(c.hosts, func(h *host) bool { return !h.known && h.port == to.Port() })
 }
 
 // Close ends the copy.

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -77,6 +78,36 @@ func TestACopyTriesEveryAddressOfItsHopAndThatIsAsConfigured(t *testing.T) {
 			}
 			if len(tried) < 2 {
 				w.t.Errorf("%+v: it tried %v alone, so that this proves nothing", how, tried)
+			}
+		})
+	}
+}
+
+// What was connected to before on the port of a hop that has a name may be that hop only where nothing could be known of its addresses.
+func TestACopyTakesNothingElseForItsHopThatHasAName(t *testing.T) {
+	for ttl, known := range map[string]bool{"600": true, "1": true, "0": false} {
+		synctestWorld(t, bySOCKS, dot, func(w *world) {
+			zone := slices.Clone(records)
+			for i, r := range zone {
+				zone[i] = strings.Replace(r, hop1Name+". 60 ", hop1Name+". "+ttl+" ", 1)
+			}
+			w.below.Fail(always(zoneOf(append(zone, ownName+". 600 A "+ownAddr.String())...)))
+			c, err := openCopy(w.t.Context(), w.parse(w.named()), w.shared(), "out", manner{})
+			if err != nil || c.Ready() != nil {
+				w.t.Fatal(err, c.Ready())
+			}
+			defer c.Close()
+			time.Sleep(time.Minute) // nothing of a second is kept by now
+			leaky := netip.AddrPortFrom(originAt.Addr(), socksAt.Port())
+			c.mortal.before = append(c.mortal.before, leaky) // as if it had gone there by itself before
+			c.Cut(false)
+			for _, to := range []netip.AddrPort{leaky, socksAt} {
+				_, _ = c.mortal.dial(w.t.Context(), attempt{to: to}, nil)
+			}
+			for _, a := range c.Tried() {
+				if may := a.To != leaky || !known; a.Named != may {
+					w.t.Errorf("records for %s s: %s is said to be configured: %t", ttl, a.To, a.Named)
+				}
 			}
 		})
 	}

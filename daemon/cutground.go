@@ -14,7 +14,8 @@ import (
 
 // cutGround is a ground that can be taken away: then every connection ends, and none can be made.
 type cutGround struct {
-	ground hop.Ground
+	ground  hop.Ground
+	dialled func() // at each dial, before it; set before the first
 
 	mu     sync.Mutex
 	conns  map[net.Conn]bool
@@ -35,7 +36,7 @@ type attempt struct {
 
 func newCutGround(g hop.Ground) *cutGround {
 	gone := make(chan struct{})
-	return &cutGround{ground: g, conns: map[net.Conn]bool{}, gone: gone, end: sync.OnceFunc(func() { close(gone) })}
+	return &cutGround{ground: g, dialled: func() {}, conns: map[net.Conn]bool{}, gone: gone, end: sync.OnceFunc(func() { close(gone) })}
 }
 
 // on gives the ground with datagrams where it carries them.
@@ -73,6 +74,7 @@ func remember[T comparable](list []T, to T) []T {
 
 func (g *cutGround) dial(ctx context.Context, a attempt, dial func(context.Context, netip.AddrPort) (net.Conn, error)) (net.Conn, error) {
 	to := a.to
+	g.dialled()
 	g.mu.Lock()
 	cut, silent := g.cut, g.silent
 	if g.since {
