@@ -101,6 +101,7 @@ func (i *issuing) asked(t testing.TB, s *lab.Scene) {
 }
 
 func TestACME_WhereItsChannelIsDeadNothingElseIsTried(t *testing.T) {
+	t.Parallel()
 	i := &issuing{published: true}
 	run(t, lab.Cell{
 		Families: internet.V4,

@@ -172,6 +172,7 @@ func sendsByHTTP3(t *testing.T, s *lab.Scene, host, port string) (status int, ba
 }
 
 func TestD1_DatagramsByConnectUDPTakeTheChannel(t *testing.T) {
+	t.Parallel()
 	lab.NeedPython(t, "python3", "h2")
 	const port = "4433"
 	t.Run("control", func(t *testing.T) {

@@ -53,6 +53,7 @@ func (f *farChannel) askedByTheHop(t testing.TB, _ *lab.Scene) {
 }
 
 func TestDatagrams_GoThroughHopsOrNowhere(t *testing.T) {
+	t.Parallel()
 	for _, via := range inDatagrams() {
 		for _, kind := range kinds {
 			if !kind.datagrams() {

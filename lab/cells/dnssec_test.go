@@ -101,6 +101,7 @@ func (g *signing) config(mode string, via transport) func(*lab.Scene) string {
 // TestDNSSEC plays channels that validate, over an encrypted resolver which passes on what real zones say. What is asked
 // for the chain goes where the question went, and nowhere else.
 func TestDNSSEC(t *testing.T) {
+	t.Parallel()
 	lab.Need(t, append([]string{"nsd", "dig"}, zones.Tools...)...)
 	for _, mode := range []string{"validate", "require-secure"} {
 		for _, via := range transports {

@@ -50,6 +50,7 @@ func told(t testing.TB, r internet.Result, want ...string) {
 // TestDoor plays what programs ask that resolve by themselves. The way into the network is new; what leaves is held by
 // the same capture as everything else.
 func TestDoor(t *testing.T) {
+	t.Parallel()
 	lab.Need(t, "dig")
 	for _, via := range transports {
 		for _, families := range via.families() {

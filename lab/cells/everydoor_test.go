@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -23,17 +24,28 @@ import (
 func TestEveryDoorOverEveryWay(t *testing.T) {
 	lab.Need(t, "curl", "dig", "nghttpx", "nft", "ip")
 	lab.NeedPython(t, python3, "socks", "h2")
-	two := make(chan struct{}, 2) // ways at a time: each keeps a processor busy
+	t.Parallel()
+	type turn struct {
+		way
+		families internet.Families
+	}
+	var turns []turn
 	for _, w := range ways() {
 		for _, families := range append([]internet.Families{internet.Dual}, w.families...) {
-			t.Run(w.name+"/"+string(families), func(t *testing.T) {
-				t.Parallel()
-				two <- struct{}{}
-				defer func() { <-two }()
-				w.everyDoor(t, families)
-			})
+			turns = append(turns, turn{w, families})
 		}
 	}
+	var next atomic.Int32
+	var atATime sync.WaitGroup
+	for range 2 { // each keeps a processor busy
+		atATime.Go(func() {
+			for i := next.Add(1); int(i) <= len(turns); i = next.Add(1) {
+				w := turns[i-1]
+				t.Run(w.name+"/"+string(w.families), func(t *testing.T) { w.everyDoor(t, w.families) })
+			}
+		})
+	}
+	atATime.Wait()
 }
 
 // everyDoor plays one way. With both families all is played; with one, what is carried.

@@ -17,6 +17,7 @@ import (
 // TestGateway plays what programs ask that take a base URL. They look nothing up; what the gateway sends for them is held by the
 // same capture as everything else.
 func TestGateway(t *testing.T) {
+	t.Parallel()
 	t.Run("controls/a gateway that resolves as the host does is caught", aLeakyGatewayIsCaught)
 	for _, c := range baseClients {
 		families := []internet.Families{internet.Dual}

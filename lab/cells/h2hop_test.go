@@ -71,6 +71,7 @@ func (f *h2Channel) config(s *lab.Scene) string {
 func (f *h2Channel) cell() lab.Cell { return lab.Cell{Arrange: f.arrange, Start: with(f.config)} }
 
 func TestDatagrams_GoThroughHTTP2OrNowhere(t *testing.T) {
+	t.Parallel()
 	for _, via := range append(inDatagrams(), named("dot")) {
 		for _, families := range internet.AllFamilies() {
 			t.Run("D2/"+via.name+"/h2/"+string(families), func(t *testing.T) {

@@ -84,6 +84,7 @@ func (f *h3Channel) refusesFromTheStart(t *testing.T, why string) {
 }
 
 func TestDatagrams_GoThroughHTTP3OrNowhere(t *testing.T) {
+	t.Parallel()
 	for _, via := range append(inDatagrams(), named("dot")) {
 		for _, families := range internet.AllFamilies() {
 			t.Run("D2/"+via.name+"/h3/"+string(families), func(t *testing.T) {

@@ -52,6 +52,7 @@ var patient = func() lab.Client {
 }()
 
 func TestFaults_OfAHop(t *testing.T) {
+	t.Parallel()
 	for _, f := range hopFaults {
 		for _, kind := range slices.Concat(kinds, secureKinds) {
 			for resolve, code := range map[string]string{"here": f.here, "exit": f.exit} {

@@ -94,6 +94,7 @@ func (o *onlooker) tests(t testing.TB, args ...string) (*leaktest.Report, int) {
 // TestLeakTest_TellsASealedProxyFromOneThatLeaks runs `watertight test` as a user does, with real packets: sealed, where nothing
 // is wrong; and with a leak in the way of the names, found and named.
 func TestLeakTest_TellsASealedProxyFromOneThatLeaks(t *testing.T) {
+	t.Parallel()
 	lab.Inside(t)
 	s := lab.NewScene(t, internet.Dual)
 	o := addOnlooker(t, s)

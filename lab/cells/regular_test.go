@@ -106,6 +106,7 @@ func TestLeakTest_IsMadeWhenSomethingChanges(t *testing.T) {
 // TestLeakTest_ALeakClosesTheRunningProxyUntilATestIsClean has a proxy find a leak in the way of its names: a question of its
 // resolver is repeated in clear by the host.
 func TestLeakTest_ALeakClosesTheRunningProxyUntilATestIsClean(t *testing.T) {
+	t.Parallel()
 	lab.Inside(t)
 	s := lab.NewScene(t, internet.Dual)
 	o := addOnlooker(t, s)

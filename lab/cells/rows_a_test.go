@@ -18,6 +18,7 @@ import (
 )
 
 func TestA_TheResolversAndTheHopsOwnNames(t *testing.T) {
+	t.Parallel()
 	named := func(s *lab.Scene) string { return "tls://" + s.Resolver.Name }
 	play(t, "A1/a name without an address", stillborn(func(s *lab.Scene) string { return direct(s, named(s)) },
 		"dns.example.net is given by its name", "write its addresses"))

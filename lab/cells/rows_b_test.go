@@ -16,6 +16,7 @@ import (
 )
 
 func TestB_FailingOpen(t *testing.T) {
+	t.Parallel()
 	for _, answer := range []struct {
 		id, code string
 		handler  dnstest.Handler

@@ -16,6 +16,7 @@ import (
 )
 
 func TestC_WindowsInTime(t *testing.T) {
+	t.Parallel()
 	t.Run("C1/before the resolver has answered", func(t *testing.T) {
 		t.Parallel()
 		var proxy running

@@ -15,6 +15,7 @@ import (
 )
 
 func TestD_TheRightNameTheWrongPath(t *testing.T) {
+	t.Parallel()
 	for _, scheme := range lab.Curl.Schemes {
 		play(t, "D1/connect/"+scheme, lab.Cell{Scheme: scheme, Start: with(doh)})
 	}

@@ -36,6 +36,7 @@ func (c *twoChannels) use(used string) func(*lab.Scene) string {
 }
 
 func TestF_CacheAndLinkage(t *testing.T) {
+	t.Parallel()
 	for _, families := range internet.AllFamilies() {
 		t.Run("F1/two channels/"+string(families), func(t *testing.T) { ownCaches(t, families) })
 	}

@@ -126,6 +126,7 @@ func (h *hop) connectH2(w http.ResponseWriter, r *http.Request) {
 }
 
 func TestHops_OverTLS(t *testing.T) {
+	t.Parallel()
 	for _, kind := range append([]kind{namesOnly}, secureKinds...) {
 		for _, families := range internet.AllFamilies() {
 			if families == internet.V6 && kind.tls == nil {

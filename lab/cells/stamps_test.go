@@ -103,6 +103,7 @@ func TestStamps_ARelayIsUsedOrNobodyIsAsked(t *testing.T) {
 }
 
 func TestStamps_GoThroughHopsOrNowhere(t *testing.T) {
+	t.Parallel()
 	for _, c := range stamped {
 		for _, kind := range kinds {
 			t.Run("D2/"+c.via.name+"/"+kind.name, func(t *testing.T) {
@@ -158,6 +159,7 @@ func TestStamps_GoThroughHopsOrNowhere(t *testing.T) {
 }
 
 func TestStamps_TheKeysAndHashesInThemAreChecked(t *testing.T) {
+	t.Parallel()
 	for _, c := range stamped {
 		if c.via.tls {
 			continue

@@ -145,6 +145,7 @@ func (f *vpnChannel) carried(t testing.TB, s *lab.Scene) {
 }
 
 func TestWireGuard(t *testing.T) {
+	t.Parallel()
 	for _, families := range internet.AllFamilies() {
 		t.Run("A5/wireguard/"+string(families), func(t *testing.T) {
 			f := &vpnChannel{}

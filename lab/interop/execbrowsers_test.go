@@ -113,6 +113,7 @@ func browsers() []program {
 // A browser has a resolver, guesses and services of its own, and WebRTC, which is there to find a way around what stands
 // before the network. Its channel leads through a hop over TLS that carries no datagrams.
 func TestExec_ABrowserTellsAPageNothingOfItsHost(t *testing.T) {
+	t.Parallel()
 	for _, p := range browsers() {
 		t.Run(p.name, func(t *testing.T) {
 			p.require(t)

@@ -98,6 +98,7 @@ func uploadPack(t testing.TB, w *site, channel io.ReadWriter) uint32 {
 }
 
 func TestGit_ClonesOverSSH(t *testing.T) {
+	t.Parallel()
 	lab.Need(t, "git", "ssh")
 	for _, way := range ways() {
 		for _, c := range finders[1:2] { // which of them it is makes no difference to git

@@ -254,6 +254,7 @@ func (j *journey) run(t *testing.T, families internet.Families, client lab.Clien
 }
 
 func TestHops_CarryACallHoweverTheyAreNamedAndWhoeverResolves(t *testing.T) {
+	t.Parallel()
 	for _, families := range internet.AllFamilies() {
 		for _, kind := range hopKinds() {
 			for _, resolve := range []string{here, exit} {
@@ -285,6 +286,7 @@ func TestHops_OfTwoKindsMakeAChain(t *testing.T) {
 }
 
 func TestHops_ThatAreStoppedMeanARefusalAndAreUsedAgainWhenTheyAreBack(t *testing.T) {
+	t.Parallel()
 	for _, kind := range hopKinds() {
 		for _, resolve := range []string{here, exit} {
 			t.Run(kind.name+"/"+resolve, func(t *testing.T) {

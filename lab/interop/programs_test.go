@@ -42,6 +42,7 @@ func repository(t testing.TB, s *lab.Scene, w *site) (commit string) {
 }
 
 func TestGit_ClonesOverHTTPS(t *testing.T) {
+	t.Parallel()
 	lab.Need(t, "git")
 	for _, way := range ways() {
 		for _, scheme := range lab.Git.Schemes {

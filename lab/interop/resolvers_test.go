@@ -144,6 +144,7 @@ func publishLarge(t testing.TB, s *lab.Scene) {
 }
 
 func TestResolvers_EveryKindOfAnswerIsUnderstood(t *testing.T) {
+	t.Parallel()
 	eachUpstream(t, func(t *testing.T, u *upstream) {
 		for _, kind := range kindsOfAnswers() {
 			t.Run(kind.name, func(t *testing.T) {

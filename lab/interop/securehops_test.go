@@ -61,6 +61,7 @@ func secureKinds() []hopKind {
 }
 
 func TestHops_OverTLSCarryACallAndNobodyBeforeThemReadsWhatTheyAreAsked(t *testing.T) {
+	t.Parallel()
 	for _, families := range internet.AllFamilies() {
 		for _, kind := range secureKinds() {
 			for _, resolve := range []string{here, exit} {
@@ -86,6 +87,7 @@ func TestHops_OfSOCKS4aCarryACallToWhatHasAnIPv4Address(t *testing.T) {
 }
 
 func TestHops_OverTLSHaveTheirPlaceInChains(t *testing.T) {
+	t.Parallel()
 	for _, chain := range [][]hopKind{
 		{squidTLS(), nghttpx()},
 		{nghttpx(), dante()},

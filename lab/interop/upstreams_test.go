@@ -157,6 +157,7 @@ func checkRecords(t testing.TB, s *lab.Scene) {
 }
 
 func TestUpstreams_GiveEveryRecordAsItIs_ToThoseWhoKnowTheirPin(t *testing.T) {
+	t.Parallel()
 	eachWayToAnUpstream(t, func(t *testing.T, c *channelTo) {
 		lab.Cell{
 			Families: internet.Dual, Client: lab.Curl,
