@@ -106,7 +106,7 @@ func (o *options) guardRules() (guard.Rules, error) {
 			where = file
 		}
 		return guard.Rules{}, usageError{fmt.Errorf("%s has no key `guard`, so that what Watertight sends has no mark, and the guard would refuse that too\n"+
-			"write `guard: {allow: []}`, with the networks that everybody may reach, such as [192.168.0.0/16]; then restart Watertight, and call this again", where)}
+			"write `guard: {}`, or `guard: {allow: [192.168.0.0/16]}` with the networks that everybody may reach; then restart Watertight, and call this again", where)}
 	}
 	rules := guard.Rules{Mark: c.Mark(), Allow: c.Guard.Allow}
 	if rules.Uplinks, err = guard.Uplinks(); err != nil {
