@@ -159,6 +159,15 @@ func TestGuard_NothingOfThisHostsProgramsPasses(t *testing.T) {
 	if c := state.Counters; !state.Held || c.DNS == 0 || c.DoT == 0 || c.LocalNames == 0 || c.Raw == 0 || c.Other == 0 || c.Forwarded != 0 {
 		t.Errorf("it is found to be %+v", state)
 	}
+	// Where the address is one that everybody may reach, these would still say a name, or go on to another address.
+	guarded(t, s, netip.MustParsePrefix("8.8.8.8/32"), netip.MustParsePrefix("2001:4860:4860::8888/128"))
+	ways := []string{"fragments", "a source route", "segments", "DNS over UDP", "DNS over UDP and IPv6", "DNS over TCP", "a mark, to a resolver", "a packet socket", "a frame of IPv6"}
+	seen, said = attempts(t, s, "d", ways...)
+	for _, way := range ways {
+		if seen[way] {
+			t.Errorf("LEAK: to an address that is allowed: %s: %s", way, said)
+		}
+	}
 	if e := s.Gather(t, internet.Result{}); !e.Delivered {
 		t.Error("what the proxy sent did not arrive")
 	}
