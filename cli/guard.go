@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -96,15 +97,16 @@ func newGuardPrint() *cobra.Command {
 
 // guardRules are what the configuration asks for, with the devices and the connections of now.
 func (o *options) guardRules() (guard.Rules, error) {
-	c, err := o.load()
+	file, err := config.Find(o.file, os.LookupEnv)
 	if err != nil {
-		return guard.Rules{}, err
+		return guard.Rules{}, usageError{err}
+	}
+	c, err := config.ReadGuard(file, config.ThisHost()) // before the network is there, the rest may not be readable
+	if err != nil {
+		return guard.Rules{}, usageError{err}
 	}
 	if c.Guard == nil {
-		where := "the configuration"
-		if file, err := config.Find(o.file, os.LookupEnv); err == nil && file != "" {
-			where = file
-		}
+		where := cmp.Or(file, "the configuration")
 		return guard.Rules{}, usageError{fmt.Errorf("%s has no key `guard`, so that what Watertight sends has no mark, and the guard would refuse that too\n"+
 			"write `guard: {}`, or `guard: {allow: [192.168.0.0/16]}` with the networks that everybody may reach; then restart Watertight, and call this again", where)}
 	}

@@ -82,3 +82,35 @@ func TestMark_IsThatOfTheTransparentDoorElseTheGuards(t *testing.T) {
 		t.Errorf("without its listener it is %d", got)
 	}
 }
+
+func TestReadGuard_ReadsTheRestOfTheFileNot(t *testing.T) {
+	host := func(text string) Host {
+		return testHost(nil, map[string]string{"/etc/watertight/watertight.yaml": text})
+	}
+	read := func(text string) (*Config, error) { return ReadGuard("/etc/watertight/watertight.yaml", host(text)) }
+	c, err := read("listen:\n  proxy: {address: 127.0.0.1:1, tls: {cert: gone.pem, key: gone.pem}}\n  transparent: {address: 127.0.0.1:8081, mark: 7}\nchannels: {a: {proxy: \"http://u:${file:gone}@192.0.2.1:1\"}}\nguard: {allow: 10.0.0.0/8}\nnonsense: 1\n")
+	if err != nil || c.Mark() != 7 || len(c.Guard.Allow) != 1 {
+		t.Errorf("%+v, %v", c, err)
+	}
+	if c, err := read("channels: {}\n"); err != nil || c.Guard != nil {
+		t.Errorf("%+v, %v", c, err)
+	}
+	for text, want := range map[string]string{
+		"guard: {allow: 0.0.0.0/0}\n": "watertight.yaml:1:16: `guard.allow`: 0.0.0.0/0 is everything",
+		"guard: {alow: 10.0.0.0/8}\n": "did you mean `allow`",
+		"guard:\n":                    "has no value",
+		"guard: {}\nguard: {}\n":      "written twice",
+		"guard: {}\nlisten: {transparent: {address: 127.0.0.1:8081, mark: x}}\n": "`listen.transparent.mark` is not a whole number",
+		"guard: [\n":     "",
+		"- guard\n":      "not a map",
+		"guard: 1\n":     "not a map of keys",
+		"guard: &a {}\n": "anchor",
+	} {
+		if c, err := read(text); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %+v, %v", text, c, err)
+		}
+	}
+	if _, err := ReadGuard("/gone.yaml", host("")); err == nil {
+		t.Error("a file that is not there is read")
+	}
+}
