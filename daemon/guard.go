@@ -30,6 +30,7 @@ const (
 	guardLook  = 10 * time.Second // at the latest after the last look
 	guardPause = time.Second / 4  // at the earliest after the last look: another tool may fight
 	guardLog   = time.Minute      // between two lines of the log that say the same
+	guardArm   = 3 * time.Second  // `guard on` may be at it: meanwhile its rules are not those that it has noted
 )
 
 // States of the guard, as the status has them.
@@ -56,8 +57,9 @@ type guarded struct {
 	refused  guard.Counters
 	seen     guard.Counters // by the last look
 
-	said map[string]time.Time // lines of the log, of run alone
-	was  string               // what was logged last
+	failed bool                 // the last look, or what was done then, of run alone
+	said   map[string]time.Time // lines of the log, of run alone
+	was    string               // what was logged last
 }
 
 func newGuarded(wall Firewall, log *slog.Logger, wanted func() *config.Config) *guarded {
@@ -87,7 +89,9 @@ func (w *guarded) run(ctx context.Context) {
 				heard = true
 				hearing.Go(func() { deaf <- w.wall.Watch(ctx, w.changed) })
 			}
-			w.look(ctx, c)
+			if !w.look(ctx, c) {
+				w.changed() // again, soon
+			}
 		} else {
 			w.forget()
 		}
@@ -120,9 +124,13 @@ func sleep(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// look looks once, and puts back what is gone.
-func (w *guarded) look(ctx context.Context, c *config.Config) {
+// look looks once, and puts back what is gone. It gives false where that is to be done again soon: the rules may have been changed
+// while they were read.
+func (w *guarded) look(ctx context.Context, c *config.Config) bool {
 	s, err := w.wall.Look(ctx)
+	if since := time.Since(s.Since); err == nil && s.Armed && !s.Held && since >= 0 && since < guardArm {
+		return false
+	}
 	restored, why := false, s.Why
 	if err == nil && s.Armed && !s.Held {
 		if restored, err = w.wall.Restore(ctx); restored || err == nil {
@@ -134,8 +142,9 @@ func (w *guarded) look(ctx context.Context, c *config.Config) {
 			}
 		}
 	}
-	if ctx.Err() != nil {
-		return
+	before := w.failed
+	if w.failed = err != nil; ctx.Err() != nil || w.failed && !before && !restored {
+		return false
 	}
 	w.keep(s, restored, err, c)
 	if restored {
@@ -145,6 +154,7 @@ func (w *guarded) look(ctx context.Context, c *config.Config) {
 		w.say(slog.LevelError, "the guard of this host could not be looked after", "error", err)
 	}
 	w.tell()
+	return true
 }
 
 // keep notes what was found.

@@ -207,7 +207,12 @@ func TestAGuardIsNeverTurnedOnByTheProgram(t *testing.T) {
 func TestAGuardThatCannotBePutBackIsSaidToBe(t *testing.T) {
 	w := &wall{state: guard.State{Armed: true, Mark: config.GuardMark, Why: "gone"}, broken: errors.New("nft is not there")}
 	watchedWall(t, w, "{guard: {}}", func(g *guarded, log *bytes.Buffer) {
-		if s, m := g.status(), g.metrics(); s.State != guardChanged || s.Why != "nft is not there" || m.Held || !m.Armed {
+		if s := g.status(); s != nil || w.restores() != 1 {
+			t.Errorf("after one attempt, which may have come amiss: %+v", s)
+		}
+		time.Sleep(guardPause + time.Millisecond)
+		synctest.Wait()
+		if s, m := g.status(), g.metrics(); s == nil || s.State != guardChanged || s.Why != "nft is not there" || m.Held || !m.Armed {
 			t.Errorf("%+v, %+v", s, m)
 		}
 		w.mu.Lock()
@@ -217,6 +222,31 @@ func TestAGuardThatCannotBePutBackIsSaidToBe(t *testing.T) {
 		time.Sleep(guardLook)
 		synctest.Wait()
 		if s := g.status(); s.State != guardUnknown || s.Why != "the file is torn" {
+			t.Errorf("%+v", s)
+		}
+	})
+}
+
+// `guard on` notes what should hold before it loads it, and what came of it afterwards.
+func TestAGuardThatIsBeingTurnedOnIsLeftAlone(t *testing.T) {
+	w := &wall{}
+	watchedWall(t, w, "{guard: {}}", func(g *guarded, log *bytes.Buffer) {
+		w.set(func(s *guard.State) {
+			*s = guard.State{Armed: true, Why: "other rules", Mark: config.GuardMark, Since: time.Now()}
+		})
+		time.Sleep(guardArm / 2)
+		w.set(func(s *guard.State) { s.Held, s.Why = true, "" })
+		time.Sleep(guardArm)
+		synctest.Wait()
+		if s := g.status(); s.State != guardOn || s.Restored != 0 || w.restores() != 0 {
+			t.Errorf("%+v", s)
+		}
+		w.set(func(s *guard.State) { // by one that was killed while it was at it
+			*s = guard.State{Armed: true, Why: "gone", Mark: config.GuardMark, Since: time.Now()}
+		})
+		time.Sleep(guardArm + guardPause)
+		synctest.Wait()
+		if s := g.status(); s.State != guardOn || s.Restored != 1 {
 			t.Errorf("%+v", s)
 		}
 	})
