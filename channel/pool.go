@@ -91,6 +91,9 @@ func (p *pool) key(w who) (key string, stay time.Duration, err error) {
 	case p.by == hop.BySession && w.Session != "":
 		key = w.User + "\x00" + w.Session
 	}
+	if w.Trial != "" && key != "" && p.by != hop.ByClient { // it shares nothing with the user
+		key += "\x00\x00" + w.Trial
+	}
 	stay = p.stay
 	if p.by == hop.BySession && w.TTL != "" {
 		stay, err = credential.Lifetime(w.TTL)

@@ -28,6 +28,17 @@ type Identity struct {
 	State   string
 	City    string
 	TTL     string // how long the session lasts, as written: a number with or without a unit
+	// Trial is a word of chance of a test of this program, which has the routes of the user and nothing that is his: empty for
+	// every client. No name has it.
+	Trial string
+}
+
+// Counted is the user against whose limits and shares a request counts; empty for a client without a name, and for a test.
+func (i Identity) Counted() string {
+	if i.Trial != "" {
+		return ""
+	}
+	return i.User
 }
 
 // Errors that Parse wraps. They show nothing of the name.

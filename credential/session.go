@@ -22,7 +22,7 @@ const (
 // Where no session is asked for and the template needs one, it is one of the channel's own, for the identity, from seed.
 func (f *filling) session(raw string) string {
 	if raw == "" {
-		return f.g.letters(f.seed, f.id.String(), f.g.hashed())
+		return f.g.letters(f.seed, f.whole(), f.g.hashed())
 	}
 	key := sha256.Sum256([]byte(f.t.provider + "\x00" + f.t.user + "\x00" + f.t.password))
 	sound := onlyOf(raw, f.g.alphabet)
@@ -30,14 +30,25 @@ func (f *filling) session(raw string) string {
 	case sound && len(raw) >= f.g.min && len(raw) <= f.g.max && f.tellsApart():
 		return raw
 	case sound && len(raw)+tagLength >= f.g.min && len(raw)+tagLength <= f.g.max:
-		return raw + f.g.letters(key[:], f.id.String(), tagLength)
+		return raw + f.g.letters(key[:], f.whole(), tagLength)
 	}
-	return f.g.letters(key[:], f.id.String(), f.g.hashed())
+	return f.g.letters(key[:], f.whole(), f.g.hashed())
+}
+
+// whole is all of the identity, as text that no other has.
+func (f *filling) whole() string {
+	if f.id.Trial != "" {
+		return f.id.String() + "\x00" + f.id.Trial
+	}
+	return f.id.String()
 }
 
 // tellsApart says whether all of the identity but its session stands in the template by itself, and cannot be taken for that of
 // another: a user may have a hyphen and no other value has, so that it tells where they end as long as no group is left out.
 func (f *filling) tellsApart() bool {
+	if f.id.Trial != "" {
+		return false
+	}
 	user := f.id.User == "" || !f.t.account && f.t.Has(User)
 	if !f.t.account {
 		fenced, grouped := f.t.fenced()

@@ -235,6 +235,8 @@ func (f *filling) value(place string) (string, error) {
 	switch {
 	case place == Session:
 		return f.session(raw), nil
+	case place == User && !f.t.account && f.id.Trial != "":
+		return "", errors.New("a test of this program does not come as one of its users to others")
 	case raw == "" && place == User:
 		return "", errors.New("it needs the client's user, and the client has no name")
 	case raw == "":

@@ -81,6 +81,9 @@ func (s subject) door(l *listener) (leaktest.Door, bool) {
 	if door.TLS && l.packets != nil {
 		door.QUIC = w.quic
 	}
+	if s.pass != nil && (l.kind == kindProxy || l.kind == kindGateway) {
+		door.As = s.as(door, w)
+	}
 	return door, true
 }
 
@@ -110,6 +113,11 @@ func (s subject) entries(door *leaktest.Door) {
 
 // leadsGeneric says to which channel the gateway leads a request for /https/HOST:PORT/ of a client without a name.
 func (s subject) leadsGeneric(host string, port uint16) (string, error) {
+	return s.leadsGenericAs(host, port, func() (string, error) { return s.Leads(host) })
+}
+
+// leadsGenericAs is leadsGeneric for whom the routes lead as they say.
+func (s subject) leadsGenericAs(host string, port uint16, routes func() (string, error)) (string, error) {
 	_, entry, who, err := s.d.current().gateway.Locate(gateway.GenericPrefix+net.JoinHostPort(host, strconv.Itoa(int(port)))+"/", client.Identity{})
 	switch {
 	case err != nil:
@@ -119,5 +127,5 @@ func (s subject) leadsGeneric(host string, port uint16) (string, error) {
 	case who != client.Identity{}:
 		return "", errors.New("the entry is for a user of its own, whose routes are not the test's")
 	}
-	return s.Leads(host)
+	return routes()
 }

@@ -154,8 +154,10 @@ func (g *Guest) Admit(ctx context.Context, c Credentials) (client.Identity, erro
 	if f := g.outdated(r); f != nil {
 		return client.Identity{}, f
 	}
-	if r.test && r.ask != asksNobody && g.Keeper.passes(g, r, c) {
-		return client.Identity{}, nil
+	if r.test && r.ask != asksNobody {
+		if id, ok := g.Keeper.passes(g, r, c); ok {
+			return id, nil
+		}
 	}
 	if r.clients != nil && (g.Certified == "" || g.Authorities == nil || !g.Authorities.Equal(r.clients)) {
 		return client.Identity{}, &fault.Error{
@@ -230,7 +232,9 @@ func (g *Guest) Exhausted() bool { return g.wrong.Load() >= maxWrong }
 
 // Enter counts something that the user begins, a tunnel or a request, against the limits of each user. leave is called
 // when it has ended. The error is a [*fault.Error] with [fault.Limit].
-func (g *Guest) Enter(id client.Identity) (leave func(), err error) { return g.Keeper.enter(id.User) }
+func (g *Guest) Enter(id client.Identity) (leave func(), err error) {
+	return g.Keeper.enter(id.Counted())
+}
 
 // WatchHangUp is [wire.WatchHangUp] for the client's connection. With TLS a client that says goodbye before it goes is
 // noticed later: its goodbye cannot be told from something for the far side.

@@ -18,6 +18,8 @@ import (
 	"net/netip"
 	"sync"
 	"time"
+
+	"watertight/client"
 )
 
 // maxPassConns bounds the connections that one pass has at one time.
@@ -28,7 +30,7 @@ const maxPassConns = 1024
 //
 // It lets nobody in but over a connection that the pass itself made ([Pass.Dial]), and nobody else can have the two ends of
 // that; a connection of another who knew the password, or had the certificate, is a stranger's. Whoever comes by it is a
-// client without a name, who has no user's routes, and only where [Rules.ForTest] says so. When it ends, by [Pass.End], after its time,
+// client without a name, or by [Pass.As] one with a user's routes who is not that user, and only where [Rules.ForTest] says so. When it ends, by [Pass.End], after its time,
 // or where another takes its place, its connections are closed, and it opens nothing more.
 type Pass struct {
 	keeper      *Keeper
@@ -37,11 +39,23 @@ type Pass struct {
 	certificate tls.Certificate
 	clients     *x509.CertPool // with that certificate alone
 	until       time.Time
+	trial       string // of the identities by which it comes as users
 
 	mu    sync.Mutex
 	ended bool
 	conns map[ends]net.Conn
+	as    []wish
 }
+
+// wish is what a pass says where it comes with a user's routes.
+type wish struct {
+	user  string
+	said  Credentials
+	proof digest // of said
+}
+
+// maxWishes bounds the users as whom one pass comes.
+const maxWishes = 64
 
 // ends are those of a connection, as its server sees them.
 type ends struct {
@@ -54,7 +68,7 @@ var ErrPassEnded = errors.New("what the test shows of who comes is not good any 
 
 // NewPass makes the keeper's pass, and ends the one before. It is good for lasts at most.
 func (k *Keeper) NewPass(lasts time.Duration) (*Pass, error) {
-	p := &Pass{keeper: k, until: k.now().Add(lasts), conns: map[ends]net.Conn{}, clients: x509.NewCertPool()}
+	p := &Pass{keeper: k, until: k.now().Add(lasts), trial: chance(), conns: map[ends]net.Conn{}, clients: x509.NewCertPool()}
 	p.credentials = Credentials{Username: chance(), Password: chance()}
 	p.proof = k.digest(p.credentials.Username, p.credentials.Password)
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -114,6 +128,44 @@ func (p *Pass) End() {
 
 // Credentials are what it says to a door that asks for user and password ([Rules.AsksPassword]).
 func (p *Pass) Credentials() Credentials { return p.credentials }
+
+// As gives what the pass says to a door to come with the routes of a user, where names are proved and where they are not. It needs
+// nothing of the user's, and has nothing of his: its identity is of this run alone ([client.Identity.Trial]), so that it shares no
+// cache and no connection with the user, and counts against none of his limits.
+func (p *Pass) As(user string) (Credentials, error) {
+	if err := CheckUser(user); err != nil {
+		return Credentials{}, err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, w := range p.as {
+		if w.user == user {
+			return w.said, nil
+		}
+	}
+	switch {
+	case p.ended:
+		return Credentials{}, ErrPassEnded
+	case len(p.as) >= maxWishes:
+		return Credentials{}, fmt.Errorf("the test comes with the routes of %d users, and at most of that many", maxWishes)
+	}
+	w := wish{user: user, said: Credentials{Username: chance(), Password: chance()}}
+	w.proof = p.keeper.digest(w.said.Username, w.said.Password)
+	p.as = append(p.as, w)
+	return w.said, nil
+}
+
+// wished gives the identity for which a password was given out; ok is false where it was for none.
+func (p *Pass) wished(said digest) (id client.Identity, ok bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, w := range p.as {
+		if hmac.Equal(said[:], w.proof[:]) {
+			id, ok = client.Identity{User: w.user, Trial: p.trial}, true
+		}
+	}
+	return id, ok
+}
 
 // Certificate is what it shows where one is asked for.
 func (p *Pass) Certificate() tls.Certificate { return p.certificate }
@@ -213,25 +265,29 @@ func socketAddr(a net.Addr) netip.AddrPort {
 	return addrPort(a)
 }
 
-// passes says that a guest comes by the pass: over a connection that it made, and with its password; or with its certificate, where
-// that is all that is asked for.
-func (k *Keeper) passes(g *Guest, r *Rules, c Credentials) bool {
+// passes says that a guest comes by the pass, and as whom: over a connection that it made, and with one of its passwords; or with its
+// certificate, where that is all that is asked for. Where nothing is asked for, who says nothing of the pass is a client like others.
+func (k *Keeper) passes(g *Guest, r *Rules, c Credentials) (client.Identity, bool) {
 	if k == nil {
-		return false
+		return client.Identity{}, false
 	}
 	p := k.pass.Load()
 	if p == nil {
-		return false
+		return client.Identity{}, false
 	}
 	at, ok := g.ends()
 	if !ok || !p.made(at) {
-		return false
-	}
-	if !r.AsksPassword() {
-		return g.Shown != nil && g.Shown.Equal(p.certificate.Leaf)
+		return client.Identity{}, false
 	}
 	said := k.digest(c.Username, c.Password)
-	return hmac.Equal(said[:], p.proof[:])
+	id, wished := p.wished(said)
+	switch {
+	case r.AsksPassword():
+		return id, wished || hmac.Equal(said[:], p.proof[:])
+	case r.Unproven():
+		return id, wished
+	}
+	return id, g.Shown != nil && g.Shown.Equal(p.certificate.Leaf)
 }
 
 // ends gives those of the guest's own socket, whatever a balancer says of it. It gives false where it comes by none: in memory, one can

@@ -41,7 +41,7 @@ func TestEverySeededLeakIsFoundAndNamedRightly(t *testing.T) {
 	}
 	alarms := 0
 	var quiet strings.Builder
-	all := slices.Concat(sealedWorlds(), sealedWindows(), sealedHands(), sealedGuards())
+	all := slices.Concat(sealedWorlds(), sealedWindows(), sealedHands(), sealedGuards(), sealedUsers())
 	for _, one := range all {
 		verdict := triedClean(t, one)
 		if verdict == Leak {

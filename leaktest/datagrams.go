@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strings"
 	"sync"
 	"time"
 
@@ -50,21 +51,21 @@ func tryDatagrams(ctx context.Context, r *run, f *findings) {
 		for _, way := range d.sendings() {
 			trying.Go(func() {
 				defer guard(f)
-				r.sendDatagram(ctx, d, way, channel, f)
+				r.sendDatagram(ctx, d, way, channel, "", f)
 			})
 		}
 	}
 	trying.Wait()
 }
 
-func (r *run) sendDatagram(ctx context.Context, d Door, way sending, channel string, f *findings) {
+func (r *run) sendDatagram(ctx context.Context, d Door, way sending, channel, who string, f *findings) {
 	label, host := r.name(visit.Plain)
 	t, err := targetOf(host, r.api.port)
 	if err != nil {
 		f.doubt("", "%s: %v", host, err)
 		return
 	}
-	what := d.At + " by " + way.name + ", a datagram"
+	what := strings.TrimSpace(d.At + " by " + way.name + ", a datagram " + who)
 	ctx, cancel := context.WithTimeout(ctx, doorLimit)
 	defer cancel()
 	relayed, err := way.send(ctx, d, t, []byte{0})

@@ -43,6 +43,10 @@ func definitions() []definition {
 			fix:    fixSecond, try: tryNamesByGateway,
 		},
 		{
+			Listed: Listed{ID: "NAME-BY-USER", Title: "A name of a user with routes of his own goes to his channel's resolver alone, and its connection through that channel", Cause: "D4", Canary: true, NeededWhere: "a route with a `user` takes names of the canary"},
+			fix:    fixSecond, try: tryNamesByUser,
+		},
+		{
 			Listed: Listed{ID: "HANDED-OVER", Title: "What programs of this host send that know of no proxy is handed over, and goes through its name's channel", Cause: "H2", Canary: true, NeededWhere: "a transparent listener has a `mark`"},
 			fix:    fixRules, try: tryHandedOver,
 		},

@@ -15,7 +15,11 @@ import (
 
 func TestACleanProgramIsSealed(t *testing.T) {
 	w := newWorld(t)
+	routed("out", "out")(w)
+	withUsers := w.changeDoors
 	handsOver(nil)(w)
+	withHands := w.changeDoors
+	w.changeDoors = func(all []Door) []Door { return withHands(withUsers(all)) }
 	r := w.run()
 	if r.Verdict != Sealed {
 		t.Errorf("verdict %s", r.Verdict)

@@ -186,5 +186,5 @@ func leaky() []seeded {
 			name: "a library asks the host", id: "TRAP", cause: "A2",
 			seed: func(w *world) { w.counts = Counters{TrappedLookups: 1} },
 		},
-	}, leakyToo()...), slices.Concat(leakyWindows(), leakyInside(), leakyHands(), leakyGuards())...)
+	}, leakyToo()...), slices.Concat(leakyWindows(), leakyInside(), leakyHands(), leakyGuards(), leakyUsers())...)
 }

@@ -76,6 +76,8 @@ type Door struct {
 	TLS, HTTPS, HTTP2 bool
 	// Proof is what the test says where a proxy or a gateway asks who comes; zero: it does not.
 	Proof Proof
+	// As gives the door as the test comes in by it with the routes of a user, who is not told of it. Nil: there is no room to say so.
+	As func(user string) (Door, error)
 	// Packets says that a transparent listener takes datagrams.
 	Packets bool
 	// Entries are those of a gateway, for people.

@@ -74,6 +74,8 @@ type world struct {
 	stranger       bool   // the mixed port lets in nobody whom it does not know
 	shut           bool   // what no policy refuses is refused all the same
 	open           string // the case by which a contained program gets out
+	users          []User // with routes of their own
+	leadsAs        func(user string) (string, error)
 	rules          *rules // of the firewall; nil: it hands nothing over
 	guard          Guard
 	guardAfter     *Guard // what it is once the test has begun; nil: the same

@@ -117,6 +117,9 @@ func (w *world) request(ctx context.Context, target, by string) (net.Conn, error
 	t := name.Must(target)
 	host := t.Host().String()
 	if strings.HasSuffix(host, zone) {
+		if channel, ok := ctx.Value(asUser{}).(string); ok {
+			return way{w, channel, "as " + by}.Connect(ctx, host, t.Port())
+		}
 		return way{w, "out", by}.Connect(ctx, host, t.Port())
 	}
 	switch {

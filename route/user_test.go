@@ -53,3 +53,15 @@ func TestCoversFindsUsersThatAreMeantAlready(t *testing.T) {
 		}
 	}
 }
+
+func TestAnExampleOfAPatternIsOneOfItsUsers(t *testing.T) {
+	for text, want := range map[string]string{"alice": "alice", "team-*": "team-x", "*": "x"} {
+		p, err := ParseUser(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := p.Example("x"); got != want || !p.Match(got) {
+			t.Errorf("%q: %q", text, got)
+		}
+	}
+}

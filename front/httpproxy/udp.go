@@ -91,7 +91,7 @@ func (d *Door) dialFlow(ctx, watched context.Context, r route.Request) (*outing,
 	var end context.CancelFunc
 	f.ctx, end = context.WithCancel(ctx)
 	f.touch()
-	place := d.flows.Take(flow.Whose(r.Identity.User, r.Client.Addr()), end, func() time.Time { return time.Unix(0, f.used.Load()) })
+	place := d.flows.Take(flow.Whose(r.Identity.Counted(), r.Client.Addr()), end, func() time.Time { return time.Unix(0, f.used.Load()) })
 	if place == nil {
 		end()
 		d.o.Sink.Request(&event.Request{Door: r.Door, Client: r.Client, Identity: r.Identity, Target: r.Target, Code: fault.Limit})

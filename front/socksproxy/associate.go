@@ -75,7 +75,7 @@ func (d *Door) associate(ctx context.Context, v *visitor, req socks.Request) {
 	ctx, end := context.WithCancel(ctx)
 	defer end()
 	a := &association{d: d, socket: socket, asks: asks, port: req.Port}
-	whose := flow.Whose(v.identity.User, v.Client.Addr())
+	whose := flow.Whose(v.identity.Counted(), v.Client.Addr())
 	if a.flows, err = flow.NewTable(ctx, flow.Options[destination]{
 		Open: a.open, Ended: a.ended, Budget: d.flows, Client: func(destination) string { return whose },
 	}); err != nil {
