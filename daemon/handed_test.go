@@ -4,6 +4,8 @@ import (
 	"net"
 	"net/netip"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"watertight/event"
 	"watertight/fault"
@@ -45,4 +47,46 @@ func TestTestClients_WhatWasDecidedOfTheTestIsToldToNobodyElse(t *testing.T) {
 	if took := c.took(others); took.Door != "" {
 		t.Errorf("of a client it is remembered that %+v", took)
 	}
+}
+
+// portOnly is a socket in memory that says where it is.
+type portOnly struct {
+	net.Conn
+	at netip.AddrPort
+}
+
+func (p portOnly) LocalAddr() net.Addr { return net.TCPAddrFromAddrPort(p.at) }
+func (portOnly) Close() error          { return nil }
+
+// TestTestClients_APortIsOthersSoonAfterItsConnectionHasEnded, and the test's again where it gets it once more.
+func TestTestClients_APortIsOthersSoonAfterItsConnectionHasEnded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var c testClients
+		at := netip.MustParseAddrPort("127.0.0.1:40000")
+		told := &counting{}
+		sink := ofUsers{told, &c}
+		request := func(want int) {
+			t.Helper()
+			sink.Request(&event.Request{Door: event.DoorCONNECT, Client: at})
+			if told.n != want {
+				t.Errorf("clients have made %d requests, and not %d", told.n, want)
+			}
+		}
+		for round := range 2 {
+			conn, err := c.dialled(portOnly{at: at}, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Hour)
+			request(round)
+			_ = conn.Close()
+			request(round) // a door decides later
+			time.Sleep(testLate / 2)
+			_ = conn.Close() // once more
+			time.Sleep(testLate / 2)
+			request(round + 1)
+		}
+		c.forget()
+		request(3)
+	})
 }

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"watertight/event"
 	"watertight/leaktest"
@@ -15,24 +16,58 @@ import (
 type testClients struct {
 	some atomic.Bool // the map is not empty
 	mu   sync.RWMutex
-	at   map[netip.AddrPort]leaktest.Taken // what was decided of them last
+	at   map[netip.AddrPort]*testClient
 }
 
-// dialled remembers a socket until forget.
+// testClient is one of these sockets.
+type testClient struct {
+	net.Conn
+	of    *testClients
+	taken leaktest.Taken // what was decided of it last
+	ended time.Time      // when it was closed; zero: it is open
+}
+
+// testLate is how long after its end a door may still decide about what came from a socket. Then its port is another program's.
+const testLate = 10 * time.Second
+
+// dialled remembers a socket for as long as it is open and somewhat longer, until forget at most.
 func (c *testClients) dialled(conn net.Conn, err error) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	if at, err := netip.ParseAddrPort(conn.LocalAddr().String()); err == nil {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		if c.at == nil {
-			c.at = make(map[netip.AddrPort]leaktest.Taken)
-		}
-		c.at[unmapped(at)] = leaktest.Taken{}
-		c.some.Store(true)
+	at, err := netip.ParseAddrPort(conn.LocalAddr().String())
+	if err != nil {
+		return conn, nil //nolint:nilerr // it has no port
 	}
-	return conn, nil
+	one := &testClient{Conn: conn, of: c}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.at == nil {
+		c.at = make(map[netip.AddrPort]*testClient)
+	}
+	c.at[unmapped(at)] = one
+	c.some.Store(true)
+	return one, nil
+}
+
+// Close ends the socket.
+func (t *testClient) Close() error {
+	err := t.Conn.Close()
+	t.of.mu.Lock()
+	defer t.of.mu.Unlock()
+	if t.ended.IsZero() {
+		t.ended = time.Now()
+	}
+	return err
+}
+
+// find gives the socket of a port, unless that is another's by now. c.mu is held.
+func (c *testClients) find(at netip.AddrPort) *testClient {
+	one := c.at[unmapped(at)]
+	if one == nil || !one.ended.IsZero() && time.Since(one.ended) >= testLate {
+		return nil
+	}
+	return one
 }
 
 // forget is for the end of a test: the ports are other programs' then.
@@ -49,8 +84,7 @@ func (c *testClients) has(at netip.AddrPort) bool {
 	}
 	c.mu.RLock()
 	defer c.mu.RUnlock()
-	_, ok := c.at[unmapped(at)]
-	return ok
+	return c.find(at) != nil
 }
 
 // tells remembers what was decided of a request from one of them. It says false for one of a client.
@@ -60,17 +94,21 @@ func (c *testClients) tells(r *event.Request) bool {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if _, ok := c.at[unmapped(r.Client)]; ok {
-		c.at[unmapped(r.Client)] = leaktest.Taken{Door: r.Door, Channel: r.Channel, Code: r.Code}
+	one := c.find(r.Client)
+	if one != nil {
+		one.taken = leaktest.Taken{Door: r.Door, Channel: r.Channel, Code: r.Code}
 	}
-	return true
+	return one != nil
 }
 
 // took gives what was decided last of what came from there.
 func (c *testClients) took(at netip.AddrPort) leaktest.Taken {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
-	return c.at[unmapped(at)]
+	if one := c.find(at); one != nil {
+		return one.taken
+	}
+	return leaktest.Taken{}
 }
 
 func unmapped(at netip.AddrPort) netip.AddrPort {

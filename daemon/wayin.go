@@ -182,17 +182,22 @@ func (w wayIn) toRelay(asking net.Conn) (leaktest.Relayed, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err := w.clients.dialled(socket, nil); err != nil {
+	known, err := w.clients.dialled(socket, nil)
+	if err != nil {
 		return nil, err
 	}
-	return relayed{socket, w.l.address().Addr()}, nil
+	return relayed{socket, w.l.address().Addr(), known}, nil
 }
 
 // relayed is a socket for a relay of SOCKS5, which is where its listener is, or on loopback.
 type relayed struct {
 	*wire.RelayClient
 	listener netip.Addr
+	known    net.Conn // the same socket, as the test's
 }
+
+// Close ends the socket.
+func (r relayed) Close() error { return r.known.Close() }
 
 // Lead says where the relay is.
 func (r relayed) Lead(to netip.AddrPort) error {

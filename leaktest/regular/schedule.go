@@ -227,7 +227,7 @@ func (s *Schedule) test(ctx context.Context, cause Cause) {
 	s.change, s.running = change{}, cause
 	s.mu.Unlock()
 
-	within, cancel := context.WithTimeout(ctx, limit)
+	within, cancel := context.WithTimeout(ctx, 2*limit) // it may have to wait for one that was asked for, which has as long
 	s.o.Test(within, cause)
 	cancel()
 

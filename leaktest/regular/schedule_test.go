@@ -206,6 +206,10 @@ func TestATestEndsInBoundedTime(t *testing.T) {
 		m.mu.Unlock()
 		s.Changed(Network)
 		m.wants(t, hourly.Limit+10*time.Second, Network)
+		if s.Running() == "" {
+			t.Error("one that had to wait for another's end has no time of its own")
+		}
+		m.wants(t, hourly.Limit, Network)
 		m.mu.Lock()
 		defer m.mu.Unlock()
 		if !m.cut || s.Running() != "" {
