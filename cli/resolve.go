@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bytes"
 	"fmt"
 	"log/slog"
 	"net/url"
@@ -113,8 +114,10 @@ func channelsOf(c *config.Config) []string {
 	return names
 }
 
+// printResolution writes all at once: who reads along gets the whole answer, or nothing.
 func printResolution(cmd *cobra.Command, r *daemon.Resolution) {
-	w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 4, 2, ' ', 0)
+	var text bytes.Buffer
+	w := tabwriter.NewWriter(&text, 0, 4, 2, ' ', 0)
 	fmt.Fprintf(w, "name\t%s\n", r.Name)
 	if r.Error != nil {
 		fmt.Fprintf(w, "error\t%s (%s)\n", r.Error.Message, r.Error.Code)
@@ -135,7 +138,8 @@ func printResolution(cmd *cobra.Command, r *daemon.Resolution) {
 			fmt.Fprintf(w, "\tfrom %s in %.1f ms\n", a.Resolver, a.TookMS)
 		}
 	}
-	_ = w.Flush() // the terminal's trouble is not ours
+	_ = w.Flush()                                // it is memory
+	_, _ = cmd.OutOrStdout().Write(text.Bytes()) // the terminal's trouble is not ours
 	if f := r.Error; f != nil && f.Hint != "" {
 		fmt.Fprintln(cmd.ErrOrStderr(), "hint: "+f.Hint)
 		return
