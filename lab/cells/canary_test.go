@@ -71,7 +71,7 @@ func startCanary(t testing.TB, s *lab.Scene, host *internet.Host, zone string, c
 	}, certificate...)
 	for _, a := range host.Addrs() {
 		at := func(port uint16) string { return netip.AddrPortFrom(a, port).String() }
-		args = append(args, "--address", a.String(), "--dns", at(53), "--dot", at(853), "--https", at(443))
+		args = append(args, "--address", a.String(), "--dns", at(53), "--dot", at(853), "--https", at(443), "--stun", at(3478))
 	}
 	s.Authority.Delegate(zone, host.At(53))
 	lab.Must(0, host.AwaitLink(t.Context()))(t)
@@ -194,6 +194,43 @@ func TestCanary_ABrowserBehindTheProxyThatLooksUpByItselfIsToldSo(t *testing.T) 
 	}
 	if len(s.Leaks(s.Gather(t, r))) == 0 {
 		t.Error("INVALID: a leak went unseen in the packets")
+	}
+}
+
+// A proxy at another host carries the page, and no datagrams: WebRTC goes around it, and the page says so.
+func TestCanary_ABrowserWhoseWebRTCGoesAroundTheProxyIsToldSo(t *testing.T) {
+	lab.Need(t, "firefox-esr", "python3")
+	t.Parallel()
+	for name, c := range map[string]struct {
+		kept   string // to the proxy
+		until  string // it says so of what it found
+		around bool
+	}{
+		"as it is":          {"false", "and this page was asked from elsewhere", true},
+		"kept to the proxy": {"true", "your browser tells no address", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := lab.NewScene(t, internet.V4)
+			site := addCanary(t, s)
+			far := addHop(t, s, "gw-"+s.Label+".example.net", kinds[0])
+			with(func(s *lab.Scene) string {
+				return direct(s, site.upstream()) + fmt.Sprintf("  far: {over: direct, proxy: \"socks5://%s\", resolver: %s}\nroutes: [{to: \"*\", channel: far}]\n",
+					far.At(kinds[0].port), resolver(s, site.upstream()))
+			})(t, s)
+			lab.Must(0, s.Client.AwaitLink(t.Context()))(t)
+			host, port, _ := strings.Cut(lab.ProxyAddress, ":")
+			r := lab.Run(t, s.Client.Program("python3", lab.FirefoxUntil(t.TempDir(), "https://"+site.zone+"/", c.until, `"network.proxy.type", 1`,
+				fmt.Sprintf(`"network.proxy.ssl", %q`, host), `"network.proxy.ssl_port", `+port, `"media.peerconnection.ice.proxy_only", `+c.kept)...))
+			if !strings.Contains(r.Stdout, c.until) {
+				t.Errorf("INVALID: the page does not say %q:\n%s", c.until, r.Text())
+			}
+			if banner := regexp.MustCompile(`<section [^>]*id="around"[^>]*>`).FindString(r.Stdout); banner == "" || strings.Contains(banner, "hidden") == c.around {
+				t.Errorf("of WebRTC that goes around the proxy: %t, it says %q", c.around, banner)
+			}
+			if told := strings.Contains(r.Stdout, s.Client.Addr4.String()); told != c.around {
+				t.Errorf("the page shows the address of the host: %t", told)
+			}
+		})
 	}
 }
 
