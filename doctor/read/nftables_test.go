@@ -122,8 +122,13 @@ func TestFirewall_whereIPTablesLeadsIsRead(t *testing.T) {
 		info     []byte
 		want     string
 	}{
-		{2, 0, was, "172.17.0.2"}, {2, 1, four, "172.17.0.2"}, {2, 2, four, "172.17.0.2"}, {10, 2, six, "fd00::2"},
-		{2, 0, was[:8], "invalid IP"}, {10, 2, six[:16], "invalid IP"}, {2, 2, nil, "invalid IP"},
+		{2, 0, was, "172.17.0.2"},
+		{2, 1, four, "172.17.0.2"},
+		{2, 2, four, "172.17.0.2"},
+		{10, 2, six, "fd00::2"},
+		{2, 0, was[:8], "invalid IP"},
+		{10, 2, six[:16], "invalid IP"},
+		{2, 2, nil, "invalid IP"},
 	} {
 		does := slices.Concat(attributeOf(1, []byte("target\x00")), attributeOf(2, slices.Concat(attributeOf(1, []byte("DNAT\x00")), attributeOf(2, []byte{0, 0, 0, one.revision}), attributeOf(3, one.info))))
 		rule := slices.Concat([]byte{one.family, 0, 0, 0}, attributeOf(1, []byte("nat\x00")), attributeOf(2, []byte("DOCKER\x00")), attributeOf(4, attributeOf(1, does)))
