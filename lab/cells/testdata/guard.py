@@ -81,7 +81,7 @@ def spoofed(token):  # a connection that seems to come from outside, so that wha
     return back.sendto(question(token), socket.MSG_FASTOPEN, (PUBLIC6, 443))
 
 
-ROUTE4 = b"\x83\x07\x04" + socket.inet_aton("9.9.9.9") + b"\0"  # loose source route (RFC 791)
+ROUTE4 = b"\x83\x07\x04" + socket.inet_aton(PUBLIC) + b"\0"  # a loose source route by it (RFC 791)
 ROUTE6 = bytes([0, 2, 4, 0, 0, 0, 0, 0]) + socket.inet_pton(socket.AF_INET6, PUBLIC6)  # SRH (RFC 8754)
 
 ATTACKS = {
@@ -98,7 +98,7 @@ ATTACKS = {
     "a mark, to a resolver": plain((PUBLIC, 53), 119), "a mark that looks passed": plain((PUBLIC, 4433), 0x40000000),
     "a mark that looks wrapped": plain((PUBLIC, 53), 0x40000077),
     "a marked ping": marked_ping, "a ping over IPv6": ping6,
-    "a source route": plain((PUBLIC, 4433), options=[(socket.IPPROTO_IP, socket.IP_OPTIONS, ROUTE4)]),
+    "a source route": plain(("9.9.9.9", 4433), options=[(socket.IPPROTO_IP, socket.IP_OPTIONS, ROUTE4)]),
     "segments": plain((PUBLIC6, 4433), family=socket.AF_INET6, options=[(socket.IPPROTO_IPV6, 57, ROUTE6)]),
     "a broadcast": plain(("255.255.255.255", 4433)), "a multicast": plain(("239.1.2.3", 4433)),
     "a multicast of the link": plain(("ff02::1", 4433, 0, socket.if_nametoindex("uplink")), family=socket.AF_INET6),
