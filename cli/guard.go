@@ -264,8 +264,7 @@ func writeGuardStatus(w io.Writer, s guardStatus) error {
 	if s.Since != nil {
 		fmt.Fprintf(&b, "passes: what has the mark %d%s\n", s.Mark, allowedText(s.Allow))
 	}
-	if s.Counters != nil {
-		c := s.Counters
+	if c := s.Counters; c != nil && (s.State == "on" || len(s.Uplinks) > 0) {
 		fmt.Fprintf(&b, "looked at: %s\n", devicesText(s.Uplinks))
 		fmt.Fprintf(&b, "packets refused: %d plain DNS, %d DNS over TLS or QUIC, %d local names, %d to be passed on, %d raw frames, %d others\n",
 			c.DNS, c.DoT, c.LocalNames, c.Forwarded, c.Raw, c.Other)

@@ -70,29 +70,30 @@ type State struct {
 	Counters Counters
 }
 
-// On arms the guard, or arms it anew with other rules. Where it returns an error that is no [*KeptError], nothing was changed.
+// On arms the guard, or arms it anew with other rules. Where it returns an error that is no [*KeptError], the kernel's rules were not
+// changed. A file that cannot be trusted is replaced.
 func (g *Guard) On(ctx context.Context, r Rules) error {
 	if err := r.Check(); err != nil {
 		return fmt.Errorf("guard: %w", err)
 	}
-	before, err := readFile(g.file)
-	if err == nil {
-		_, err = g.list(ctx) // says at once who may not
-	}
-	if err != nil {
+	if _, err := tables(); err != nil { // says at once who may not
 		return fmt.Errorf("guard: nothing was changed: %w", err)
 	}
+	before, unknown := readFile(g.file)
 	// The file comes first: who looks meanwhile finds that the guard is to be on, and who is killed here leaves it so.
 	should := kept{Version: fileVersion, Since: time.Now().UTC().Truncate(time.Second), Mark: r.Mark, Allow: r.Allow}
 	if err := writeFile(g.file, should); err != nil {
 		return fmt.Errorf("guard: nothing was changed: %w", err)
 	}
-	if err := g.load(ctx, r.text(Counters{})); err != nil {
+	switch err := g.load(ctx, r.text(Counters{})); {
+	case err != nil && unknown != nil:
+		return fmt.Errorf("guard: the rules were not taken, and what was to hold before is not known (%w): %w", unknown, err)
+	case err != nil:
 		return errors.Join(fmt.Errorf("guard: the rules were not taken, and nothing was changed: %w", err), putBack(g.file, before))
 	}
 	found, err := g.list(ctx)
 	if err == nil {
-		err = found.covers(r.Uplinks)
+		err = found.whole(r.Uplinks)
 	}
 	if err != nil {
 		return &KeptError{fmt.Errorf("guard: the rules were loaded, but cannot be read back: %w", err)}
@@ -114,7 +115,7 @@ func (e *KeptError) Unwrap() error { return e.err }
 
 // Off disarms the guard: both tables and the file are gone. Where it is off already it does nothing.
 func (g *Guard) Off(ctx context.Context) error {
-	found, err := g.list(ctx)
+	there, err := tables()
 	if err != nil {
 		return fmt.Errorf("guard: %w", err)
 	}
@@ -122,7 +123,7 @@ func (g *Guard) Off(ctx context.Context) error {
 	if err := removeFile(g.file); err != nil {
 		return fmt.Errorf("guard: nothing was changed: %w", err)
 	}
-	if found.none() {
+	if len(there) == 0 {
 		return nil
 	}
 	if err := g.load(ctx, removal); err != nil {
@@ -198,7 +199,7 @@ func (g *Guard) Restore(ctx context.Context) (restored bool, err error) {
 	}
 	found, err := g.list(ctx)
 	if err == nil {
-		err = found.covers(r.Uplinks)
+		err = found.whole(r.Uplinks)
 	}
 	if err != nil {
 		return false, fmt.Errorf("guard: it was armed again, but cannot be read back: %w", err)

@@ -210,6 +210,19 @@ func TestAnArmingThatWasCutShortIsFinished(t *testing.T) {
 	if !h.restore(h.guard()) || !h.look(h.guard()).Held {
 		t.Error("it was not finished")
 	}
+	lab.Must(0, os.WriteFile(h.file, []byte(text[:30]), 0o644))(t)
+	for name, fn := range map[string]func(g *guard.Guard) error{
+		"look":    func(g *guard.Guard) error { _, err := g.Look(t.Context()); return err },
+		"restore": func(g *guard.Guard) error { _, err := g.Restore(t.Context()); return err },
+	} {
+		if err := h.net.Do(func() error { return fn(h.guard()) }); err == nil || !strings.Contains(err.Error(), "guard on` writes it anew") {
+			t.Errorf("%s, with a file that is torn: %v", name, err)
+		}
+	}
+	h.on(h.guard())
+	if !h.look(h.guard()).Held {
+		t.Error("a file that is torn is not written anew")
+	}
 }
 
 // Where the file may not be written, as by a service that is not root, what was read back is remembered.
@@ -285,6 +298,11 @@ func TestWhatGoesWrongIsSaidAndChangesNothing(t *testing.T) {
 		t.Errorf("no mark: %v", err)
 	}
 	h.on(h.guard())
+	for script, want := range map[string]string{"echo gibberish": "cannot be read", "exec yes": "more than"} {
+		if s := h.look(guard.New(guard.Options{File: h.file, Nft: fake(script)})); s.Held || !s.Armed || !strings.Contains(s.Why, want) {
+			t.Errorf("what is told cannot be read, and it is found to be %+v", s)
+		}
+	}
 	before := string(lab.Must(os.ReadFile(h.file))(t))
 	g := guard.New(guard.Options{File: h.file, Nft: fake(none + "exit 1")})
 	if err := h.net.Do(func() error { return g.On(t.Context(), h.rules()) }); err == nil {

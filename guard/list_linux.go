@@ -19,16 +19,25 @@ func (g *Guard) list(ctx context.Context) (found, error) {
 	if err != nil {
 		return found{}, err
 	}
+	unread := found{inet: slices.Contains(there, "inet"), netdev: slices.Contains(there, "netdev")}
 	var listings [][]byte
 	for _, family := range there {
 		b, err := g.run(ctx, "", "-j", "list", "table", family, table)
+		if errors.Is(err, errTooMuch) { // it is not what was loaded
+			unread.bad = err.Error()
+			return unread, nil
+		}
 		if err != nil {
 			return found{}, err
 		}
 		listings = append(listings, b)
 	}
 	f, err := parse(listings...)
-	if err == nil && f.netdev {
+	if err != nil {
+		unread.bad = err.Error()
+		return unread, nil
+	}
+	if f.netdev {
 		f.uplinks, err = guarded()
 	}
 	return f, err

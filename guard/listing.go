@@ -20,7 +20,7 @@ type found struct {
 	inet, netdev bool // which tables there are
 	counters     Counters
 	uplinks      []string // devices whose frames go through the chain `frames`, sorted
-	bad          string   // what is wrong at a device
+	bad          string   // what is wrong at a device, or why it cannot be read
 	digest       string   // of all rules, without what changes by itself: handles, counters, devices, kept connections
 }
 
@@ -37,6 +37,14 @@ func (f found) lacks() string {
 		return "the table netdev watertight_guard is gone"
 	}
 	return f.bad
+}
+
+// whole says what of it is not there.
+func (f found) whole(uplinks []string) error {
+	if lacks := f.lacks(); lacks != "" {
+		return errors.New(lacks)
+	}
+	return f.covers(uplinks)
 }
 
 // covers says which devices are not looked at.

@@ -20,6 +20,8 @@ const (
 	maxSaid     = 4 << 10  // octets of its errors
 )
 
+var errTooMuch = fmt.Errorf("nft tells more than %d octets", maxListing)
+
 // find gives the path of nft.
 func (g *Guard) find() (string, error) {
 	if g.nft != "" {
@@ -52,7 +54,7 @@ func (g *Guard) run(ctx context.Context, stdin string, args ...string) ([]byte, 
 	}
 	switch err := cmd.Run(); {
 	case out.over:
-		return nil, fmt.Errorf("nft tells more than %d octets", maxListing)
+		return nil, errTooMuch
 	case err != nil && ctx.Err() != nil:
 		return nil, fmt.Errorf("%s %s: %w", path, strings.Join(args, " "), ctx.Err())
 	case err != nil:

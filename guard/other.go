@@ -31,6 +31,8 @@ func removeFile(string) error        { return ErrNotLinux }
 func (g *Guard) load(context.Context, string) error  { return ErrNotLinux }
 func (g *Guard) list(context.Context) (found, error) { return found{}, ErrNotLinux }
 
+func tables() ([]string, error) { return nil, ErrNotLinux }
+
 // Uplinks are not known here.
 func Uplinks() ([]string, error) { return nil, ErrNotLinux }
 
