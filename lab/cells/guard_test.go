@@ -124,6 +124,7 @@ func proxied(s *lab.Scene) *internet.Program {
 // TestGuard_NothingOfThisHostsProgramsPasses plays G5 and C2: whatever a program of the host tries, over either family and with root's
 // rights, is seen outside without the guard and not with it; Watertight is, until it is killed, and then nothing.
 func TestGuard_NothingOfThisHostsProgramsPasses(t *testing.T) {
+	t.Parallel()
 	lab.Need(t, "python3", "nft", "curl")
 	s := lab.NewScene(t, internet.Dual)
 	seen, said := attempts(t, s, "a")

@@ -154,9 +154,11 @@ const tracking = "table inet before {\n chain out {\n type filter hook output pr
 // TestGuard_OlderFlowsEndAndLoginsGoOn plays G6 and G12: what programs had open ends when the guard is armed, also where the far side
 // is the first to say something, and again where it was flushed and is armed anew; what others opened to this host goes on.
 func TestGuard_OlderFlowsEndAndLoginsGoOn(t *testing.T) {
+	t.Parallel()
 	lab.Need(t, "nft")
 	for name, rules := range map[string]string{"flows are not tracked before": "", "flows are tracked before": tracking} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			s := lab.NewScene(t, internet.Dual)
 			talks(t, s.Origin.Host)
 			l := lab.Must(s.Client.Listen(loginPort))(t)
