@@ -60,6 +60,7 @@ type guarded struct {
 	failed bool                 // the last look, or what was done then, of run alone
 	said   map[string]time.Time // lines of the log, of run alone
 	was    string               // what was logged last
+	told   time.Time            // when
 }
 
 func newGuarded(wall Firewall, log *slog.Logger, wanted func() *config.Config) *guarded {
@@ -189,7 +190,7 @@ func (w *guarded) keep(s guard.State, restored bool, err error, c *config.Config
 func (w *guarded) forget() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.looked, w.was = false, ""
+	w.looked, w.was, w.told = false, "", time.Time{}
 }
 
 // counts gives the counters in the order of refusedKinds.
@@ -229,12 +230,14 @@ func (w *guarded) name() string {
 	return guardOff
 }
 
-// tell logs that the state is another than before.
+// tell logs that the state is another than before, once in ten seconds at most.
 func (w *guarded) tell() {
 	w.mu.Lock()
 	now, why := w.name(), w.why
-	news := now+why != w.was
-	w.was = now + why
+	news := now+why != w.was && (w.told.IsZero() || time.Since(w.told) >= guardLook)
+	if news {
+		w.was, w.told = now+why, time.Now()
+	}
 	w.mu.Unlock()
 	switch {
 	case !news:

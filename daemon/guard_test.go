@@ -227,6 +227,21 @@ func TestAGuardThatCannotBePutBackIsSaidToBe(t *testing.T) {
 	})
 }
 
+func TestAGuardThatComesAndGoesFillsNoLog(t *testing.T) {
+	w := &wall{}
+	watchedWall(t, w, "{guard: {}}", func(g *guarded, log *bytes.Buffer) {
+		for i := range 120 {
+			w.set(func(s *guard.State) { *s = guard.State{Armed: i%2 == 0, Held: true, Mark: config.GuardMark} })
+			time.Sleep(500 * time.Millisecond)
+		}
+		time.Sleep(guardLook)
+		synctest.Wait()
+		if n := strings.Count(log.String(), "\n"); n < 2 || n > 8 || !strings.Contains(log.String()[strings.LastIndex(strings.TrimSpace(log.String()), "\n")+1:], "is off") {
+			t.Errorf("%d lines: %s", n, log)
+		}
+	})
+}
+
 // `guard on` notes what should hold before it loads it, and what came of it afterwards.
 func TestAGuardThatIsBeingTurnedOnIsLeftAlone(t *testing.T) {
 	w := &wall{}

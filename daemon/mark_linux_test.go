@@ -2,15 +2,20 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"log/slog"
+	"net/netip"
 	"runtime"
 	"strings"
+	"sync"
+	"syscall"
 	"testing"
 
 	"golang.org/x/sys/unix"
 
 	"watertight/config"
 	"watertight/dnswire"
+	"watertight/gate"
 	"watertight/name"
 	"watertight/wire"
 )
@@ -104,5 +109,56 @@ func TestAReloadThatWouldChangeTheMarkIsRefused(t *testing.T) {
 		if (c.refused != "") != (err != nil) || err != nil && (!strings.Contains(err.Error(), c.refused) || !strings.Contains(err.Error(), "restart")) {
 			t.Errorf("from %s to %s: %v", c.before, c.after, err)
 		}
+	}
+}
+
+func TestListenersMarkWhatTheySend(t *testing.T) {
+	if err := wire.MayMark(config.GuardMark); errors.Is(err, unix.EPERM) {
+		t.Skip("a mark takes CAP_NET_ADMIN")
+	}
+	at := func() config.Listener { return config.Listener{Address: netip.MustParseAddrPort("127.0.0.1:0")} }
+	given, err := wire.ListenTCP(netip.MustParseAddrPort("127.0.0.1:0"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	passed := &listeners{done: &sync.WaitGroup{}, all: []*listener{{kind: kindProxy, socket: given, passed: true}}}
+	if err := passed.mark(config.GuardMark); err != nil {
+		t.Fatal(err)
+	}
+	all, err := openListeners(wishes{keeper: gate.NewKeeper(), mark: config.GuardMark, Listen: config.Listen{
+		Proxy: []config.ProxyListener{{Listener: at(), H3: true}}, Admin: []config.AdminListener{{Listener: at()}},
+		DNS: []config.DNSListener{{Listener: at()}}, Gateway: []config.GatewayListener{{Listener: at()}},
+		Transparent: []config.TransparentListener{{Listener: at(), Mode: config.ModeRedirect}, {Listener: at(), Mode: config.ModeTPROXY, UDP: true}},
+	}}, passed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer all.closeUnless(nil)
+	packets := 0
+	for _, l := range all.all {
+		var sockets []syscall.Conn
+		if l.socket != nil {
+			sockets = append(sockets, l.socket)
+		}
+		if l.packets != nil {
+			sockets = append(sockets, l.packets)
+			packets++
+		}
+		for _, s := range sockets {
+			raw, err := s.SyscallConn()
+			if err != nil {
+				t.Fatal(err)
+			}
+			mark := 0
+			if cerr := raw.Control(func(fd uintptr) { mark, err = unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_MARK) }); cerr != nil || err != nil {
+				t.Fatal(cerr, err)
+			}
+			if mark != config.GuardMark {
+				t.Errorf("%s %s, %T: the mark is %d", l.kind, l.scheme, s, mark)
+			}
+		}
+	}
+	if len(all.all) != 7 || packets != 3 {
+		t.Errorf("%d listeners, %d of them with datagrams", len(all.all), packets)
 	}
 }
