@@ -119,7 +119,8 @@ func withoutURL(err error) error {
 func (a *api) visit(ctx context.Context, conn net.Conn, host string) error {
 	ctx, cancel := context.WithTimeout(ctx, apiLimit)
 	defer cancel()
-	defer context.AfterFunc(ctx, func() { _ = conn.Close() })()
+	socket := conn
+	defer context.AfterFunc(ctx, func() { _ = socket.Close() })()
 	if a.base.Scheme == "https" {
 		inside := tls.Client(conn, &tls.Config{MinVersion: tls.VersionTLS13, RootCAs: a.canary.Roots, ServerName: host})
 		if err := inside.HandshakeContext(ctx); err != nil {

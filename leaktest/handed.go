@@ -2,15 +2,12 @@ package leaktest
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"net/netip"
-	"os"
 	"slices"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"watertight/dnswire"
@@ -49,6 +46,8 @@ const (
 )
 
 const fixRules = "load the rules of docs/transparent.md for this mode, for both families, and have a listener for each: `nft list ruleset` shows what stands; whatever loads rules of its own may have thrown them away"
+
+const fixAnswer = "see the evidence for why the canary did not answer: it has to have a certificate for the names below its zone, by the authority that is trusted for its API"
 
 // handing is a family under test.
 type handing struct {
@@ -135,14 +134,32 @@ func (h *handing) given(ctx context.Context) bool {
 			h.f.skip("over %s: the canary has no such address, or the policy gives it to nobody", h.family)
 			return false
 		}
-		if h.at.Addr().IsLoopback() {
-			h.f.skip("over %s: the canary is on this host, and what is sent to it does not leave", h.family)
-			return false
-		}
-		return true
+		return h.leaves(ctx)
 	}
 	h.f.skip("no DNS door gives out the address of a name (`listen.dns`)")
 	return false
+}
+
+// leaves says whether what is sent to the address leaves this host, unless it is handed over. Nothing is sent yet.
+func (h *handing) leaves(ctx context.Context) bool {
+	if !h.at.Addr().IsGlobalUnicast() {
+		h.f.skip("over %s: %s is no address of another host", h.family, h.at.Addr())
+		return false
+	}
+	conn, err := h.send(ctx, "udp", h.at.Port())
+	switch {
+	case unroutable(err):
+		h.f.skip("over %s: this host has no way to it: %v", h.family, err)
+		return false
+	case err != nil: // as the firewall refuses it, which is tried
+		return true
+	}
+	defer conn.Close()
+	if here, err := netip.ParseAddrPort(conn.LocalAddr().String()); err == nil && here.Addr().Unmap() == h.at.Addr() {
+		h.f.skip("over %s: the canary is on this host, and what is sent to it does not leave", h.family)
+		return false
+	}
+	return true
 }
 
 // send opens a socket, which nobody takes for a leak of this program's own.
@@ -203,18 +220,6 @@ func (h *handing) held(ctx context.Context, what string) (conn net.Conn, noWay b
 	return conn, false
 }
 
-// ended says that the other side of a connection has ended it.
-func ended(conn net.Conn) bool {
-	if err := conn.SetReadDeadline(time.Now().Add(endedWait)); err != nil {
-		return true
-	}
-	_, err := conn.Read(make([]byte, 1))
-	return err != nil && !errors.Is(err, os.ErrDeadlineExceeded)
-}
-
-// endedWait is how long an end that has come may take to be heard.
-const endedWait = 50 * time.Millisecond
-
 // connects connects to the address that was given out, and says its name. It says false where there is no way to the family.
 func (h *handing) connects(ctx context.Context) bool {
 	what := "a connection of a program of this host, " + h.family
@@ -233,7 +238,7 @@ func (h *handing) connects(ctx context.Context) bool {
 	case err != nil && taken.Code != "":
 		h.f.doubt(fixConnect, "%s: it is handed over, and refused with %s", what, taken.Code)
 	case err != nil:
-		h.f.doubt(fixGateway, "%s: it is handed over, and no answer of the canary came back: %v", what, err)
+		h.f.doubt(fixAnswer, "%s: it is handed over, and no answer of the canary came back: %v", what, err)
 	default:
 		h.name.came = true
 		h.f.held("%s: it is handed over, and the canary answered", what)
@@ -373,9 +378,4 @@ func (h *handing) judgeChannel(what string, t Taken) {
 	if t.Channel != "" && t.Channel != h.channel && t.Code == "" {
 		h.f.leak("D5", fixProgram, "%s: it took the channel %s, and not %s", what, t.Channel, h.channel)
 	}
-}
-
-// unroutable says that a host has no address or no route of a family.
-func unroutable(err error) bool {
-	return errors.Is(err, syscall.ENETUNREACH) || errors.Is(err, syscall.EADDRNOTAVAIL) || errors.Is(err, syscall.EAFNOSUPPORT)
 }

@@ -22,13 +22,16 @@ import (
 type rules struct {
 	past     func(network string, to netip.AddrPort) bool  // it leaves, past the listeners
 	shut     func(network string, to netip.AddrPort) error // it does not leave, and is not handed over
+	here     bool                                          // the canary is on this host
 	full     bool                                          // a listener ends what it gets
 	carries  bool                                          // what was given out to nobody is carried
 	elsewise string                                        // the channel that is taken instead; empty: the name's
 
 	given map[string]bool // names for which the address was given out
 	taken map[net.Conn]Taken
-	said  []byte // past the listeners
+	// sockets counts those of each network and family, which have ports of their own.
+	sockets map[int]int
+	said    []byte // past the listeners
 }
 
 // handsOver gives a world a transparent listener for each family, and the rules that lead to them.
@@ -36,7 +39,7 @@ func handsOver(change func(r *rules)) func(w *world) {
 	return func(w *world) {
 		w.rules = &rules{
 			past: func(string, netip.AddrPort) bool { return false }, shut: func(string, netip.AddrPort) error { return nil },
-			given: map[string]bool{}, taken: map[net.Conn]Taken{},
+			given: map[string]bool{}, taken: map[net.Conn]Taken{}, sockets: map[int]int{},
 		}
 		if change != nil {
 			change(w.rules)
@@ -78,11 +81,11 @@ func (w *world) gives(q dnswire.Question) (reply dnswire.Reply) {
 // sent is a socket of a program of the world's host.
 type sent struct {
 	net.Conn
-	network string
-	at      netip.AddrPort
+	at, to netip.AddrPort
 }
 
-func (s sent) LocalAddr() net.Addr { return net.UDPAddrFromAddrPort(s.at) }
+func (s sent) LocalAddr() net.Addr  { return net.UDPAddrFromAddrPort(s.at) }
+func (s sent) RemoteAddr() net.Addr { return net.UDPAddrFromAddrPort(s.to) }
 
 // Send is what a program sends that knows of no proxy.
 func (w *world) Send(ctx context.Context, network string, to netip.AddrPort) (net.Conn, error) {
@@ -95,7 +98,12 @@ func (w *world) Send(ctx context.Context, network string, to netip.AddrPort) (ne
 	near, far := net.Pipe()
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	s := sent{near, network, netip.AddrPortFrom(home, uint16(20000+len(w.rules.taken)))}
+	kind := map[string]int{"tcp": 20000, "udp": 30000}[network] + map[bool]int{true: 1000}[to.Addr().Is6()]
+	s := sent{near, netip.AddrPortFrom(home, uint16(kind+w.rules.sockets[kind])), to}
+	w.rules.sockets[kind]++
+	if w.rules.here {
+		s.at = netip.AddrPortFrom(to.Addr(), s.at.Port())
+	}
 	w.rules.taken[near] = Taken{Held: network == "tcp" && to.Port() != 53}
 	switch {
 	case w.rules.past(network, to):
@@ -254,6 +262,9 @@ func sealedHands() []seeded {
 				return nil
 			}
 		})},
+		{name: "the canary is on this host, which hands nothing over to itself", seed: handsOver(func(r *rules) {
+			r.here, r.past = true, func(string, netip.AddrPort) bool { return true }
+		})},
 		{name: "it hands over, and clients may have addresses from elsewhere", seed: func(w *world) {
 			handsOver(nil)(w)
 			w.about.Policy.ClientResolved = "report"
@@ -262,7 +273,7 @@ func sealedHands() []seeded {
 			handsOver(nil)(w)
 			w.seen = Observed{
 				Interfaces: []string{"lo"}, Sockets: []string{"tcp 198.18.1.7:20000 > 203.0.113.20:53"},
-				Sightings: []Sighting{{Interface: "lo", From: netip.AddrPortFrom(home, 20000), To: netip.AddrPortFrom(canary4, 53), What: "dns", Ours: true, Proto: "udp"}, {
+				Sightings: []Sighting{{Interface: "lo", From: netip.AddrPortFrom(home, 30001), To: netip.AddrPortFrom(canary4, 53), What: "dns", Ours: true, Proto: "udp"}, {
 					Interface: "lo", From: netip.AddrPortFrom(canary4, 443), To: netip.AddrPortFrom(home, 20001), What: "label", Form: "text", Label: "aaaaaaaaaaaaaaaaaaaa", Proto: "tcp",
 				}},
 			}
