@@ -19,6 +19,7 @@ import (
 	"watertight/control"
 	"watertight/doctor"
 	"watertight/doctor/rules"
+	"watertight/guard"
 	"watertight/wire"
 )
 
@@ -200,8 +201,15 @@ func (o *doctorFlags) look(ctx context.Context, picked []doctor.Rule) (doctor.Re
 		} else {
 			host.Status = &s
 		}
-		if len(c.Listen.Transparent) > 0 { // else its rules say nothing about us
+		if len(c.Listen.Transparent) > 0 || c.Guard != nil { // else its rules say nothing about us
 			host.Firewall, host.FirewallUnseen = firewall()
+		}
+		if c.Guard != nil {
+			if g, err := guard.New(guard.Options{}).Look(ctx); err != nil {
+				host.GuardUnseen = oneLine(err)
+			} else {
+				host.Guard = &g
+			}
 		}
 	}
 	h, err := openWithin(ctx, host)

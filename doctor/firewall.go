@@ -110,5 +110,12 @@ func (h *Host) FirewallNotSeen() {
 	}
 }
 
+// GuardNotSeen remembers why the guard of the host was not looked at, if that was to be expected.
+func (h *Host) GuardNotSeen() {
+	if h.guardUnseen != "" {
+		h.NotSeen("whether the guard of this host holds: " + h.guardUnseen)
+	}
+}
+
 // NotSeen remembers what a rule could not look at, and why, for the report.
 func (h *Host) NotSeen(text string) { h.Files.blindTo(Plain(text)) }

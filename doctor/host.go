@@ -16,6 +16,7 @@ import (
 
 	"watertight/config"
 	"watertight/control"
+	"watertight/guard"
 )
 
 // maxHomes is how many homes are looked at.
@@ -37,8 +38,12 @@ type Options struct {
 	// there is something to be said.
 	Firewall       *Firewall
 	FirewallUnseen string
-	Build          Build
-	Now            time.Time
+	// Guard is what the guard of the host was found to be; nil where that was not looked at, and GuardUnseen says why then, if there is
+	// something to be said.
+	Guard       *guard.State
+	GuardUnseen string
+	Build       Build
+	Now         time.Time
 }
 
 // Build is what is known of this program.
@@ -67,10 +72,12 @@ type Host struct {
 	Status *control.Status // nil where no proxy of ours runs, or none that this user may ask
 	// Firewall is what the kernel has of nf_tables; nil where that is not known.
 	Firewall *Firewall
-	Build    Build
-	Now      time.Time
+	// Guard is what the guard of the host was found to be; nil where that is not known.
+	Guard *guard.State
+	Build Build
+	Now   time.Time
 
-	firewallUnseen string
+	firewallUnseen, guardUnseen string
 }
 
 // Open looks at a host.
@@ -86,6 +93,7 @@ func Open(o Options) (*Host, error) {
 	h := &Host{
 		OS: o.OS, Files: Files{shelf, context.Background()}, Env: o.Env, Config: o.Config, Status: o.Status, Build: o.Build, Now: o.Now,
 		Firewall: o.Firewall, firewallUnseen: o.FirewallUnseen,
+		Guard: o.Guard, guardUnseen: o.GuardUnseen,
 	}
 	h.Homes = homes(h.Files, o.OS, o.Home)
 	if o.OS == "linux" {

@@ -81,7 +81,7 @@ var stagings = map[string]staged{
 	"G9":  {why: seenOpen},
 	"G10": {why: "the tests of containment take away what it needs, and no program starts"},
 	"G11": {hosts: []string{"WPAD-ON.running", "BROWSER-FLAGS.webrtc", "RESOLVED-FALLBACK.multicast"}, packets: []string{"multicast DNS", "port 5353"}},
-	"G12": {},
+	"G12": {hosts: []string{"KILL-SWITCH.guard-flushed", "KILL-SWITCH.guard-changed"}},
 	"H1":  {hosts: []string{"CLIENT-RESOLVED.counted", "ENV-SOCKS5-LOCAL.running"}, packets: []string{"the name in a hello, of a client that resolved elsewhere"}},
 	"H2":  {hosts: []string{"CURLRC.socks5", "DOCKER-CLI-PROXIES.none", "NODE-ENV.running"}},
 }

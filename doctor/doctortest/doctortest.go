@@ -8,6 +8,7 @@
 //	CONFIG          our configuration; the defaults if it is not there
 //	STATUS          what the running proxy told of itself, as JSON; no proxy runs if it is not there
 //	FIREWALL        what the kernel has of nf_tables, as JSON of doctor.Firewall; it is not seen if it is not there
+//	GUARD           what the guard of the host was found to be, as JSON of guard.State; it is not seen if it is not there
 //	NOW             the time, as RFC 3339; 2026-06-01T12:00:00Z if it is not there
 //	BUILD           VERSION TIME TRAPPED of our own program
 //	MTIME           PATH TIME lines: when files were written; an hour before NOW for all others
@@ -34,6 +35,7 @@ import (
 	"watertight/config"
 	"watertight/control"
 	"watertight/doctor"
+	"watertight/guard"
 )
 
 // Want is a finding that a host has.
@@ -148,6 +150,9 @@ func (c Case) optionsWith(t testing.TB, files map[string][]byte) doctor.Options 
 		case "FIREWALL":
 			o.Firewall = new(doctor.Firewall)
 			must(json.Unmarshal(f.Data, o.Firewall))
+		case "GUARD":
+			o.Guard = new(guard.State)
+			must(json.Unmarshal(f.Data, o.Guard))
 		case "NOCA":
 			bundle = false
 		case "MTIME":

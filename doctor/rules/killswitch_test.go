@@ -27,3 +27,20 @@ func TestAFirewallThatMayNotBeSeen_isSaidNotToBe(t *testing.T) {
 		}
 	}
 }
+
+func TestAGuardThatMayNotBeLookedAt_isSaidNotToBe(t *testing.T) {
+	picked, err := doctor.Pick(All(), []string{"KILL-SWITCH"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for text, want := range map[string][]string{
+		"-- CONFIG --\nguard: {allow: [10.0.0.0/8]}\n": {"whether the guard of this host holds: it takes rights"},
+		"": nil,
+	} {
+		o := doctortest.Read(t, "host", []byte("x\n"+text)).Options(t)
+		o.GuardUnseen = "it takes rights"
+		if r := doctor.Run(t.Context(), doctortest.Open(t, o), picked); len(r.Findings) > 0 || !slices.Equal(r.Unseen, want) {
+			t.Errorf("%q: %+v", text, r)
+		}
+	}
+}

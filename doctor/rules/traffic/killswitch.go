@@ -19,7 +19,7 @@ const settled = 10 * time.Minute
 
 var killSwitch = doctor.Rule{
 	ID: "KILL-SWITCH", Severity: doctor.High, Systems: []string{"linux"},
-	Title:   "the firewall does not hand over to Watertight what it should, or lets the rest out",
+	Title:   "the firewall does not hand over to Watertight what it should, or lets the rest out; or the guard does not hold",
 	Clients: []string{"every program that knows of no proxy"},
 	Explain: `A listener "listen.transparent" means that the firewall hands over what programs send. Without its rules nothing is held: programs
 resolve by the host and connect directly, and nothing fails that would be noticed. Rules go away with a restart of the firewall, with
@@ -30,24 +30,30 @@ away what is not, on the way of what is handed over; and, where rules have count
 0 (they are too where the rules were loaded a moment ago). Tables are judged by what they do, whatever their names: a dormant one does
 nothing, one that a program owns (flags owner) is gone with that, and what leads to a container's address, or is Docker's, Podman's, CNI's or
 Kubernetes' own, holds nobody. Other rules of iptables-nft and ports out of a map are taken for the right ones. Where the kernel's rules may not be seen, nftables' files are read in their place: that they have no
-such rule is medium, for another program may load it. That nothing loads them at the next start is medium too.`,
-	Find: func(h *doctor.Host) []doctor.Finding {
-		if !h.HandedOver() {
-			return nil
-		}
-		switch {
-		case h.Firewall == nil:
-			h.FirewallNotSeen()
-			return inFiles(h)
-		case legacy(h):
-			h.NotSeen("the rules of iptables (not of nf_tables), which may hand over to Watertight")
-			return nil
-		}
-		if found := inKernel(h, *h.Firewall); len(found) > 0 {
-			return found
-		}
-		return atStart(h)
-	},
+such rule is medium, for another program may load it. That nothing loads them at the next start is medium too.
+Where the configuration has "guard", what "watertight guard on" wrote down is compared with the kernel: a guard that is off is high, one that
+somebody changed is critical, a device with a default route that it does not look at is high, and so are tables by its name that are dormant,
+owned by another program, or that it does not know of; networks and marks that are not the configuration's are medium.`,
+	Find: func(h *doctor.Host) []doctor.Finding { return append(guarded(h), handedOver(h)...) },
+}
+
+// handedOver judges the rules that hand over to Watertight what programs send, where it has a listener for that.
+func handedOver(h *doctor.Host) []doctor.Finding {
+	if !h.HandedOver() {
+		return nil
+	}
+	switch {
+	case h.Firewall == nil:
+		h.FirewallNotSeen()
+		return inFiles(h)
+	case legacy(h):
+		h.NotSeen("the rules of iptables (not of nf_tables), which may hand over to Watertight")
+		return nil
+	}
+	if found := inKernel(h, *h.Firewall); len(found) > 0 {
+		return found
+	}
+	return atStart(h)
 }
 
 // The mends: of rules that are not there, of those that let something out, and of those that are not loaded at the start.
