@@ -77,6 +77,9 @@ func (e *Explanation) of(g *generation, target name.Target, said route.Explained
 	e.look(way, target)
 	e.follow(way, target, said)
 	e.note(c.Policy, way, target.Host())
+	if c.Guard != nil {
+		e.Notes = append(e.Notes, "what is sent has the mark of the host's guard: where that is on (`watertight guard status`), programs that go around the proxy are refused")
+	}
 	return e
 }
 

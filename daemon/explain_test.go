@@ -258,6 +258,9 @@ func TestWhoSeesWhat(t *testing.T) {
 	if s := address.sight(t, placeNetwork, ""); len(s.TargetName) > 0 || !s.TargetAddress || len(address.Sees) != 2 || len(address.Notes) != 2 {
 		t.Errorf("an address: %+v", address)
 	}
+	if guarded := w.explained("guard: {allow: [10.0.0.0/8]}", "93.184.216.34:443"); len(guarded.Notes) != 3 || !strings.Contains(guarded.Notes[2], "`watertight guard status`") {
+		t.Errorf("with a guard of the host: %q", guarded.Notes)
+	}
 }
 
 func TestWhoSeesWhatWhereProxiesAreOverTLS(t *testing.T) {
