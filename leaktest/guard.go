@@ -154,7 +154,7 @@ func tryGuardRefuses(ctx context.Context, r *run, f *findings) {
 	}
 	all := r.strays(before, f)
 	if len(all) == 0 {
-		f.skip("the canary does not say its addresses, and nothing is sent to others")
+		f.skip("the canary says no public address of its own, and nothing is sent to others")
 		return
 	}
 	f.need()
@@ -260,11 +260,12 @@ func (r *run) strays(g Guard, f *findings) (all []Stray) {
 	return all
 }
 
-// canaryAddresses gives those that the canary says are its own, one of each family: no other is sent anything.
+// canaryAddresses gives those that the canary says are its own, one of each family: no other is sent anything. A canary is not trusted with
+// those of a private network.
 func (r *run) canaryAddresses() (addrs []netip.Addr) {
 	for _, a := range r.zone.Addresses {
 		a = a.Unmap()
-		if !a.IsGlobalUnicast() || slices.ContainsFunc(addrs, func(b netip.Addr) bool { return a.Is4() == b.Is4() }) {
+		if !a.IsGlobalUnicast() || a.IsPrivate() || slices.ContainsFunc(addrs, func(b netip.Addr) bool { return a.Is4() == b.Is4() }) {
 			continue
 		}
 		addrs = append(addrs, a)

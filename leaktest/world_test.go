@@ -287,7 +287,7 @@ func (w *world) ServeHTTP(out http.ResponseWriter, r *http.Request) {
 		at := netip.MustParseAddrPort(r.RemoteAddr)
 		give(visit.Whoever{Address: at.Addr(), Network: w.network(at.Addr())})
 	case path == visit.PathZone:
-		z := visit.Zone{Zone: zone, Addresses: []netip.Addr{netip.MustParseAddr("127.0.0.1"), canary4, canary6, netip.MustParseAddr("203.0.113.21")}}
+		z := visit.Zone{Zone: zone, Addresses: []netip.Addr{netip.MustParseAddr("127.0.0.1"), netip.MustParseAddr("192.168.0.20"), canary4, canary6, netip.MustParseAddr("203.0.113.21")}}
 		if w.other {
 			z.Zone = "other.example.org"
 		}
