@@ -35,13 +35,19 @@ type canarySite struct {
 // network, and the provider's resolver is of another one.
 func addCanary(t testing.TB, s *lab.Scene, certificate ...string) *canarySite {
 	t.Helper()
+	return addCanaryWith(t, s, false, certificate...)
+}
+
+// addCanaryWith is addCanary of a canary that asks browsers over WebRTC for their addresses, or does not.
+func addCanaryWith(t testing.TB, s *lab.Scene, stun bool, certificate ...string) *canarySite {
+	t.Helper()
 	lab.Need(t, "unbound", "curl")
 	c := &canarySite{Host: lab.Must(s.AddHost("canary"))(t), resolver: lab.Must(s.AddHost("unbound"))(t), zone: s.Label + ".example.net"}
 	c.cert = s.CA.Issue([]string{c.zone, "*." + c.zone}, nil)
 	whose := map[netip.Prefix]visit.Network{}
 	belong(whose, visit.Network{Number: 64500, Name: "Exit", Country: "DE"}, s.Client.Addrs(), c.resolver.Addrs())
 	belong(whose, visit.Network{Number: 64511, Name: "Home", Country: "FR"}, c.Nameservers()) // the provider, on the canary's link
-	c.Process = startCanary(t, s, c.Host, c.zone, c.cert, whose, certificate...)
+	c.Process = startCanary(t, s, c.Host, c.zone, c.cert, whose, stun, certificate...)
 	servers.Unbound(t, c.resolver, s.CA.Issue(nil, c.resolver.Addrs()), c.At(53))
 	s.Permitted = append(c.resolver.Peers(capture.TCP, 853), c.Peers(capture.TCP, 443)...)
 	s.Readers = c.Peers(capture.TCP, 443)
@@ -57,7 +63,7 @@ func belong(whose map[netip.Prefix]visit.Network, n visit.Network, lists ...[]ne
 
 // startCanary runs `watertight canary` for a zone on a host, at the usual ports, and delegates the zone to it. It shows cert,
 // unless it is told how to get one.
-func startCanary(t testing.TB, s *lab.Scene, host *internet.Host, zone string, cert tls.Certificate, whose map[netip.Prefix]visit.Network, certificate ...string) *internet.Process {
+func startCanary(t testing.TB, s *lab.Scene, host *internet.Host, zone string, cert tls.Certificate, whose map[netip.Prefix]visit.Network, stun bool, certificate ...string) *internet.Process {
 	t.Helper()
 	chain, key := dnstest.PEMPair(cert)
 	for name, text := range map[string][]byte{"canary.pem": chain, "canary.key": key, "networks.mmdb": mmdbtest.Build(whose)} {
@@ -71,7 +77,10 @@ func startCanary(t testing.TB, s *lab.Scene, host *internet.Host, zone string, c
 	}, certificate...)
 	for _, a := range host.Addrs() {
 		at := func(port uint16) string { return netip.AddrPortFrom(a, port).String() }
-		args = append(args, "--address", a.String(), "--dns", at(53), "--dot", at(853), "--https", at(443), "--stun", at(3478))
+		args = append(args, "--address", a.String(), "--dns", at(53), "--dot", at(853), "--https", at(443))
+		if stun {
+			args = append(args, "--stun", at(3478))
+		}
 	}
 	s.Authority.Delegate(zone, host.At(53))
 	lab.Must(0, host.AwaitLink(t.Context()))(t)
@@ -211,7 +220,7 @@ func TestCanary_ABrowserWhoseWebRTCGoesAroundTheProxyIsToldSo(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := lab.NewScene(t, internet.V4)
-			site := addCanary(t, s)
+			site := addCanaryWith(t, s, true)
 			far := addHop(t, s, "gw-"+s.Label+".example.net", kinds[0])
 			with(func(s *lab.Scene) string {
 				return direct(s, site.upstream()) + fmt.Sprintf("  far: {over: direct, proxy: \"socks5://%s\", resolver: %s}\nroutes: [{to: \"*\", channel: far}]\n",

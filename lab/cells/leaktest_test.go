@@ -39,7 +39,7 @@ func addOnlooker(t testing.TB, s *lab.Scene) *onlooker {
 	whose := map[netip.Prefix]visit.Network{}
 	belong(whose, visit.Network{Number: 64500, Name: "resolver"}, s.Resolver.Addrs())
 	belong(whose, visit.Network{Number: 64501, Name: "others"}, s.Client.Addrs(), s.Client.Nameservers(), o.canary.Nameservers(), o.stranger.Addrs())
-	startCanary(t, s, o.canary, canaryZone, s.CA.Issue([]string{canaryZone, "*." + canaryZone}, nil), whose)
+	startCanary(t, s, o.canary, canaryZone, s.CA.Issue([]string{canaryZone, "*." + canaryZone}, nil), whose, false)
 	s.Resolver.Handle(o.answer)
 	return o
 }
