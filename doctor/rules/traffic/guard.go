@@ -83,7 +83,7 @@ func ofGuard(h *doctor.Host) (text []string) {
 // waysOut gives the devices to which default routes lead (proc_net(5)).
 func waysOut(h *doctor.Host) (devices []string) {
 	add := func(device string) {
-		if device != "lo" && !slices.Contains(devices, device) {
+		if device != "lo" && device != "*" && !slices.Contains(devices, device) { // *: a route that refuses (ip-route(8), unreachable)
 			devices = append(devices, device)
 		}
 	}
