@@ -6,6 +6,7 @@ import (
 	"net/netip"
 
 	"watertight/leaktest"
+	"watertight/leaktest/watch"
 	"watertight/wire"
 )
 
@@ -26,4 +27,10 @@ func (s subject) Took(sent net.Conn) leaktest.Taken {
 	t := s.d.tests.clients.took(from)
 	t.Held = s.d.transparent.Has(from, to)
 	return t
+}
+
+// Here tells whether a connection was led to this host.
+func (subject) Here(sent net.Conn) bool {
+	from, ok := sent.LocalAddr().(*net.TCPAddr)
+	return ok && watch.HasFarEnd(from.AddrPort())
 }

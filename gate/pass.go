@@ -30,8 +30,8 @@ const maxPassConns = 1024
 //
 // It lets nobody in but over a connection that the pass itself made ([Pass.Dial]), and nobody else can have the two ends of
 // that; a connection of another who knew the password, or had the certificate, is a stranger's. Whoever comes by it is a
-// client without a name, or by [Pass.As] one with a user's routes who is not that user, and only where [Rules.ForTest] says so. When it ends, by [Pass.End], after its time,
-// or where another takes its place, its connections are closed, and it opens nothing more.
+// client without a name, or by [Pass.As] one with a user's routes who is not that user, and only where [Rules.ForTest] says so. When it
+// ends, by [Pass.End], after its time, or where another takes its place, its connections are closed, and it opens nothing more.
 type Pass struct {
 	keeper      *Keeper
 	credentials Credentials

@@ -23,6 +23,8 @@ type Handing interface {
 	Send(ctx context.Context, network string, to netip.AddrPort) (net.Conn, error)
 	// Took tells what the program has got of a socket that Send has opened.
 	Took(sent net.Conn) Taken
+	// Here says that the other end of a connection over TCP is a socket of this host, whoever's it is.
+	Here(sent net.Conn) bool
 }
 
 // Taken is what a program has got of a socket.
@@ -100,10 +102,10 @@ func tryHandedOver(ctx context.Context, r *run, f *findings) {
 
 // try tries one family: the address of a fresh name is given out by a DNS door, and everything is sent to that.
 func (h *handing) try(ctx context.Context) {
-	defer func() { h.f.visit(h.name) }()
 	if !h.given(ctx) {
-		return
+		return // that a name was looked up shows nothing of what is handed over
 	}
+	defer func() { h.f.visit(h.name) }()
 	for _, network := range []string{"tcp", "udp"} {
 		h.resolves(ctx, network)
 	}
@@ -125,16 +127,25 @@ func (h *handing) given(ctx context.Context) bool {
 			return false
 		}
 		h.name.must = true
+		var others netip.Addr
 		for _, record := range a.Final() {
-			if addr := record.Addr.Unmap(); addr.IsValid() {
+			switch addr := record.Addr.Unmap(); {
+			case !addr.IsValid():
+			case slices.ContainsFunc(h.r.zone.Addresses, func(own netip.Addr) bool { return own.Unmap() == addr }):
 				h.at = netip.AddrPortFrom(addr, h.r.api.port)
+			default:
+				others = addr
 			}
 		}
-		if !h.at.IsValid() {
+		switch {
+		case h.at.IsValid():
+			return h.leaves(ctx)
+		case others.IsValid():
+			h.f.doubt("see who answers for the canary's zone: `watertight canary check`", "over %s: a name of the canary leads to %s, which it does not say is its own: nothing is sent there", h.family, others)
+		default:
 			h.f.skip("over %s: the canary has no such address, or the policy gives it to nobody", h.family)
-			return false
 		}
-		return h.leaves(ctx)
+		return false
 	}
 	h.f.skip("no DNS door gives out the address of a name (`listen.dns`)")
 	return false
@@ -186,10 +197,15 @@ func (h *handing) took(ctx context.Context, sent net.Conn, has func(Taken) bool)
 	}
 }
 
-// past is a leak of what was not handed over, unless there was no time to see whether it was.
-func (h *handing) past(ctx context.Context, cause, format string, args ...any) {
-	if ctx.Err() != nil {
+// past is a leak of what was not handed over, unless there was no time to see whether it was, or it did not leave this host.
+func (h *handing) past(ctx context.Context, sent net.Conn, cause, format string, args ...any) {
+	switch {
+	case ctx.Err() != nil:
 		h.f.doubt("run it again", "over %s: there was no time left to see what is handed over", h.family)
+		return
+	case h.Here(sent):
+		h.f.doubt("run it again while this host is less busy, or find out whose rules lead it elsewhere: `nft list ruleset`",
+			"over %s: what was sent to %s is led to this host, and the listener that it is for has not taken it", h.family, sent.RemoteAddr())
 		return
 	}
 	h.f.leak(orElse(h.name.cause, cause), fixRules, format, args...)
@@ -213,7 +229,7 @@ func (h *handing) held(ctx context.Context, what string) (conn net.Conn, noWay b
 		_ = conn.Close()
 		return nil, false
 	} else if !ok {
-		h.past(ctx, pastUs, "%s: it went to the canary at %s past the transparent listener; nothing was said over it", what, h.at)
+		h.past(ctx, conn, pastUs, "%s: it went to the canary at %s past the transparent listener; nothing was said over it", what, h.at)
 		_ = conn.Close()
 		return nil, false
 	}
@@ -293,7 +309,7 @@ func (h *handing) sends(ctx context.Context) {
 	}
 	taken, ok := h.took(ctx, conn, func(t Taken) bool { return t.Door != "" })
 	if !ok {
-		h.past(ctx, packetsPastUs, "%s: it left for the canary at %s, and no transparent listener has it", what, h.at)
+		h.past(ctx, conn, packetsPastUs, "%s: it left for the canary at %s, and no transparent listener has it", what, h.at)
 		return
 	}
 	h.judgeChannel(what, taken)
@@ -319,7 +335,7 @@ func (h *handing) resolves(ctx context.Context, network string) {
 	}
 	taken, ok := h.took(ctx, conn, func(t Taken) bool { return t.Door != "" })
 	if !ok || taken.Door != event.DoorDNS {
-		h.past(ctx, pastUs, "%s: it left in clear for %s, and no DNS door has it", what, h.at.Addr())
+		h.past(ctx, conn, pastUs, "%s: it left in clear for %s, and no DNS door has it", what, h.at.Addr())
 		return
 	}
 	h.f.held("%s: the DNS door has it", what)

@@ -24,8 +24,10 @@ type rules struct {
 	shut     func(network string, to netip.AddrPort) error // it does not leave, and is not handed over
 	here     bool                                          // the canary is on this host
 	full     bool                                          // a listener ends what it gets
+	slow     bool                                          // a listener does not take what comes to it
 	carries  bool                                          // what was given out to nobody is carried
 	elsewise string                                        // the channel that is taken instead; empty: the name's
+	leads    netip.Addr                                    // where the DNS door says that names lead over IPv4; not valid: to the canary
 
 	given map[string]bool // names for which the address was given out
 	taken map[net.Conn]Taken
@@ -67,6 +69,8 @@ func (w *world) gives(q dnswire.Question) (reply dnswire.Reply) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	switch {
+	case q.Type == dnswire.A && branch != visit.V6 && w.rules.leads.IsValid():
+		reply.Answer = append(reply.Answer, dnswire.AddrRecord(q.Name, 60, w.rules.leads))
 	case q.Type == dnswire.A && branch != visit.V6:
 		reply.Answer = append(reply.Answer, dnswire.AddrRecord(q.Name, 60, canary4))
 	case q.Type == dnswire.AAAA && branch != visit.V4:
@@ -118,6 +122,9 @@ func (w *world) Send(ctx context.Context, network string, to netip.AddrPort) (ne
 				w.tookFrom(near, Taken{Door: event.DoorTransparentUDP, Channel: "out"})
 			}
 		}()
+	case w.rules.slow:
+		w.rules.taken[near] = Taken{}
+		go w.hear(far)
 	case w.rules.full:
 		w.rules.taken[near] = Taken{}
 		far.Close()
@@ -146,6 +153,12 @@ func (w *world) Took(c net.Conn) Taken {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.rules.taken[c.(sent).Conn]
+}
+
+// Here is so of what a listener does not take.
+func (w *world) Here(c net.Conn) bool {
+	s := c.(sent)
+	return w.rules.slow && !w.rules.past("tcp", s.to)
 }
 
 // tookQuestions answers questions that were handed over.
@@ -262,9 +275,6 @@ func sealedHands() []seeded {
 				return nil
 			}
 		})},
-		{name: "the canary is on this host, which hands nothing over to itself", seed: handsOver(func(r *rules) {
-			r.here, r.past = true, func(string, netip.AddrPort) bool { return true }
-		})},
 		{name: "it hands over, and clients may have addresses from elsewhere", seed: func(w *world) {
 			handsOver(nil)(w)
 			w.about.Policy.ClientResolved = "report"
@@ -297,6 +307,26 @@ func TestHandedOver_NothingIsSaidWhereNobodyHasIt(t *testing.T) {
 	}
 }
 
+// TestHandedOver_WhereTheCanaryIsOnThisHostNothingIsShown: what is sent there does not leave, and is handed over to nobody.
+func TestHandedOver_WhereTheCanaryIsOnThisHostNothingIsShown(t *testing.T) {
+	w := newWorld(t)
+	handsOver(func(r *rules) { r.here, r.past = true, func(string, netip.AddrPort) bool { return true } })(w)
+	r := w.run()
+	if c, _ := r.Find("HANDED-OVER"); r.Verdict != Inconclusive || c.Verdict != Skipped || !c.Needed || !strings.Contains(c.Reason, "the canary is on this host") {
+		t.Errorf("the run is %s, and it is %s, needed: %v: %s", r.Verdict, c.Verdict, c.Needed, c.Reason)
+	}
+}
+
+// TestHandedOver_NothingIsSentToWhoIsNotTheCanary, whatever a resolver says: the world fails where something is.
+func TestHandedOver_NothingIsSentToWhoIsNotTheCanary(t *testing.T) {
+	w := newWorld(t)
+	handsOver(func(r *rules) { r.leads = netip.MustParseAddr("203.0.113.77") })(w)
+	c, _ := w.run(only("HANDED-OVER")).Find("HANDED-OVER")
+	if c.Verdict != Inconclusive || !strings.Contains(c.Reason, "leads to 203.0.113.77") {
+		t.Errorf("it is %s: %s\n%s", c.Verdict, c.Reason, strings.Join(c.Evidence, "\n"))
+	}
+}
+
 // TestHandedOver_WhatIsNeitherHandedOverNorSentShowsNothing.
 func TestHandedOver_WhatIsNeitherHandedOverNorSentShowsNothing(t *testing.T) {
 	w := newWorld(t)
@@ -313,6 +343,18 @@ func TestHandedOver_WhatIsEndedAtOnceIsNoLeak(t *testing.T) {
 	c, _ := w.run(only("HANDED-OVER")).Find("HANDED-OVER")
 	if c.Verdict != Inconclusive || !strings.Contains(c.Reason, "has ended it at once") {
 		t.Errorf("it is %s: %s", c.Verdict, c.Reason)
+	}
+}
+
+// TestHandedOver_WhatNobodyTakesAtThisHostIsNoLeak: a host may be busy, or another program's rules come first.
+func TestHandedOver_WhatNobodyTakesAtThisHostIsNoLeak(t *testing.T) {
+	w := newWorld(t)
+	handsOver(func(r *rules) { r.slow = true })(w)
+	c, _ := w.run(only("HANDED-OVER")).Find("HANDED-OVER")
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if c.Verdict != Inconclusive || !strings.Contains(c.Reason, "is led to this host") || strings.Contains(string(w.rules.said), "HTTP") {
+		t.Errorf("it is %s: %s; %q", c.Verdict, c.Reason, w.rules.said)
 	}
 }
 

@@ -3,6 +3,7 @@ package watch
 import (
 	"net/netip"
 	"os"
+	"slices"
 	"strconv"
 )
 
@@ -40,4 +41,12 @@ func Caller(from netip.AddrPort) (process string, uid int, ok bool) {
 		}
 	}
 	return "", uid, true
+}
+
+// HasFarEnd says whether this host has the other end of a connection over TCP from an address, so that it was led here, whether or not
+// anybody has taken it yet. It is false too where the sockets of the host cannot be listed.
+func HasFarEnd(from netip.AddrPort) bool {
+	all, err := table()
+	from = plain(from)
+	return err == nil && slices.ContainsFunc(all, func(s Socket) bool { return s.Proto == "tcp" && s.Remote == from })
 }

@@ -2,6 +2,7 @@ package watch
 
 import (
 	"net"
+	"net/netip"
 	"os"
 	"strconv"
 	"strings"
@@ -22,6 +23,9 @@ func TestCaller_isTheProcessThatHasTheConnection(t *testing.T) {
 	process, uid, ok := Caller(from)
 	if !ok || uid != os.Getuid() || !strings.HasSuffix(process, "("+strconv.Itoa(os.Getpid())+")") {
 		t.Errorf("%q, %d, %v", process, uid, ok)
+	}
+	if !HasFarEnd(from) || HasFarEnd(netip.AddrPortFrom(from.Addr(), from.Port()^1)) {
+		t.Error("who has not taken a connection yet is the far end of it, and of no other")
 	}
 	if _, _, ok := Caller(l.Addr().(*net.TCPAddr).AddrPort()); ok {
 		t.Error("who listens is no caller")

@@ -27,5 +27,8 @@ func (*Watch) Stop() (Seen, error) {
 // Child returns at once: there is no observer.
 func Child() {}
 
+// HasFarEnd is false here: it is not known.
+func HasFarEnd(netip.AddrPort) bool { return false }
+
 // Caller is not known here.
 func Caller(netip.AddrPort) (process string, uid int, ok bool) { return "", 0, false }
