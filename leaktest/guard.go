@@ -173,13 +173,31 @@ func tryGuardRefuses(ctx context.Context, r *run, f *findings) {
 	}
 	counted, least := after.Refused.since(before.Refused), map[counter]uint64{}
 	for i, s := range all {
-		if came[i].Result != StrayNoWay && came[i].Result != StrayUnable {
+		switch came[i].Result {
+		case StrayNoWay, StrayUnable, StrayElsewhere: // which do not come to the guard
+		default:
 			least[s.counter()]++
 		}
 	}
 	for i, s := range all {
+		if came[i].Result == StrayElsewhere {
+			r.judgeElsewhere(s, f)
+			continue
+		}
 		judgeStray(s, came[i], counted.of(s.counter()) >= least[s.counter()], counted.Raw > least[raw], f)
 	}
+}
+
+// judgeElsewhere has the canary say who asked it in the end: where the firewall hands questions over to the DNS door, that is the resolver of
+// the name's channel, and else it has left past the guard.
+func (r *run) judgeElsewhere(s Stray, f *findings) {
+	label, _, _ := strings.Cut(s.Host, ".")
+	channel, _ := r.o.Subject.Leads(s.Host) // empty: nowhere
+	if r.known[channel] == nil {
+		f.doubt("see whose rules lead port 53 elsewhere: `nft list ruleset`", "%s: somebody else than the canary answered, and no channel takes the name", s.inWords())
+		return
+	}
+	f.visit(visited{label: label, what: s.inWords() + ", which somebody else answered", channel: channel, must: true, cause: s.cause()})
 }
 
 // judgeStray says whether something was refused by the guard. counted says that its counter rose by all of the kind, and late that more
@@ -228,7 +246,7 @@ func (r *run) strays(g Guard, f *findings) (all []Stray) {
 		all = append(all, s)
 	}
 	if g.HandedOver {
-		f.skip("datagrams and connections: the firewall hands them over to `listen.transparent`, before they come to the guard")
+		f.skip("datagrams and connections: with `listen.transparent` the firewall may hand them over, before they come to the guard")
 	}
 	addrs := r.canaryAddresses()
 	for _, a := range addrs {

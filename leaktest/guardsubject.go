@@ -85,9 +85,11 @@ const (
 	StrayRefused  StrayResult = "refused"  // the kernel said so at once, or the connection was reset
 	StraySent     StrayResult = "sent"     // nothing said no
 	StrayAnswered StrayResult = "answered" // the other side replied
-	StraySilent   StrayResult = "silent"   // nobody took the connection, and nobody refused it
-	StrayNoWay    StrayResult = "no way"   // this host has no route there
-	StrayUnable   StrayResult = "unable"   // a program without more rights cannot do it
+	// StrayElsewhere is that a question was answered, and not by the canary: some rule or somebody on the way leads questions elsewhere.
+	StrayElsewhere StrayResult = "elsewhere"
+	StraySilent    StrayResult = "silent" // nobody took the connection, and nobody refused it
+	StrayNoWay     StrayResult = "no way" // this host has no route there
+	StrayUnable    StrayResult = "unable" // a program without more rights cannot do it
 )
 
 // Strayed is what came of one. The field names are those that the program tells.

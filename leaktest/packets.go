@@ -49,7 +49,7 @@ func (r *run) judgePacket(s Sighting, f *findings) {
 		f.note("%s (%s) was asked for in clear: %s; whether that was for this program, its traps say (TRAP)", own.Host, own.Of, way)
 	case s.Label != "" && s.Label == r.control.label, r.outside.sent(s):
 		return
-	case isStray && ofThisHost(s):
+	case isStray && (ofThisHost(s) || told): // a question that was handed over may be given to a hop
 		return
 	case isStray:
 		f.leak(stray.cause(), fixGuardChanged, "%s left this host, and the guard was to refuse it: %s", stray.inWords(), way)

@@ -54,6 +54,19 @@ func lets(kind StrayKind, port uint16, came Strayed, counted bool) func(w *world
 	}
 }
 
+// answers has another than the canary answer what strays to port 53, who is asked by somebody.
+func answers(by netip.Addr) func(w *world) {
+	return func(w *world) {
+		w.strayed = func(s Stray) (Strayed, bool) {
+			if s.Kind == StrayDatagram && s.To.Port() == 53 {
+				w.note(s.Host, dnswire.A, by)
+				return Strayed{StrayElsewhere, "64 octets"}, false
+			}
+			return Strayed{StrayRefused, "EPERM"}, true
+		}
+	}
+}
+
 func changedGuard(change func(g *Guard)) func(w *world) { return func(w *world) { change(&w.guard) } }
 
 // leakyGuards are hosts whose guard lets something through.
@@ -76,6 +89,7 @@ func leakyGuards() []seeded {
 		{name: "the guard lets connections pass", id: "GUARD-REFUSES", cause: "G6", says: "a connection to 203.0.113.20:80", seed: lets(StrayConnect, 80, Strayed{StrayAnswered, "connected"}, false)},
 		{name: "the guard lets a flow pass that is older", id: "GUARD-REFUSES", cause: "G6", says: "older than the guard", seed: lets(StrayFlow, 0, Strayed{StrayAnswered, "3 octets"}, true)},
 		{name: "the guard lets packets of AF_PACKET pass", id: "GUARD-REFUSES", cause: "G5", says: "handed to eth0", seed: lets(StrayFrame, 0, Strayed{StraySent, ""}, false)},
+		{name: "the guard lets questions pass, and another answers them in the canary's place", id: "GUARD-REFUSES", cause: "G6", says: "203.0.113.99", seed: answers(stranger)},
 		{
 			name: "a packet that the guard was to refuse is seen on its way out", id: "PACKETS", cause: "G6", says: "the guard was to refuse it",
 			seed: strayIsSeen("eth0", home, canary4),
@@ -113,6 +127,7 @@ func sealedGuards() []seeded {
 				return Strayed{StrayRefused, "EPERM"}, true
 			}
 		}},
+		{name: "the firewall hands questions over to the DNS door, before they come to the guard", seed: answers(nearby)},
 		{name: "no program may send packets past the firewall", seed: lets(StrayFrame, 0, Strayed{StrayUnable, "EPERM"}, false)},
 		{name: "what was refused is told to the program that sent it", seed: strayIsSeen("lo", home, home)},
 		{name: "the guard refuses what the host's resolver asks", seed: func(w *world) { w.control, w.guardsHost = false, true }},

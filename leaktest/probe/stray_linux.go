@@ -34,6 +34,8 @@ const (
 	maxStrays  = 64
 	strayWait  = time.Second // for a reply, or for somebody to say no
 	strayLimit = 10 * time.Second
+
+	questionWait = 4 * time.Second // for a reply to a question, which a resolver may have to ask for first
 )
 
 // Stray has this program once more, as another one without a mark, try to send something, and gives what came of each.
@@ -155,8 +157,19 @@ func strayDatagram(s leaktest.Stray) leaktest.Strayed {
 		return came(err, leaktest.StrayNoWay)
 	}
 	defer conn.Close()
-	return said(conn, query)
+	if s.To.Port() != 53 {
+		what, _ := said(conn, query, strayWait)
+		return what
+	}
+	what, reply := said(conn, query, questionWait)
+	if what.Result == leaktest.StrayAnswered && !authoritative(reply) {
+		what.Result = leaktest.StrayElsewhere
+	}
+	return what
 }
+
+// authoritative says that a reply is of who has the name, as the canary's are, and not of a resolver (AA, RFC 1035, section 4.1.1).
+func authoritative(reply []byte) bool { return len(reply) > 2 && reply[2]&4 != 0 }
 
 // strayFlow makes a connection as this program's own are made, and takes the mark off it.
 func strayFlow(s leaktest.Stray) leaktest.Strayed {
@@ -177,25 +190,27 @@ func strayFlow(s leaktest.Stray) leaktest.Strayed {
 	if err := wire.Unmark(tcp); err != nil {
 		return unable(err)
 	}
-	return said(conn, []byte(s.Host+"\r\n\r\n"))
+	what, _ := said(conn, []byte(s.Host+"\r\n\r\n"), strayWait)
+	return what
 }
 
-// said sends, and says what came of it.
-func said(conn net.Conn, b []byte) leaktest.Strayed {
-	if err := conn.SetDeadline(time.Now().Add(strayWait)); err != nil {
-		return came(err, leaktest.StraySent)
+// said sends, and says what came of it, with the begin of what was replied.
+func said(conn net.Conn, b []byte, wait time.Duration) (what leaktest.Strayed, reply []byte) {
+	if err := conn.SetDeadline(time.Now().Add(wait)); err != nil {
+		return came(err, leaktest.StraySent), nil
 	}
 	if _, err := conn.Write(b); err != nil {
-		return came(err, leaktest.StraySent)
+		return came(err, leaktest.StraySent), nil
 	}
-	n, err := conn.Read(make([]byte, 512))
+	reply = make([]byte, 512)
+	n, err := conn.Read(reply)
 	switch {
 	case n > 0:
-		return leaktest.Strayed{Result: leaktest.StrayAnswered, Said: fmt.Sprint(n, " octets")}
+		return leaktest.Strayed{Result: leaktest.StrayAnswered, Said: fmt.Sprint(n, " octets")}, reply[:n]
 	case errors.Is(err, io.EOF):
-		return leaktest.Strayed{Result: leaktest.StrayAnswered, Said: "the connection was ended"}
+		return leaktest.Strayed{Result: leaktest.StrayAnswered, Said: "the connection was ended"}, nil
 	}
-	return came(err, leaktest.StraySent)
+	return came(err, leaktest.StraySent), nil
 }
 
 // strayFrame hands a packet to a device.

@@ -68,6 +68,14 @@ func TestStray_WhatTheKernelSaysIsToldApart(t *testing.T) {
 	}
 }
 
+func TestStray_AResolverIsNotTakenForTheCanary(t *testing.T) {
+	for reply, want := range map[string]bool{"\x12\x34\x84\x00": true, "\x12\x34\x81\x80": false, "\x12\x34": false, "": false} {
+		if authoritative([]byte(reply)) != want {
+			t.Errorf("%q is said by who has the name: %v", reply, !want)
+		}
+	}
+}
+
 func TestStray_NoMoreIsTriedThanMayBe(t *testing.T) {
 	if _, err := Stray(t.Context(), make([]leaktest.Stray, maxStrays+1)); err == nil {
 		t.Error("they are tried")
