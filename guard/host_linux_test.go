@@ -3,6 +3,7 @@ package guard
 import (
 	"encoding/binary"
 	"fmt"
+	"net/netip"
 	"strings"
 	"testing"
 
@@ -16,6 +17,10 @@ const sockets = `  sl  local_address rem_address   st tx_queue rx_queue tr tm->w
    3: 0A4DA8C0:9C42 08080808:01BB 01 00000000:00000000 00:00000000 00000000     0        0 3 1
    4: 0100007F:0016 0100007F:9C43 01 00000000:00000000 00:00000000 00000000     0        0 4 1
    5: 0A4DA8C0:0016 0100A8C0:9C44 08 00000000:00000000 00:00000000 00000000     0        0 5 1
+   6: 0100007F:9C42 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 6 1
+   7: 0A4DA8C0:0050 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 7 1
+   8: 0A4DA8C0:0050 0100A8C0:9C47 01 00000000:00000000 00:00000000 00000000     0        0 8 1
+   9: 0B4DA8C0:0050 0100A8C0:9C48 01 00000000:00000000 00:00000000 00000000     0        0 9 1
 `
 
 const sockets6 = `  sl  local_address                         remote_address                        st
@@ -24,11 +29,11 @@ const sockets6 = `  sl  local_address                         remote_address    
    2: 4049122A000000000000000010000000:1F90 4049122A000000000000000099000000:9C46 01 0 0 0
 `
 
-func TestConnectionsThatOthersOpenedAreToldByThePortAtWhichThisHostListens(t *testing.T) {
+func TestConnectionsThatOthersOpenedAreToldByWhereThisHostListens(t *testing.T) {
 	if binary.NativeEndian.Uint16([]byte{1, 0}) != 1 {
 		t.Skip("NOT TESTED: the tables of this test are those of a machine of the other order")
 	}
-	listens := map[uint16]bool{}
+	listens := map[netip.AddrPort]bool{}
 	four, err := readSockets(strings.NewReader(sockets), listens)
 	if err != nil {
 		t.Fatal(err)
@@ -38,7 +43,7 @@ func TestConnectionsThatOthersOpenedAreToldByThePortAtWhichThisHostListens(t *te
 		t.Fatal(err)
 	}
 	all := fmt.Sprint(inbound(append(four, six...), listens))
-	want := "[{192.168.77.10:22 192.168.0.1:40000} {192.168.77.10:22 192.168.0.1:40004} " +
+	want := "[{192.168.77.10:22 192.168.0.1:40000} {192.168.77.10:22 192.168.0.1:40004} {192.168.77.10:80 192.168.0.1:40007} " +
 		"{192.168.77.10:8080 192.168.0.1:40005} {[2a12:4940::10]:8080 [2a12:4940::99]:40006}]"
 	if all != want {
 		t.Errorf("they are %s, and not %s", all, want)
@@ -54,7 +59,7 @@ func FuzzSockets(f *testing.F) {
 	f.Add(sockets)
 	f.Add(sockets6)
 	f.Fuzz(func(t *testing.T, text string) {
-		listens := map[uint16]bool{}
+		listens := map[netip.AddrPort]bool{}
 		flows, err := readSockets(strings.NewReader(text), listens)
 		if err != nil {
 			return

@@ -17,10 +17,10 @@ import (
 // maxSockets bounds how much of a table of sockets is read, in octets.
 const maxSockets = 256 << 20
 
-// Inbound gives the connections of TCP that others opened to this host, in the calling thread's network: those at a port at which this
-// host listens. What is between addresses of loopback is not among them. Of more than 65,536 the others are left out, and end.
+// Inbound gives the connections of TCP that others opened to this host, in the calling thread's network: those at an address and port at
+// which this host listens. What is between addresses of loopback is not among them. Of more than 65,536 the others are left out, and end.
 func Inbound() ([]Flow, error) {
-	listens := map[uint16]bool{}
+	listens := map[netip.AddrPort]bool{}
 	var all []Flow
 	for _, path := range []string{"/proc/thread-self/net/tcp", "/proc/thread-self/net/tcp6"} {
 		f, err := os.Open(path)
@@ -39,9 +39,13 @@ func Inbound() ([]Flow, error) {
 	return inbound(all, listens), nil
 }
 
-// inbound are the connections at ports at which is listened, as many as can be kept.
-func inbound(all []Flow, listens map[uint16]bool) []Flow {
-	all = slices.DeleteFunc(all, func(f Flow) bool { return !listens[f.Local.Port()] })
+// inbound are the connections where is listened, as many as can be kept. Who listens at :: may be who listens for IPv4 too.
+func inbound(all []Flow, listens map[netip.AddrPort]bool) []Flow {
+	all = slices.DeleteFunc(all, func(f Flow) bool {
+		port, four := f.Local.Port(), f.Local.Addr().Is4()
+		return !listens[f.Local] && !listens[netip.AddrPortFrom(netip.IPv6Unspecified(), port)] &&
+			!(four && listens[netip.AddrPortFrom(netip.IPv4Unspecified(), port)])
+	})
 	return all[:min(len(all), maxKept)]
 }
 
@@ -53,8 +57,8 @@ const (
 	tcpListen  = 10
 )
 
-// readSockets reads a table of sockets (proc_net_tcp in the kernel's documentation), and notes the ports at which is listened.
-func readSockets(r io.Reader, listens map[uint16]bool) ([]Flow, error) {
+// readSockets reads a table of sockets (proc_net_tcp in the kernel's documentation), and notes where is listened.
+func readSockets(r io.Reader, listens map[netip.AddrPort]bool) ([]Flow, error) {
 	var out []Flow
 	s := bufio.NewScanner(r)
 	s.Scan() // the names of the columns
@@ -71,7 +75,7 @@ func readSockets(r io.Reader, listens map[uint16]bool) ([]Flow, error) {
 		}
 		switch {
 		case state == tcpListen:
-			listens[local.Port()] = true
+			listens[local] = true
 		case state == tcpSynSent || state == tcpWait || state == tcpClose:
 		case remote.Addr().IsLoopback() || local.Addr().Is4() != remote.Addr().Is4():
 		default:
