@@ -191,25 +191,43 @@ table inet watertight_guard {
 		fib daddr . mark type local accept
 		meta mark { MARK, MARK_PASSED } goto ours
 		jump link
+		# With IPv4 fib does not heed the mark: where what has one goes in the end, the chain postrouting sees.
+		meta nfproto ipv4 meta mark != 0 accept
 		jump odd
 		meta l4proto { tcp, udp } th dport 53 counter name "dns" goto refuse
 		meta l4proto { tcp, udp } th dport 853 counter name "dot" goto refuse
 		meta l4proto { tcp, udp } th dport { 137, 5353, 5355 } counter name "local_names" goto refuse
-		ct state established ct direction reply ct label LABEL goto pass
-		ip saddr . tcp sport . ip daddr . tcp dport @kept4 goto pass
-		ip6 saddr . tcp sport . ip6 daddr . tcp dport @kept6 goto pass
-		ip daddr @allow4 goto pass
-		ip6 daddr @allow6 goto pass
+		jump allowed
 		oifname != @uplinks jump answers
 		icmp type { echo-reply, destination-unreachable, time-exceeded, parameter-problem } drop
 		icmpv6 type { echo-reply, destination-unreachable, packet-too-big, time-exceeded, parameter-problem } drop
 		counter name "other" goto refuse
 	}
+	chain allowed {
+		ct state established ct direction reply ct label LABEL goto pass
+		ip saddr . tcp sport . ip daddr . tcp dport @kept4 goto pass
+		ip6 saddr . tcp sport . ip6 daddr . tcp dport @kept6 goto pass
+		ip daddr @allow4 goto pass
+		ip6 daddr @allow6 goto pass
+	}
 	# A container whose packets are refused is told so.
 	chain answers {
-		tcp flags & rst == rst accept
-		icmp type destination-unreachable accept
-		icmpv6 type destination-unreachable accept
+		tcp flags & rst == rst goto pass
+		icmp type destination-unreachable goto pass
+		icmpv6 type { destination-unreachable, packet-too-big } goto pass
+	}
+	# What is to stay on this host, and goes out by a device all the same: a program may name one for an address of this host.
+	chain postrouting {
+		type filter hook postrouting priority filter + 10; policy accept;
+		meta mark & BIT != 0 accept
+		oif "lo" accept
+		meta oifkind "vrf" accept
+		jump odd
+		meta l4proto { tcp, udp } th dport 53 counter name "dns" drop
+		meta l4proto { tcp, udp } th dport 853 counter name "dot" drop
+		meta l4proto { tcp, udp } th dport { 137, 5353, 5355 } counter name "local_names" drop
+		jump allowed
+		counter name "other" drop
 	}
 
 	chain forward {

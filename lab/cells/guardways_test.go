@@ -202,9 +202,10 @@ func TestC3_GuardAndASecondInterface(t *testing.T) {
 // the guard armed; and one whose packets are not handed over is not.
 func TestGuard_WithTheRulesThatHandOver(t *testing.T) {
 	lab.Need(t, "nft", "ip", "curl", "python3")
-	for _, mode := range []string{"redirect", "tproxy"} {
-		t.Run(mode, func(t *testing.T) {
-			s, _ := packetScene(t, internet.Dual)
+	for name, families := range map[string]internet.Families{"redirect": internet.Dual, "tproxy": internet.V4, "tproxy over IPv6": internet.V6} {
+		t.Run(name, func(t *testing.T) {
+			mode, _, _ := strings.Cut(name, " ")
+			s, _ := packetScene(t, families)
 			handsOver(t, s, mode, firewalls(t)[mode], "policy: {client_resolved: refuse}\n")
 			g := guarded(t, s)
 			r := succeeds(t, unaware(s))
