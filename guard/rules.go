@@ -180,8 +180,10 @@ table inet watertight_guard {
 		type filter hook input priority filter + 10; policy accept;
 		iif != "lo" jump opened
 	}
-	# A connection that others open from where they are said to be is known by a label from then on, and its answers may leave.
+	# A connection that others open from where they are said to be is known by a label from then on, and its answers may leave. By an
+	# uplink everybody may come; a container that says to be somebody else would have the host answer that one.
 	chain opened {
+		tcp flags & (fin | syn | rst | ack) == syn ct state new iifname @uplinks ct label set LABEL
 		tcp flags & (fin | syn | rst | ack) == syn ct state new fib saddr . iif oif exists ct label set LABEL
 	}
 
