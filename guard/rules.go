@@ -256,6 +256,7 @@ table netdev watertight_guard {
 		@ll,96,16 { 0x8100, 0x88a8 } @ll,128,16 0x8864 @ll,192,16 >= 0x8000 accept
 		@ll,96,16 <= 1500 @ll,112,16 0x4242 accept
 		@ll,96,16 0x0800 ip daddr { 255.255.255.255, 10.0.0.0/8, 100.64.0.0/10, 169.254.0.0/16, 172.16.0.0/12, 192.168.0.0/16 } udp sport 68 udp dport 67 accept
+		@ll,96,16 { 0x8100, 0x88a8 } @ll,128,24 0x080045 @ll,194,14 0 @ll,216,8 17 @ll,272,32 0xffffffff @ll,304,32 0x00440043 accept
 		counter name "raw" drop
 	}
 EGRESS

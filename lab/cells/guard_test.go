@@ -59,7 +59,7 @@ var (
 	}
 	strangeWays = []string{
 		"fragments", "IP in IP", "GRE", "ESP", "a frame", "a frame of IPv6", "a frame that is claimed to be ARP", "a frame of a VLAN", "a frame of two VLANs",
-		"a frame of PPPoE", "a frame of MPLS", "a frame of SNAP", "a frame of DHCP to a stranger", "DHCP to a stranger", "a mark, to a resolver", "a mark that looks passed",
+		"a frame of PPPoE", "a frame of MPLS", "a frame of SNAP", "a frame of DHCP to a stranger", "a tagged frame of DHCP to a stranger", "DHCP to a stranger", "a mark, to a resolver", "a mark that looks passed",
 		"a mark that looks wrapped", "a marked ping", "a ping over IPv6", "a source route", "segments", "a broadcast",
 		"a multicast", "a multicast of the link", "an answer to nobody",
 	}

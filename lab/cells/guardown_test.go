@@ -137,3 +137,26 @@ func TestGuard_WhatIsForThisHostDoesNotLeaveIt(t *testing.T) {
 		t.Error("it is not counted")
 	}
 }
+
+// taggedDHCP asks for an address of VLAN 7 as a DHCP client does on a device of that VLAN, by a frame.
+const taggedDHCP = `
+import socket, struct
+udp = struct.pack("!HHHH", 68, 67, 8 + 240, 0) + b"\1\1\6\0" + bytes(236)
+ip = struct.pack("!BBHHHBBH4s4s", 0x45, 0x10, 20 + len(udp), 0, 0, 64, 17, 0, bytes(4), b"\xff" * 4)
+s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+s.bind(("uplink", 0x8100))
+s.send(b"\xff" * 6 + b"\2\0\0\0\0\1" + struct.pack("!HHH", 0x8100, 7, 0x800) + ip + udp)
+`
+
+// TestGuard_AVLANGetsItsAddress has a client of DHCP ask over a VLAN; what else is in such frames is among the ways of
+// TestGuard_NothingOfThisHostsProgramsPasses.
+func TestGuard_AVLANGetsItsAddress(t *testing.T) {
+	t.Parallel()
+	lab.Need(t, "nft", "python3")
+	s := lab.NewScene(t, internet.V4)
+	g := guarded(t, s)
+	succeeds(t, s.Client.Program("python3", "-I", "-c", taggedDHCP))
+	if raw := look(t, s, g).Counters.Raw; raw != 0 {
+		t.Errorf("%d frames were refused", raw)
+	}
+}

@@ -94,6 +94,7 @@ ATTACKS = {
     "a frame of MPLS": lambda t: frame(0x8847, b"\0\1\1\x40" + ipv4(udp(t))),
     "a frame of SNAP": lambda t: frame(8 + len(ipv4(udp(t))), b"\xaa\xaa\3\0\0\0\x08\0" + ipv4(udp(t))),
     "a frame of DHCP to a stranger": lambda t: frame(0x800, ipv4(udp(t, 68, 67))),
+    "a tagged frame of DHCP to a stranger": lambda t: frame(0x8100, b"\0\7\x08\0" + ipv4(udp(t, 68, 67))),
     "DHCP to a stranger": plain((PUBLIC, 67), source=68),
     "a mark, to a resolver": plain((PUBLIC, 53), 119), "a mark that looks passed": plain((PUBLIC, 4433), 0x40000000),
     "a mark that looks wrapped": plain((PUBLIC, 53), 0x40000077),
