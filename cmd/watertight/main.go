@@ -2,9 +2,11 @@
 package main
 
 import (
+	"fmt"
 	"os"
 
 	"watertight/cli"
+	"watertight/trust"
 	"watertight/wire"
 )
 
@@ -13,5 +15,9 @@ func main() {
 		os.Exit(code)
 	}
 	wire.Seal()
+	if err := trust.Seal(); err != nil {
+		fmt.Fprintln(os.Stderr, "watertight:", err)
+		os.Exit(1)
+	}
 	os.Exit(cli.Main(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 }

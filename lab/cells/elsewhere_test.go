@@ -3,6 +3,7 @@
 package cells
 
 import (
+	"crypto/tls"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -10,8 +11,10 @@ import (
 	"strings"
 	"testing"
 
+	"watertight/capture"
 	"watertight/doctor"
 	"watertight/lab"
+	"watertight/lab/dnstest"
 	"watertight/lab/internet"
 )
 
@@ -67,10 +70,43 @@ func plays(t *testing.T, e elsewhere) {
 			audited(t, e.home(t), func() internet.Result {
 				return lab.Run(t, e.program(s, append([]string{"doctor", "-c", config, "--json"}, e.doctor...)...))
 			})
+			fetched(t, s, e, ends)
+			for command, want := range map[string]string{"demo": "the network namespaces of Linux", "guard status": "the firewall of Linux"} {
+				ends(t, s, 1, want, strings.Fields(command)...)
+			}
+			ends(t, s, 125, "the namespaces of Linux", "exec", "--", "true")
+			transparent := filepath.Join(s.Dir, "transparent.yaml")
+			text := "listen: {proxy: \"127.0.0.1:0\", transparent: \"127.0.0.1:0\"}\n" + strings.ReplaceAll(dot(s), s.Dir, e.drive+s.Dir)
+			lab.Must(0, os.WriteFile(transparent, []byte(text), 0o600))(t)
+			ends(t, s, 1, "only Linux does", "run", "-c", transparent)
 			gone(t, s)
 			refused(t, s, other(s, "gone"), "RESOLVER_UNREACHABLE")
 		},
 	})
+}
+
+// fetched asks a resolver that proves itself by the authorities of the system, or does not: it shows a certificate without its issuer,
+// which says where that can be fetched, and whether it was revoked. Whoever goes there has left the channel.
+func fetched(t testing.TB, s *lab.Scene, e elsewhere, ends func(testing.TB, *lab.Scene, int, string, ...string)) {
+	t.Helper()
+	host := lab.Must(s.AddHost("unknown"))(t)
+	s.Permitted = append(s.Permitted, host.Peers(capture.TCP, 853)...)
+	cert := s.CA.IssueLeaf(dnstest.Leaf{IPs: host.Addrs(), Fetch: "http://" + other(s, "issuer") + "/ca.crt"})
+	cert.Certificate = cert.Certificate[:1]
+	l := lab.Must(host.Listen(853))(t)
+	t.Cleanup(func() { l.Close() })
+	go func() {
+		for conn, err := l.Accept(); err == nil; conn, err = l.Accept() {
+			go func() {
+				defer conn.Close()
+				_ = tls.Server(conn, &tls.Config{Certificates: []tls.Certificate{cert}}).Handshake()
+			}()
+		}
+	}()
+	config := filepath.Join(s.Dir, "unknown.yaml")
+	text := fmt.Sprintf("channels: {direct: {resolver: {upstreams: [\"tls://%s\"]}}}\n", host.Addr4)
+	lab.Must(0, os.WriteFile(config, []byte(text), 0o600))(t)
+	ends(t, s, 1, "unknown authority", "resolve", other(s, "unknown"), "-c", config)
 }
 
 // audited looks with every rule at a host whose user has three leaks in his home. Each is found, and nothing else.

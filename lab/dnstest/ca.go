@@ -51,6 +51,7 @@ type Leaf struct {
 	NotAfter  time.Time // zero: far ahead
 	Client    bool      // for a client of TLS and not for a server
 	User      string    // the subject's common name; empty: one that is no user's
+	Fetch     string    // a URL at which its issuer, and whether it was revoked, can be asked for; empty: none
 }
 
 // Issue makes a server certificate for names and addresses.
@@ -68,6 +69,9 @@ func (ca *CA) IssueLeaf(l Leaf) tls.Certificate {
 	}
 	if l.User != "" {
 		t.Subject.CommonName = l.User
+	}
+	if l.Fetch != "" {
+		t.IssuingCertificateURL, t.OCSPServer, t.CRLDistributionPoints = []string{l.Fetch}, []string{l.Fetch}, []string{l.Fetch}
 	}
 	if l.Client {
 		t.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}
