@@ -167,3 +167,17 @@ func TestAttached_ADaemonCarriesSoManyProgramsAndNoneOnceItStops(t *testing.T) {
 		t.Error("it takes programs while it stops")
 	}
 }
+
+// The last word of a running proxy counts, also where the end of the conversation came with it.
+func TestAttached_TheLastWordIsHeardOfAProxyThatHasGone(t *testing.T) {
+	for range 100 {
+		l, there := conversation(t)
+		a := &attached{conn: l.conn, gone: make(chan struct{}), did: make(chan Summary, 1)}
+		a.did <- Summary{Codes: "CONNECT_REFUSED 1"}
+		close(a.gone)
+		if did, ok := a.ask(); !ok || did.Codes == "" {
+			t.Fatalf("it is not heard: %+v", did)
+		}
+		_, _ = l.conn.Close(), there.Close()
+	}
+}
