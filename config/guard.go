@@ -53,16 +53,7 @@ func (l *loader) allowed(n *node, path string, g *Guard) {
 	if !l.fewer(n.pos, path, len(n.list), maxAllowed) {
 		return
 	}
-	l.items(n, path, func(n *node, path string) {
-		t, ok := l.text(n, path)
-		if !ok {
-			return
-		}
-		p, err := parseNetwork(t.value)
-		if err != nil {
-			l.foreign(t, path, "a network", err, "write a network such as 192.168.0.0/16, or one address")
-			return
-		}
+	l.networks(n, path, "192.168.0.0/16", func(n *node, path string, p netip.Prefix) {
 		if what, mend := unguarded(p); what != "" {
 			l.problem(n.pos, fmt.Sprintf("`%s`: %s %s", path, l.say(path, p.String()), what), mend)
 			return

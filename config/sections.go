@@ -314,6 +314,13 @@ func (l *loader) privateTargets(n *node, path string, row *Key, c *Policy) {
 		}
 		return
 	}
+	l.networks(n, path, "10.1.0.0/16", func(n *node, path string, p netip.Prefix) {
+		c.PrivateTargets.Networks = append(c.PrivateTargets.Networks, p)
+	})
+}
+
+// networks reads those of a list, and hands on each that is one; an error shows example.
+func (l *loader) networks(n *node, path, example string, each func(n *node, path string, p netip.Prefix)) {
 	l.items(n, path, func(n *node, path string) {
 		t, ok := l.text(n, path)
 		if !ok {
@@ -321,10 +328,10 @@ func (l *loader) privateTargets(n *node, path string, row *Key, c *Policy) {
 		}
 		p, err := parseNetwork(t.value)
 		if err != nil {
-			l.foreign(t, path, "a network", err, "write a network such as 10.1.0.0/16, or one address")
+			l.foreign(t, path, "a network", err, "write a network such as "+example+", or one address")
 			return
 		}
-		c.PrivateTargets.Networks = append(c.PrivateTargets.Networks, p)
+		each(n, path, p)
 	})
 }
 

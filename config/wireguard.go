@@ -209,16 +209,7 @@ func (l *loader) allowedIPs(n *node, path string, set *[]netip.Prefix) {
 	if n.kind == kindList && !l.fewer(n.pos, path, len(n.list), wireguard.MaxAllowedIPs) {
 		return
 	}
-	l.items(n, path, func(n *node, path string) {
-		t, ok := l.text(n, path)
-		if !ok {
-			return
-		}
-		p, err := parseNetwork(t.value)
-		if err != nil {
-			l.foreign(t, path, "a network", err, "write a network such as 10.1.0.0/16, or one address")
-			return
-		}
+	l.networks(n, path, "10.1.0.0/16", func(n *node, path string, p netip.Prefix) {
 		*set = append(*set, p)
 	})
 }
