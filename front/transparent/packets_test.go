@@ -2,19 +2,14 @@ package transparent
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"log/slog"
 	"net"
 	"net/netip"
-	"slices"
-	"sync"
 	"testing"
-	"time"
-
-	"github.com/quic-go/quic-go"
 
 	"watertight/event"
+	"watertight/lab/dnstest"
 	"watertight/name"
 	"watertight/route"
 )
@@ -27,56 +22,6 @@ func (p packets) DialPacket(_ context.Context, r route.Request) (net.Conn, error
 	defer p.mu.Unlock()
 	p.asked = append(p.asked, r)
 	return nil, errors.New("none here")
-}
-
-// outbox is a socket that keeps what is sent, and gives up after so many.
-type outbox struct {
-	net.PacketConn
-	enough func()
-	once   sync.Once
-	closed chan struct{}
-
-	mu   sync.Mutex
-	sent [][]byte
-}
-
-func (o *outbox) WriteTo(b []byte, _ net.Addr) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.sent = append(o.sent, slices.Clone(b)); len(o.sent) == 2 { // a hello of today fills two
-		o.enough()
-	}
-	return len(b), nil
-}
-
-func (o *outbox) ReadFrom([]byte) (int, net.Addr, error) {
-	<-o.closed
-	return 0, nil, net.ErrClosed
-}
-
-// SetReadDeadline is how QUIC stops reading.
-func (o *outbox) SetReadDeadline(time.Time) error {
-	o.once.Do(func() { close(o.closed) })
-	return nil
-}
-
-func (o *outbox) LocalAddr() net.Addr { return &net.UDPAddr{IP: net.IPv4(192, 0, 2, 1), Port: 50000} }
-
-// quicHello gives the first datagrams of a client of QUIC.
-func quicHello(t *testing.T, host string) [][]byte {
-	t.Helper()
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
-	o := &outbox{enough: cancel, closed: make(chan struct{})}
-	transport := &quic.Transport{Conn: o}
-	_, err := transport.Dial(ctx, &net.UDPAddr{IP: net.IPv4(192, 0, 2, 2), Port: 443}, &tls.Config{ServerName: host, NextProtos: []string{"h3"}}, nil)
-	transport.Close()
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if err == nil || len(o.sent) < 2 {
-		t.Fatalf("%d datagrams, %v", len(o.sent), err)
-	}
-	return o.sent[:2]
 }
 
 func TestAFlowIsForTheNameThatItsHelloOfQUICSays(t *testing.T) {
@@ -102,7 +47,7 @@ func TestAFlowIsForTheNameThatItsHelloOfQUICSays(t *testing.T) {
 		}
 		said := [][]byte{[]byte("ping")}
 		if tt.says != "" {
-			said = quicHello(t, tt.says)
+			said = dnstest.QUICHello(t, tt.says)
 		}
 		next := func(context.Context) ([]byte, bool) {
 			if len(said) == 0 {
