@@ -28,7 +28,8 @@ func beside(s *lab.Scene, name string) *internet.Program {
 }
 
 // TestGuard_TheRunningProgramPutsBackWhatIsFlushed plays G12: what the program sends passes the guard by its mark, and what another
-// program sends does not, before somebody flushes the firewall, after the program has put it back, and when the program is killed.
+// program sends does not, before somebody flushes the firewall, after the program has put it back, and when the program is killed. A
+// contained program is carried by the one that runs.
 func TestGuard_TheRunningProgramPutsBackWhatIsFlushed(t *testing.T) {
 	lab.Need(t, "nft", "curl")
 	s := lab.NewScene(t, internet.V4)
@@ -41,7 +42,9 @@ func TestGuard_TheRunningProgramPutsBackWhatIsFlushed(t *testing.T) {
 		t.Fatal("INVALID: what an ordinary program asks for is not seen without the guard")
 	}
 	config := write(t, s, dot(s)+"guard: {}\n")
-	p := lab.Must(lab.Self(s.Client, guardedRole, config).Start(t.Context()))(t)
+	running := lab.Self(s.Client, guardedRole, config)
+	running.Env = append(running.Env, "RUNTIME_DIRECTORY="+s.Dir) // each program has a /run of its own here
+	p := lab.Must(running.Start(t.Context()))(t)
 	t.Cleanup(func() {
 		if t.Failed() {
 			t.Logf("watertight wrote:\n%s", p.Sofar().Text())
@@ -56,6 +59,12 @@ func TestGuard_TheRunningProgramPutsBackWhatIsFlushed(t *testing.T) {
 			t.Errorf("LEAK: %s: an ordinary program got through: %s", when, r.Text())
 		}
 	}
+	contained := func(name string) *internet.Program {
+		p := lab.Self(s.Client, lab.WatertightRole, "exec", "--attach", "-c", config, "--", "curl", "--silent", "--show-error", "--fail", "--max-time", "10",
+			"--cacert", s.CAFile, "https://"+name+"/")
+		p.Env = append(p.Env, "RUNTIME_DIRECTORY="+s.Dir)
+		return p
+	}
 	told := func(want ...string) bool {
 		_, metrics := admin(t, s, "/metrics")
 		_, status := admin(t, s, "/status")
@@ -67,6 +76,7 @@ func TestGuard_TheRunningProgramPutsBackWhatIsFlushed(t *testing.T) {
 		return true
 	}
 	succeeds(t, caller(s, other(s, "first")))
+	succeeds(t, contained(other(s, "inside")))
 	holds("before")
 	await(t, "the guard is told to be on", func() bool {
 		return told("watertight_guard_held 1", "watertight_guard_restored_total 0", `"state": "on"`)
@@ -88,6 +98,9 @@ func TestGuard_TheRunningProgramPutsBackWhatIsFlushed(t *testing.T) {
 	holds("killed")
 	if r := lab.Run(t, caller(s, other(s, "third"))); r.Code == 0 {
 		t.Errorf("INVALID: the proxy is alive: %s", r.Text())
+	}
+	if r := lab.Run(t, contained(other(s, "alone"))); r.Code == 0 {
+		t.Errorf("LEAK: a contained program got through without the proxy: %s", r.Text())
 	}
 	for _, packet := range strangers(t, s, armed) {
 		t.Errorf("LEAK: %v", packet)
